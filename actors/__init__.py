@@ -1,0 +1,1 @@
+"""One kind of SLA actor a file: reads the time, asks `sla`, sends what follows."""

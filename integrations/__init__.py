@@ -1,0 +1,1 @@
+"""The outside world: metric sources, alert channels, remedies, billing."""

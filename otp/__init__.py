@@ -1,0 +1,1 @@
+"""Supervised, durable, light actors in processes; knows nothing of SLAs."""

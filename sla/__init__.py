@@ -1,0 +1,1 @@
+"""What an SLA means: pure functions and frozen values; no clock, no I/O, no actors."""

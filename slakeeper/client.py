@@ -1,0 +1,28 @@
+"""The data plane from the outside: who asks the cells imports this, and only this.
+
+`CellConnection` speaks to one cell, `Cluster` to all of them; `mint_ticket` signs a browser in. Needs the standard
+library and msgpack.
+"""
+
+from slakeeper.cluster import Cluster, connect, system_tree
+from slakeeper.connection import CellConnection
+from slakeeper.request import Overloaded, RequestFailed, Unavailable
+from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, owner_of, partition_of
+from slakeeper.ticket import TICKET_LIFETIME_S, mint_ticket, ticket_times
+
+__all__ = [
+    "MAX_IN_FLIGHT_SAMPLES",
+    "TICKET_LIFETIME_S",
+    "Cell",
+    "CellConnection",
+    "Cluster",
+    "Overloaded",
+    "RequestFailed",
+    "Unavailable",
+    "connect",
+    "mint_ticket",
+    "owner_of",
+    "partition_of",
+    "system_tree",
+    "ticket_times",
+]

@@ -1,0 +1,279 @@
+"""All cells as one: asks the cell that knows, or every cell, and merges the answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from slakeeper.connection import CellConnection
+from slakeeper.future import first_found, gather, then
+from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample, owner_of
+
+# Processes of the system that are not below the root.
+_ABOVE_ROOT = frozenset({"heart", "launcher", "thespian-admin", "thespian-logger", "root"})
+
+Rows = list[dict[str, Any]]
+
+
+def connect(cells: Sequence[Mapping[str, Any]], partitions: int, **options: Any) -> "Cluster":
+    """A cluster over sockets.
+
+    Args:
+        cells: ``{"name", "socket", "sla"?}`` each; one with ``sla`` serves that contract alone.
+        partitions: how many the data directory has.
+        options: for every `CellConnection`, e.g. ``patience_s``.
+    """
+    connections = [CellConnection(cell["name"], cell["socket"], **options) for cell in cells]
+    isolated = {cell["sla"]: cell["name"] for cell in cells if cell.get("sla") is not None}
+    return Cluster(connections, partitions, isolated)
+
+
+class Cluster:
+    """Every request to the cells. Each method returns a future at once; they fail with `RequestFailed`.
+
+    Args:
+        cells: in the order of the topology, isolated ones too.
+        partitions: how many the data directory has.
+        isolated: contract id -> name of the cell that serves it alone.
+        max_in_flight: samples that one cell may owe an answer for.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        partitions: int,
+        isolated: Mapping[str, str] | None = None,
+        max_in_flight: int = MAX_IN_FLIGHT_SAMPLES,
+    ) -> None:
+        self._cells = {cell.name: cell for cell in cells}
+        self._isolated = dict(isolated or {})
+        alone = set(self._isolated.values())
+        self._shared = [cell for cell in cells if cell.name not in alone]
+        self._partitions = partitions
+        self._router = Router(cells, max_in_flight)
+        self._last_status: dict[str, Mapping[str, Any]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The cells' names, in the order of the topology."""
+        return list(self._cells)
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """How many samples each cell owes an answer for."""
+        return self._router.in_flight
+
+    def samples(self, batch: Sequence[Sample], batch_id: str | None = None) -> Future[dict[str, Any]]:
+        """Sends samples to the cells that want them; see `Router.samples`."""
+        return self._router.samples(batch, batch_id)
+
+    # --- how things are -----------------------------------------------------------------------------
+
+    def status(self) -> Future[dict[str, Any]]:
+        """``{"slas": [...], "cells": [{"name", "up", "actors", "mailbox", …}]}``; never fails for a cell that is away.
+
+        Contracts of a cell that is away are shown as last seen, with ``"stale": true``.
+        """
+        return then(self._ask("status", {}), self._merge_status)
+
+    def tree(self, processes: Sequence[Mapping[str, Any]] = ()) -> Future[dict[str, Any]]:
+        """The whole tree below the root, with what ``processes`` (rows of the process table) says of each process."""
+
+        def merge(answers: dict[str, Any]) -> dict[str, Any]:
+            nodes = {name: None if isinstance(node, Exception) else node for name, node in answers.items()}
+            return system_tree(processes, nodes)
+
+        return then(self._ask("tree", {}), merge)
+
+    def ping(self) -> Future[dict[str, bool]]:
+        """Which cells answer."""
+
+        def merge(answers: dict[str, Any]) -> dict[str, bool]:
+            return {name: not isinstance(answer, Exception) for name, answer in answers.items()}
+
+        return then(self._ask("ping", {}), merge)
+
+    # --- contracts ----------------------------------------------------------------------------------
+
+    def slas(self) -> Future[Rows]:
+        """Every contract, by id."""
+        return then(self._ask("sla.list", {}), lambda answers: sorted(_rows(answers, "slas"), key=_id_of))
+
+    def sla(self, sla_id: str) -> Future[dict[str, Any]]:
+        """One contract with its period and metrics."""
+        return self._owner(sla_id).request("sla.show", {"id": sla_id})
+
+    def define(self, document: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """Defines a contract, or its next version."""
+        return self._changing("sla.define", str(document.get("id", "")), {"document": dict(document)})
+
+    def suspend(self, sla_id: str, by: str) -> Future[dict[str, Any]]:
+        """Time of the contract counts for nothing until it is resumed."""
+        return self._changing("sla.suspend", sla_id, {"id": sla_id, "by": by})
+
+    def resume(self, sla_id: str, by: str) -> Future[dict[str, Any]]:
+        """Ends a suspension."""
+        return self._changing("sla.resume", sla_id, {"id": sla_id, "by": by})
+
+    def remove(self, sla_id: str, by: str) -> Future[dict[str, Any]]:
+        """Ends a contract."""
+        return self._changing("sla.remove", sla_id, {"id": sla_id, "by": by})
+
+    def report(
+        self, sla_id: str, period: str = "current", report_format: str = "json"
+    ) -> Future[dict[str, Any]]:
+        """``{"document"}`` or ``{"text"}`` for ``current``, ``last`` or ``START/END``."""
+        payload = {"sla": sla_id, "period": period, "format": report_format}
+        return self._owner(sla_id).request("report", payload)
+
+    # --- violations and what is owed ----------------------------------------------------------------
+
+    def violations(self, sla_id: str | None = None, include_resolved: bool = False) -> Future[Rows]:
+        """Open violations, newest first; with ``include_resolved`` the resolved ones that are still kept too."""
+        payload = {"sla": sla_id, "all": include_resolved}
+
+        def merge(answers: dict[str, Any]) -> Rows:
+            rows = sorted(_rows(answers, "violations"), key=_id_of)
+            return sorted(rows, key=lambda row: row.get("start_time") or 0, reverse=True)
+
+        return then(self._ask("violations", payload, sla_id), merge)
+
+    def acknowledge(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
+        """Stops the escalation of a violation: somebody is on it."""
+        return self._find("violation.ack", {"id": violation_id, "by": by, "note": note})
+
+    def resolve(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
+        """Closes a violation by hand."""
+        return self._find("violation.resolve", {"id": violation_id, "by": by, "note": note})
+
+    def escalate(self, violation_id: str, by: str) -> Future[dict[str, Any]]:
+        """Begins an escalation by hand."""
+        return self._find("violation.escalate", {"id": violation_id, "by": by})
+
+    def remediate(self, violation_id: str, action: str, dry_run: bool, by: str) -> Future[dict[str, Any]]:
+        """Runs an action by hand."""
+        payload = {"id": violation_id, "action": action, "dry_run": dry_run, "by": by}
+        return self._find("violation.remediate", payload)
+
+    def compensation(self, sla_id: str | None = None) -> Future[Rows]:
+        """The ledger."""
+        asked = self._ask("compensation", {"sla": sla_id}, sla_id)
+        return then(asked, lambda answers: sorted(_rows(answers, "compensation"), key=_id_of))
+
+    def decide(self, entry_id: str, approve: bool, by: str, reason: str) -> Future[dict[str, Any]]:
+        """Approves or rejects an entry of the ledger."""
+        return self._find(
+            "compensation.decide", {"id": entry_id, "approve": approve, "by": by, "reason": reason}
+        )
+
+    # --- actors and events --------------------------------------------------------------------------
+
+    def actor(self, operation: str, address: str) -> Future[dict[str, Any]]:
+        """``state``, ``suspend``, ``resume``, ``restart`` or ``kill`` of one light actor."""
+        return self._find(f"actor.{operation}", {"address": address})
+
+    def listen(self, listener: Callable[[str, Any], None]) -> None:
+        """Calls ``listener(topic, payload)`` for every push of every cell, on the cells' own threads."""
+        for cell in self._cells.values():
+            listen = getattr(cell, "listen", None)
+            if listen is not None:
+                listen(listener)
+
+    def close(self) -> None:
+        """Closes every connection."""
+        for cell in self._cells.values():
+            close = getattr(cell, "close", None)
+            if close is not None:
+                close()
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _owner(self, sla_id: str) -> Cell:
+        alone = self._isolated.get(sla_id)
+        if alone is not None:
+            return self._cells[alone]
+        return self._shared[owner_of(sla_id, self._partitions, len(self._shared))]
+
+    def _ask(self, kind: str, payload: dict[str, Any], sla_id: str | None = None) -> Future[dict[str, Any]]:
+        cells = [self._owner(sla_id)] if sla_id is not None else list(self._cells.values())
+        return gather({cell.name: cell.request(kind, payload) for cell in cells})
+
+    def _find(self, kind: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
+        return first_found({name: cell.request(kind, payload) for name, cell in self._cells.items()})
+
+    def _changing(self, kind: str, sla_id: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
+        def forget(result: dict[str, Any]) -> dict[str, Any]:
+            self._router.forget()
+            return result
+
+        return then(self._owner(sla_id).request(kind, payload), forget)
+
+    def _merge_status(self, answers: dict[str, Any]) -> dict[str, Any]:
+        slas: Rows = []
+        cells: Rows = []
+        for name, answer in answers.items():
+            up = not isinstance(answer, Exception)
+            if up:
+                self._last_status[name] = answer
+            known = answer if up else self._last_status.get(name, {})
+            slas.extend(row if up else {**row, "stale": True} for row in known.get("slas", ()))
+            facts = {key: value for key, value in known.items() if key != "slas"} if up else {}
+            cells.append({"name": name, "up": up, "actors": 0, "mailbox": 0, **facts})
+        return {"slas": sorted(slas, key=_id_of), "cells": cells}
+
+
+def system_tree(
+    processes: Sequence[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any] | None]
+) -> dict[str, Any]:
+    """The root with its processes below it, each cell with its own tree.
+
+    Args:
+        processes: rows ``{"name", "pid", "restarts", "status", …}`` of the process table.
+        cells: each cell's own node by its name, None for one that is away.
+    """
+    rows = {str(row["name"]): row for row in processes}
+    names = [*cells, *(name for name in rows if name not in cells and name not in _ABOVE_ROOT)]
+    children = [_process_node(name, rows.get(name, {}), cells.get(name), name in cells) for name in names]
+    root = rows.get("root", {})
+    return {
+        "address": "root",
+        "kind": "root",
+        "type": "supervisor",
+        "strategy": "one_for_one",
+        "restart": "permanent",
+        "pid": root.get("pid"),
+        "status": root.get("status", "running"),
+        "restarts": root.get("restarts", 0),
+        "children": children,
+    }
+
+
+def _process_node(
+    name: str, row: Mapping[str, Any], node: Mapping[str, Any] | None, is_cell: bool
+) -> dict[str, Any]:
+    status = "running" if node is not None or not is_cell else "restarting"
+    return {
+        "address": name,
+        "kind": "cell" if is_cell else name,
+        "type": "supervisor" if is_cell else "worker",
+        "strategy": None,
+        "restart": "permanent",
+        "children": [],
+        **(node or {}),
+        "pid": row.get("pid") or (node or {}).get("pid"),
+        "status": row.get("status", status),
+        "restarts": row.get("restarts", 0),
+    }
+
+
+def _rows(answers: Mapping[str, Any], key: str) -> Rows:
+    """The rows of all answers, which are lists or ``{key: list}``; raises what any of the cells failed with."""
+    rows: Rows = []
+    for answer in answers.values():
+        if isinstance(answer, Exception):
+            raise answer
+        rows.extend(answer[key] if isinstance(answer, dict) else answer)
+    return rows
+
+
+def _id_of(row: Mapping[str, Any]) -> str:
+    return str(row.get("id", ""))

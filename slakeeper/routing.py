@@ -1,0 +1,254 @@
+"""Which samples go to which cells.
+
+A contract lives in one cell, found by its id; a metric may be in many contracts and so in many cells. The router
+keeps a catalog of each cell (metric -> contracts) and sends a sample only where somebody waits for it. Catalogs are
+asked for again before they are used once they are older than a moment, so that a contract which was defined a
+moment ago gets its samples even where another contract has the metric already.
+"""
+
+import itertools
+import secrets
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from slakeeper.future import chain, failed, gather, settled, then
+from slakeeper.request import Overloaded, Unavailable
+
+# (metric, value, Unix ms or None for "now", contract id or None for all, labels or None)
+Sample = Sequence[Any]
+
+# A catalog younger than this is taken as it is: a twentieth of a second of a new contract is not missed, and a busy
+# gateway asks each cell 20 times a second at most.
+CATALOG_FRESH_S = 0.05
+
+# A large catalog is asked for less often, so that asking takes at most a tenth of the time, yet at least this often.
+CATALOG_STALE_S = 1.0
+
+# A cell that takes longer than this to say what it has is not waited for by samples that others want.
+CATALOG_PATIENCE_S = 0.5
+
+# Samples a cell may owe an answer for. A cell takes more than this in a second, so that a refused sender has to wait
+# about as long as Retry-After says, and a full gateway holds some 20 MB.
+MAX_IN_FLIGHT_SAMPLES = 100_000
+
+# One frame's worth: a cell serves others between two frames.
+MAX_FRAME_SAMPLES = 5_000
+
+
+class Cell(Protocol):
+    """Anything that answers requests: a `CellConnection`, or a cell in this process."""
+
+    @property
+    def name(self) -> str:
+        """The cell's name, as in ``cell-0``."""
+
+    def request(self, kind: str, payload: dict[str, Any]) -> Future[Any]:
+        """Asks; never blocks. The future fails with `RequestFailed`."""
+
+
+def partition_of(sla_id: str, partitions: int) -> int:
+    """The partition [0, partitions) that keeps a contract; fixed for the life of a data directory."""
+    return zlib.crc32(sla_id.encode()) % partitions
+
+
+def owner_of(sla_id: str, partitions: int, cells: int) -> int:
+    """The index [0, cells) of the shared cell that a contract lives in."""
+    return partition_of(sla_id, partitions) % cells
+
+
+@dataclass(frozen=True)
+class _Catalog:
+    metrics: Mapping[str, frozenset[str]]
+    slas: frozenset[str]
+    version: Any
+
+    def wants(self, metric: str, sla: str | None) -> bool:
+        ids = self.metrics.get(metric)
+        return ids is not None and (sla is None or sla in ids)
+
+
+@dataclass
+class _Route:
+    """One cell as the router sees it."""
+
+    cell: Cell
+    catalog: _Catalog | None = None
+    asked_at_s: float = float("-inf")
+    fresh_s: float = CATALOG_FRESH_S
+    fetch: Future[Any] | None = None
+    in_flight: int = 0
+
+    @property
+    def away(self) -> bool:
+        return not getattr(self.cell, "connected", True)
+
+
+class Router:
+    """Sends samples to the cells that want them and merges what they say. Safe to share between threads."""
+
+    def __init__(self, cells: Sequence[Cell], max_in_flight: int = MAX_IN_FLIGHT_SAMPLES) -> None:
+        self._routes = {cell.name: _Route(cell) for cell in cells}
+        self._max_in_flight = max_in_flight
+        self._lock = threading.Lock()
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """How many samples each cell owes an answer for."""
+        return {name: route.in_flight for name, route in self._routes.items()}
+
+    def forget(self) -> None:
+        """The catalogs may have changed: the next samples wait for new ones."""
+        with self._lock:
+            for route in self._routes.values():
+                route.asked_at_s = float("-inf")
+
+    def samples(self, batch: Sequence[Sample], batch_id: str | None = None) -> Future[dict[str, Any]]:
+        """Sends a batch.
+
+        Args:
+            batch: samples ``[metric, value, ts_ms | None, sla | None, labels | None]``.
+            batch_id: makes a resend harmless; one is made up when absent.
+
+        Returns:
+            The future of ``{"accepted": [index, …], "rejected": [[index, reason], …]}``, settled when everything
+            accepted is durable. A sample is accepted if any cell accepted it. Fails with `Unavailable` as a whole
+            when one of the cells did not answer (send it again, under the same id), with `Overloaded` when nothing
+            was sent.
+        """
+        if not batch:
+            return settled({"accepted": [], "rejected": []})
+        name = batch_id or secrets.token_hex(8)
+        waits = self._refresh()
+        if not waits:
+            return self._send(batch, name)
+        return chain(gather(waits), lambda _: self._send(batch, name))
+
+    # --- catalogs -----------------------------------------------------------------------------------
+
+    def _refresh(self) -> dict[str, Future[Any]]:
+        """The fetches that have to end before a sample of this moment can be routed."""
+        waits = {}
+        now_s = time.monotonic()
+        for name, route in self._routes.items():
+            age_s = now_s - route.asked_at_s
+            if route.fetch is None and age_s < route.fresh_s:
+                continue
+            if route.catalog is not None and (route.away or (route.fetch and age_s > CATALOG_PATIENCE_S)):
+                continue  # what was known of it has to do: nobody changes a cell that does not answer
+            waits[name] = self._fetch(route, now_s)
+        return waits
+
+    def _fetch(self, route: _Route, now_s: float) -> Future[Any]:
+        with self._lock:
+            if route.fetch is not None:
+                return route.fetch
+            known = route.catalog.version if route.catalog is not None else None
+            # A cell that has versions answers {"version"} alone when its catalog is still that one.
+            asked = route.cell.request("catalog", {"version": known} if known is not None else {})
+            route.asked_at_s = now_s
+            fetch: Future[Any] = then(asked, lambda answer: self._learn(route, answer, now_s))
+            route.fetch = fetch
+        fetch.add_done_callback(lambda done: self._fetched(route, done))
+        return fetch
+
+    def _learn(self, route: _Route, answer: Mapping[str, Any], asked_at_s: float) -> None:
+        took_s = time.monotonic() - asked_at_s
+        route.fresh_s = min(max(CATALOG_FRESH_S, 10 * took_s), CATALOG_STALE_S)
+        if "metrics" in answer:
+            metrics = {metric: frozenset(ids) for metric, ids in answer["metrics"].items()}
+            route.catalog = _Catalog(metrics, frozenset(answer["slas"]), answer.get("version"))
+
+    def _fetched(self, route: _Route, fetch: Future[Any]) -> None:
+        with self._lock:
+            if route.fetch is fetch:
+                route.fetch = None
+
+    # --- samples ------------------------------------------------------------------------------------
+
+    def _send(self, batch: Sequence[Sample], batch_id: str) -> Future[dict[str, Any]]:
+        plan, unwanted = self._plan(batch)
+        for name, route in self._routes.items():
+            if route.catalog is None or (unwanted and route.away):
+                return failed(Unavailable(f"{name} is away and may want some of the samples"))
+        loads: dict[str, int] = {}
+        for name, _, indexes in plan:
+            loads[name] = loads.get(name, 0) + len(indexes)
+        with self._lock:
+            for name, load in loads.items():
+                waiting = self._routes[name].in_flight
+                # A batch that is larger than the limit goes through alone, or it never would.
+                if waiting and waiting + load > self._max_in_flight:
+                    return failed(Overloaded(f"{waiting} samples wait for {name} already"))
+            for name, load in loads.items():
+                self._routes[name].in_flight += load
+        chunked = len(batch) > MAX_FRAME_SAMPLES
+        answers = {}
+        for number, (name, chunk, indexes) in enumerate(plan):
+            payload = {
+                "samples": [batch[index] for index in indexes],
+                # Chunks are cut by place in the batch, so that a resend cuts it in the same way.
+                "batch_id": f"{batch_id}#{chunk}" if chunked else batch_id,
+            }
+            try:
+                answer = self._routes[name].cell.request("samples", payload)
+            except (TypeError, ValueError, OverflowError) as error:
+                answer = failed(error)  # not msgpack
+            answer.add_done_callback(self._release(name, len(indexes)))
+            answers[str(number)] = answer
+        return then(gather(answers), lambda results: _merge(plan, unwanted, results))
+
+    def _plan(
+        self, batch: Sequence[Sample]
+    ) -> tuple[list[tuple[str, int, list[int]]], list[tuple[int, str]]]:
+        """What goes where: (cell, chunk, places in the batch), and (place, reason) of what nobody wants."""
+        catalogs = [
+            (name, route.catalog) for name, route in self._routes.items() if route.catalog is not None
+        ]
+        plan: list[tuple[str, int, list[int]]] = []
+        unwanted: list[tuple[int, str]] = []
+        chunks = itertools.count()
+        for start in range(0, len(batch), MAX_FRAME_SAMPLES):
+            chunk = next(chunks)
+            places: dict[str, list[int]] = {}
+            for index in range(start, min(start + MAX_FRAME_SAMPLES, len(batch))):
+                metric, sla = batch[index][0], batch[index][3]
+                wanted = False
+                for name, catalog in catalogs:
+                    if catalog.wants(metric, sla):
+                        places.setdefault(name, []).append(index)
+                        wanted = True
+                if not wanted:
+                    known = sla is None or any(sla in catalog.slas for _, catalog in catalogs)
+                    unwanted.append((index, "unknown_metric" if known else "unknown_sla"))
+            plan.extend((name, chunk, indexes) for name, indexes in places.items())
+        return plan, unwanted
+
+    def _release(self, name: str, load: int) -> Callable[[Future[Any]], None]:
+        def release(_: Future[Any]) -> None:
+            with self._lock:
+                self._routes[name].in_flight -= load
+
+        return release
+
+
+def _merge(
+    plan: Sequence[tuple[str, int, list[int]]],
+    unwanted: Sequence[tuple[int, str]],
+    results: Mapping[str, Any],
+) -> dict[str, Any]:
+    accepted: set[int] = set()
+    reasons: dict[int, str] = dict(unwanted)
+    for number, (_, _, indexes) in enumerate(plan):
+        result = results[str(number)]
+        if isinstance(result, BaseException):
+            raise result
+        accepted.update(indexes[place] for place in result["accepted"])
+        for place, reason in result["rejected"]:
+            reasons.setdefault(indexes[place], reason)
+    rejected = [[index, reason] for index, reason in sorted(reasons.items()) if index not in accepted]
+    return {"accepted": sorted(accepted), "rejected": rejected}

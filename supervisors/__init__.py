@@ -1,0 +1,1 @@
+"""The tree as data: which supervisor starts which actors, in what order, under what policy."""
