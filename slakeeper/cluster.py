@@ -5,7 +5,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from slakeeper.connection import CellConnection
-from slakeeper.future import first_found, gather, then
+from slakeeper.future import first_found, gather, then, translated
+from slakeeper.request import failure_of
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample, owner_of
 
 # Processes of the system that are not below the root.
@@ -27,6 +28,37 @@ def connect(cells: Sequence[Mapping[str, Any]], partitions: int, **options: Any)
     return Cluster(connections, partitions, isolated)
 
 
+class _LocalCell:
+    """A cell in this process: the same, but that its failures are of another class."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    @property
+    def name(self) -> str:
+        return self._cell.name
+
+    @property
+    def connected(self) -> bool:
+        return bool(getattr(self._cell, "connected", True))
+
+    def request(self, kind: str, payload: dict[str, Any]) -> Future[Any]:
+        return translated(self._cell.request(kind, payload), _as_failure)
+
+    def listen(self, listener: Callable[[str, Any], None]) -> None:
+        listen = getattr(self._cell, "listen", None)
+        if listen is not None:
+            listen(listener)
+
+    def close(self) -> None:
+        """It is not ours to stop."""
+
+
+def _as_failure(error: BaseException) -> BaseException:
+    to_wire = getattr(error, "to_wire", None)
+    return error if to_wire is None else failure_of(to_wire())
+
+
 class Cluster:
     """Every request to the cells. Each method returns a future at once; they fail with `RequestFailed`.
 
@@ -44,12 +76,13 @@ class Cluster:
         isolated: Mapping[str, str] | None = None,
         max_in_flight: int = MAX_IN_FLIGHT_SAMPLES,
     ) -> None:
-        self._cells = {cell.name: cell for cell in cells}
+        members = [cell if isinstance(cell, CellConnection) else _LocalCell(cell) for cell in cells]
+        self._cells = {cell.name: cell for cell in members}
         self._isolated = dict(isolated or {})
         alone = set(self._isolated.values())
-        self._shared = [cell for cell in cells if cell.name not in alone]
+        self._shared = [cell for cell in members if cell.name not in alone]
         self._partitions = partitions
-        self._router = Router(cells, max_in_flight)
+        self._router = Router(members, max_in_flight)
         self._last_status: dict[str, Mapping[str, Any]] = {}
 
     @property
@@ -172,18 +205,14 @@ class Cluster:
         return self._find(f"actor.{operation}", {"address": address})
 
     def listen(self, listener: Callable[[str, Any], None]) -> None:
-        """Calls ``listener(topic, payload)`` for every push of every cell, on the cells' own threads."""
+        """Calls ``listener(topic, payload)`` for every event of every cell, on the cells' own threads."""
         for cell in self._cells.values():
-            listen = getattr(cell, "listen", None)
-            if listen is not None:
-                listen(listener)
+            cell.listen(listener)
 
     def close(self) -> None:
         """Closes every connection."""
         for cell in self._cells.values():
-            close = getattr(cell, "close", None)
-            if close is not None:
-                close()
+            cell.close()
 
     # --- inside -------------------------------------------------------------------------------------
 

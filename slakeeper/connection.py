@@ -122,7 +122,7 @@ class CellConnection:
         return future
 
     def listen(self, listener: Listener) -> None:
-        """Calls ``listener(topic, payload)`` for every push, and ``("connected" | "lost", {"cell": name})``.
+        """Calls ``listener(topic, payload)`` for every push, and for ``cell.connected`` and ``cell.lost``.
 
         On the connection's own thread, so it must be quick. An exception of it is logged and changes nothing.
         """
@@ -208,10 +208,10 @@ class CellConnection:
         assert self._wake is not None
         while not self._closed:
             if self._socket is not None:
-                self._tell("connected", {"cell": self.name})
+                self._tell("cell.connected", {"cell": self.name})
                 self._serve(self._socket, self._wake[0])
                 self._lose()
-                self._tell("lost", {"cell": self.name})
+                self._tell("cell.lost", {"cell": self.name})
             else:
                 self._sweep()
                 with selectors.DefaultSelector() as selector:
@@ -289,7 +289,7 @@ class CellConnection:
         """Settles what the whole frames in ``received`` answer, and takes them out of it."""
         for number, second, third in unpack_frames(received):
             if number == 0:
-                self._tell(second, third)
+                self._tell(third.get("topic", second), third)
                 continue
             with self._lock:
                 pending = self._sent.pop(number, None)

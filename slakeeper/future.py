@@ -64,6 +64,22 @@ def chain(future: Future[T], go_on: Callable[[T], Future[R]]) -> Future[R]:
     return outer
 
 
+def translated(future: Future[T], translate: Callable[[BaseException], BaseException]) -> Future[T]:
+    """The same future, but that a failure is what ``translate`` makes of it."""
+    outer: Future[T] = Future()
+    outer.set_running_or_notify_cancel()
+
+    def settle(inner: Future[T]) -> None:
+        error = inner.exception()
+        if error is None:
+            outer.set_result(inner.result())
+        else:
+            outer.set_exception(translate(error))
+
+    future.add_done_callback(settle)
+    return outer
+
+
 def gather(futures: Mapping[str, Future[Any]]) -> Future[dict[str, Any]]:
     """Waits for all; the result holds for each key what came of it: a result, or the exception itself."""
     outer: Future[dict[str, Any]] = Future()

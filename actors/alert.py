@@ -1,0 +1,114 @@
+"""AlertActor: tells a contract's news to the alert channels, grouped and each piece once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import ContractChanged, ViolationOpened, ViolationResolved, ViolationWorsened
+from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
+from slakeeper.integrations.channel import Recipient
+from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.sla import alert
+from slakeeper.sla.alert import Group, Item
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.notification import NotificationKind
+from slakeeper.sla.record import DeliveryStatus
+from slakeeper.sla.violation import Violation
+
+FLUSH_TIMER = "flush"
+
+
+@dataclass(frozen=True, slots=True)
+class FlushAlerts:
+    """The group's wait is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertState:
+    """What a snapshot keeps."""
+
+    document: dict[str, Any]
+    group: Group
+    deliveries: tuple[Delivery, ...]
+
+
+class AlertActor(Actor):
+    """One for each contract; its argument is the contract's document."""
+
+    def __init__(self, address: str, arg: dict[str, Any]) -> None:
+        super().__init__(address, arg)
+        self._document = arg
+        self._contract = Sla.from_document(arg)
+        self._group = Group(self._contract.id)
+        self._outbox = Outbox()
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        if not fresh:
+            self._outbox.resume(ctx)
+            self._flush(ctx)
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        match message:
+            case ViolationOpened(violation):
+                self._add(ctx, NotificationKind.OPENED, violation)
+            case ViolationWorsened(violation):
+                self._add(ctx, NotificationKind.WORSENED, violation)
+            case ViolationResolved(violation):
+                self._add(ctx, NotificationKind.RESOLVED, violation)
+            case ContractChanged():
+                ctx.emit(message)
+            case _:
+                super().handle_cast(ctx, message)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case FlushAlerts():
+                self._flush(ctx)
+            case RetryDeliveries():
+                self._outbox.retry_due(ctx)
+            case Performed():
+                ended = self._outbox.performed(ctx, message)
+                if ended is not None:
+                    topic = "alert.sent" if ended.status is DeliveryStatus.SENT else "alert.failed"
+                    ids = list(ended.notification.violation_ids)
+                    payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
+                    ctx.publish(topic, payload)
+            case _:
+                super().handle_info(ctx, message)
+
+    def apply(self, event: Any) -> None:
+        match event:
+            case Group():
+                self._group = event
+            case DeliveryChanged():
+                self._outbox.apply(event)
+            case ContractChanged(document, _):
+                self._document, self._contract = document, Sla.from_document(document)
+            case _:
+                super().apply(event)
+
+    def dump(self) -> AlertState:
+        return AlertState(self._document, self._group, self._outbox.dump())
+
+    def load(self, state: AlertState) -> None:
+        self._document, self._contract = state.document, Sla.from_document(state.document)
+        self._group, self._outbox = state.group, Outbox(state.deliveries)
+
+    def _add(self, ctx: Context, kind: NotificationKind, violation: Violation) -> None:
+        environment: Environment = ctx.environment
+        after = alert.add(self._group, Item(kind, violation), environment.enforcement.alerts, ctx.now_ms)
+        if after != self._group:
+            ctx.emit(after)
+            self._flush(ctx)
+
+    def _flush(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        after, notifications = alert.flush(self._group, self._contract, ctx.now_ms)
+        if after != self._group:
+            ctx.emit(after)
+        for notification in notifications:
+            for channel in environment.monitoring.alert_channels:
+                self._outbox.post(ctx, f"{notification.id}@{channel}", channel, Recipient(), notification)
+        due_ms = alert.deadline_ms(self._group)
+        if due_ms is not None:
+            ctx.set_timer(FLUSH_TIMER, due_ms, FlushAlerts())

@@ -1,0 +1,200 @@
+"""EscalationActor: walks one violation's policy level by level until somebody answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import (
+    EscalateNow,
+    EscalationEnded,
+    EscalationExhausted,
+    LevelNotified,
+    Tick,
+    ViolationAcknowledged,
+    ViolationResolved,
+    ViolationWorsened,
+    violation_address,
+)
+from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
+from slakeeper.integrations.channel import Recipient
+from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.sla import escalation, notification
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.escalation import Notify, Walk
+from slakeeper.sla.record import DeliveryStatus, EscalationRecord
+from slakeeper.sla.violation import Violation
+
+DEADLINE_TIMER = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class WalkChanged:
+    """Event: where the walk stands, with the violation as last heard of."""
+
+    walk: Walk
+    violation: Violation
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationState:
+    """What a snapshot keeps."""
+
+    violation: Violation
+    walk: Walk | None
+    records: dict[str, EscalationRecord]
+    deliveries: tuple[Delivery, ...]
+
+
+class EscalationActor(Actor):
+    """One for each running escalation; ends when its violation is resolved and everyone told has heard of it.
+
+    Its argument is the contract's document and the :class:`Violation` as it stood when the walk began.
+    """
+
+    def __init__(self, address: str, arg: tuple[dict[str, Any], Violation]) -> None:
+        super().__init__(address, arg)
+        document, self._violation = arg
+        self._contract = Sla.from_document(document)
+        self._walk: Walk | None = None
+        self._records: dict[str, EscalationRecord] = {}
+        self._outbox = Outbox()
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        environment: Environment = ctx.environment
+        if self._walk is None:
+            walk = escalation.begin(environment.enforcement, self._violation.severity, ctx.now_ms)
+            self._go_on(ctx, walk, self._violation)
+        else:
+            for uncertain in self._outbox.resume(ctx):
+                self._record_end(ctx, uncertain)
+            self._go_on(ctx, self._walk, self._violation)
+            self._end_if_done(ctx)
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        environment: Environment = ctx.environment
+        walk = self._current()
+        match message:
+            case ViolationWorsened(violation):
+                raised = escalation.raise_severity(
+                    walk, environment.enforcement, violation.severity, ctx.now_ms
+                )
+                self._go_on(ctx, raised, violation)
+            case ViolationAcknowledged(violation):
+                held = escalation.acknowledge(walk, environment.enforcement, ctx.now_ms)
+                self._go_on(ctx, held, violation)
+            case EscalateNow(violation):
+                moved, effects = escalation.escalate_now(walk, environment.enforcement, ctx.now_ms)
+                self._take(ctx, moved, violation, effects)
+            case ViolationResolved(violation):
+                self._resolve(ctx, violation)
+            case _:
+                super().handle_cast(ctx, message)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Tick():
+                self._go_on(ctx, self._current(), self._violation)
+            case RetryDeliveries():
+                self._outbox.retry_due(ctx)
+            case Performed():
+                ended = self._outbox.performed(ctx, message)
+                if ended is not None:
+                    self._record_end(ctx, ended)
+                self._end_if_done(ctx)
+            case _:
+                super().handle_info(ctx, message)
+
+    def apply(self, event: Any) -> None:
+        match event:
+            case WalkChanged(walk, violation):
+                self._walk, self._violation = walk, violation
+            case DeliveryChanged():
+                self._outbox.apply(event)
+            case EscalationRecord():
+                self._records[event.key] = event
+            case _:
+                super().apply(event)
+
+    def dump(self) -> EscalationState:
+        return EscalationState(self._violation, self._walk, dict(self._records), self._outbox.dump())
+
+    def load(self, state: EscalationState) -> None:
+        self._violation, self._walk = state.violation, state.walk
+        self._records = dict(state.records)
+        self._outbox = Outbox(state.deliveries)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _current(self) -> Walk:
+        if self._walk is None:
+            raise LookupError("the walk has not begun")
+        return self._walk
+
+    def _go_on(self, ctx: Context, walk: Walk, violation: Violation) -> None:
+        environment: Environment = ctx.environment
+        after, effects = escalation.advance(walk, environment.enforcement, ctx.now_ms)
+        self._take(ctx, after, violation, effects)
+
+    def _take(
+        self,
+        ctx: Context,
+        walk: Walk,
+        violation: Violation,
+        effects: list[Notify | escalation.EscalationFailed],
+    ) -> None:
+        if walk != self._walk or violation != self._violation:
+            ctx.emit(WalkChanged(walk, violation))
+        for effect in effects:
+            if isinstance(effect, Notify):
+                self._notify(ctx, effect)
+            else:
+                ctx.cast(violation_address(violation.id), EscalationExhausted())
+        deadline_ms = escalation.deadline_ms(walk)
+        if deadline_ms is None:
+            ctx.cancel_timer(DEADLINE_TIMER)
+        else:
+            ctx.set_timer(DEADLINE_TIMER, deadline_ms, Tick())
+
+    def _notify(self, ctx: Context, effect: Notify) -> None:
+        level = effect.level
+        record = EscalationRecord(
+            effect.key, effect.level_index, effect.severity, level.channel, level.recipients, ctx.now_ms
+        )
+        self._record(ctx, record)
+        message = notification.escalation(
+            self._contract, self._violation, effect.key, effect.level_index, ctx.now_ms
+        )
+        recipient = Recipient(level.recipients, level.room, level.service)
+        self._outbox.post(ctx, effect.key, level.channel, recipient, message)
+
+    def _record(self, ctx: Context, record: EscalationRecord) -> None:
+        ctx.emit(record)
+        ctx.cast(violation_address(self._violation.id), LevelNotified(record))
+
+    def _record_end(self, ctx: Context, delivery: Delivery) -> None:
+        record = self._records.get(delivery.key)
+        if record is not None:
+            ended = EscalationRecord(
+                record.key, record.level, record.severity, record.channel, record.recipients, record.at_ms,
+                delivery.status, delivery.detail,
+            )  # fmt: skip
+            self._record(ctx, ended)
+        if delivery.status is DeliveryStatus.SENT:
+            payload = {"violation_id": self._violation.id, "channel": delivery.channel, "key": delivery.key}
+            ctx.publish("escalation.sent", payload)
+
+    def _resolve(self, ctx: Context, violation: Violation) -> None:
+        walk, told = escalation.resolve(self._current())
+        self._take(ctx, walk, violation, [])
+        for place in told:
+            key = f"resolved.{place.channel}.{'.'.join(place.recipients)}.{place.room or ''}.{place.service or ''}"
+            message = notification.escalation_resolved(self._contract, violation, ctx.now_ms)
+            self._outbox.post(
+                ctx, key, place.channel, Recipient(place.recipients, place.room, place.service), message
+            )
+        self._end_if_done(ctx)
+
+    def _end_if_done(self, ctx: Context) -> None:
+        if self._outbox.is_empty and self._current().status is escalation.WalkStatus.RESOLVED:
+            ctx.cast(violation_address(self._violation.id), EscalationEnded())
+            ctx.stop()

@@ -1,0 +1,24 @@
+"""The kinds of SLA actor by the names that stand in journals."""
+
+from slakeeper.actors.alert import AlertActor
+from slakeeper.actors.contract import ContractActor
+from slakeeper.actors.escalation import EscalationActor
+from slakeeper.actors.ledger import LedgerActor
+from slakeeper.actors.monitor import MetricMonitorActor
+from slakeeper.actors.remediation import RemediationActor
+from slakeeper.actors.report import ReportActor
+from slakeeper.actors.source import SourceActor
+from slakeeper.actors.violation import ViolationActor
+from slakeeper.otp.actor import Actor
+
+KINDS: dict[str, type[Actor]] = {
+    "alert": AlertActor,
+    "contract": ContractActor,
+    "escalation": EscalationActor,
+    "ledger": LedgerActor,
+    "monitor": MetricMonitorActor,
+    "remediation": RemediationActor,
+    "report": ReportActor,
+    "source": SourceActor,
+    "violation": ViolationActor,
+}

@@ -1,0 +1,325 @@
+"""What SLA actors say to each other: commands in the imperative, events in the past tense.
+
+Addresses are made here too, so that a sender and a starter agree: ``contract:ID``, ``monitor:ID:METRIC``,
+``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slakeeper.sla.account import Account
+from slakeeper.sla.policy import Severity
+from slakeeper.sla.record import ActionRecord, EscalationRecord
+from slakeeper.sla.sample import Sample
+from slakeeper.sla.violation import Violation
+
+DEFINITION = "definition_supervisor"
+MONITORING = "monitoring_supervisor"
+ENFORCEMENT = "enforcement_supervisor"
+ALERTING = "alerting_supervisor"
+REPORTING = "reporting_supervisor"
+
+
+def contract_address(sla_id: str) -> str:
+    return f"contract:{sla_id}"
+
+
+def monitor_address(sla_id: str, metric_name: str) -> str:
+    return f"monitor:{sla_id}:{metric_name}"
+
+
+def violation_address(violation_id: str) -> str:
+    return f"violation:{violation_id}"
+
+
+def escalation_address(violation_id: str) -> str:
+    return f"escalation:{violation_id}"
+
+
+def remediation_address(violation_id: str, action_name: str, number: int) -> str:
+    return f"remediation:{violation_id}:{action_name}:{number}"
+
+
+def alert_address(sla_id: str) -> str:
+    return f"alert:{sla_id}"
+
+
+def ledger_address(sla_id: str) -> str:
+    return f"ledger:{sla_id}"
+
+
+def report_address(sla_id: str) -> str:
+    return f"report:{sla_id}"
+
+
+# -- to a metric monitor ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Samples of this metric, each (Unix ms, value), in the order they arrived."""
+
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSourceError:
+    """The source could not be asked; ``text`` says why."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rebase:
+    """The contract has a new version."""
+
+    document: dict[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetSuspended:
+    """Suspended time counts for nothing."""
+
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForceClose:
+    """An operator resolved this metric's violation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A deadline of the receiver has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeMetric:
+    """Call: state, value, counters and the running account of a monitor."""
+
+
+# -- to a contract ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MetricViolated:
+    """The metric's promise is broken: since ``at_ms``, at ``value``; again when it got worse."""
+
+    metric_name: str
+    at_ms: int
+    value: float
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecovered:
+    """The metric's promise has held for long enough."""
+
+    metric_name: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodEnded:
+    """A metric's account of a period is final."""
+
+    metric_name: str
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationEnded:
+    """The violation of a metric is resolved."""
+
+    metric_name: str
+    violation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeContract:
+    """Call: document, version, status and open violations of a contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefineContract:
+    """Call: take this document as the contract's new version; the same document changes nothing."""
+
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendContract:
+    """Call."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeContract:
+    """Call."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContract:
+    """Call: nothing is watched any more; ledger and history stay. Refused while violations are open."""
+
+    by: str
+
+
+# -- to a violation -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateViolation:
+    value: float
+    severity: Severity
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseViolation:
+    """The metric recovered at ``at_ms``."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgeViolation:
+    """Call."""
+
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveViolation:
+    """Call."""
+
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EscalateViolation:
+    """Call: tell the next level now."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemediateViolation:
+    """Call: run an action by hand."""
+
+    action_name: str
+    by: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeViolation:
+    """Call: the :class:`Violation`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAttempted:
+    """A remediation records an attempt, or what became of it."""
+
+    record: ActionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RemediationEnded:
+    """A remediation is over; ``helped`` when the metric recovered meanwhile."""
+
+    action_name: str
+    number: int
+    helped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LevelNotified:
+    """An escalation records a level told, or what became of the message."""
+
+    record: EscalationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationExhausted:
+    """Nobody acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationEnded:
+    """The escalation has nothing more to send."""
+
+
+# -- from a violation to those who act on it ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationOpened:
+    violation: Violation
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationWorsened:
+    violation: Violation
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationAcknowledged:
+    violation: Violation
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationResolved:
+    violation: Violation
+
+
+@dataclass(frozen=True, slots=True)
+class EscalateNow:
+    """An operator wants the next level told."""
+
+    violation: Violation
+
+
+# -- to ledger and report -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ContractChanged:
+    """The contract's newest version, for those who work with it."""
+
+    document: dict[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePeriod:
+    """The accounts of all metrics of a period, by metric name."""
+
+    accounts: dict[str, Account]
+
+
+@dataclass(frozen=True, slots=True)
+class DecideEntry:
+    """Call: approve or reject a pending ledger entry."""
+
+    entry_id: str
+    approve: bool
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntries:
+    """Call: the ledger, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListHistory:
+    """Call: archived violations and accounts of past periods."""

@@ -1,0 +1,196 @@
+"""MetricMonitorActor: watches one metric of one contract; the state is ``sla``'s :class:`Monitor`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import (
+    DescribeMetric,
+    ForceClose,
+    MetricRecovered,
+    MetricViolated,
+    Observe,
+    PeriodEnded,
+    Rebase,
+    ReportSourceError,
+    SetSuspended,
+    Tick,
+    contract_address,
+)
+from slakeeper.otp.actor import Actor, Context
+from slakeeper.sla.account import Account
+from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.monitor import Monitor
+from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated
+
+DEADLINE_TIMER = "deadline"
+
+# Events are plain tuples: samples are the bulk of the journal. The first item says what it is.
+SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE = "s", "t", "e", "-", "+", "c", "r"
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOrder:
+    """What a monitor is started with; ``since_ms`` is when the contract was first loaded [Unix ms]."""
+
+    document: dict[str, Any]
+    metric_name: str
+    since_ms: int
+    violation_threshold: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorState:
+    """What a snapshot keeps."""
+
+    document: dict[str, Any]
+    monitor: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricView:
+    """How a metric stands, for those who look."""
+
+    metric: Metric
+    state: str
+    value: float | None
+    account: Account
+    counters: dict[str, int]
+    breach_probability: float | None
+    remaining_ms: int
+
+
+class MetricMonitorActor(Actor):
+    """One for each metric of each contract; its argument is a :class:`MonitorOrder`.
+
+    Every input is an event with its time, so a replay goes through the same states. It stands in the
+    environment's catalog while it lives, and in the bindings when a source is polled for it.
+    """
+
+    def __init__(self, address: str, arg: MonitorOrder) -> None:
+        super().__init__(address, arg)
+        self._contract = Sla.from_document(arg.document)
+        self._document = arg.document
+        self._metric = self._contract.metric(arg.metric_name)
+        self._monitor = Monitor(self._contract, self._metric, arg.since_ms, arg.violation_threshold)
+        self._armed_ms: int | None = None
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        self._enter(ctx)
+        # Time has passed since the last event: windows without samples are closed now.
+        self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Observe(samples):
+                signals = ctx.emit((SAMPLES, ctx.now_ms, samples))
+            case ReportSourceError(text):
+                signals = ctx.emit((SOURCE_ERROR, ctx.now_ms, text))
+            case SetSuspended(suspended):
+                signals = ctx.emit((SUSPEND if suspended else RESUME, ctx.now_ms))
+            case ForceClose():
+                signals = ctx.emit((CLOSE, ctx.now_ms))
+            case Rebase(document, _):
+                self._leave(ctx)
+                signals = ctx.emit((REBASE, ctx.now_ms, document))
+                self._enter(ctx)
+            case _:
+                super().handle_cast(ctx, message)
+                return
+        self._follow(ctx, signals)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        if not isinstance(message, Tick):
+            super().handle_info(ctx, message)
+        self._armed_ms = None
+        self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+
+    def handle_call(self, ctx: Context, request: Any) -> Any:
+        if isinstance(request, DescribeMetric):
+            account = self._monitor.account(ctx.now_ms)
+            return MetricView(
+                self._metric,
+                self._monitor.state.value,
+                self._monitor.value,
+                account,
+                self._monitor.counters._asdict(),
+                self._monitor.breach_probability,
+                max(0, account.end_ms - account.start_ms - account.settled_ms),
+            )
+        return super().handle_call(ctx, request)
+
+    def terminate(self, ctx: Context, reason: str) -> None:
+        self._leave(ctx)
+
+    def apply(self, event: Any) -> list[Signal]:
+        what, now_ms, *rest = event
+        if what == SAMPLES:
+            return self._monitor.observe(rest[0], now_ms)
+        if what == TIME:
+            return self._monitor.tick(now_ms)
+        if what == SOURCE_ERROR:
+            return self._monitor.source_error(rest[0], now_ms)
+        if what == SUSPEND:
+            self._monitor.suspend(now_ms)
+            return []
+        if what == RESUME:
+            self._monitor.resume(now_ms)
+            return []
+        if what == CLOSE:
+            return self._monitor.force_close(now_ms)
+        if what == REBASE:
+            self._document = rest[0]
+            self._contract = Sla.from_document(self._document)
+            self._metric = self._contract.metric(self._metric.name)
+            return self._monitor.rebase(self._contract, self._metric, now_ms)
+        raise LookupError(f"unknown event {what!r}")
+
+    def dump(self) -> MonitorState:
+        return MonitorState(self._document, self._monitor.dump())
+
+    def load(self, state: MonitorState) -> None:
+        self._document = state.document
+        self._contract = Sla.from_document(state.document)
+        self._metric = self._contract.metric(self._metric.name)
+        self._monitor = Monitor.restore(self._contract, self._metric, state.monitor)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
+        name, contract = self._metric.name, contract_address(self._contract.id)
+        for signal in signals:
+            match signal:
+                case Opened(at_ms, value, severity) | Updated(at_ms, value, severity):
+                    ctx.cast(contract, MetricViolated(name, at_ms, value, severity))
+                case Recovered(at_ms, _):
+                    ctx.cast(contract, MetricRecovered(name, at_ms))
+                case PeriodClosed(account):
+                    ctx.cast(contract, PeriodEnded(name, account))
+                case StateChanged(old, new, at_ms):
+                    payload = {
+                        "sla_id": self._contract.id,
+                        "metric_name": name,
+                        "old": old.value,
+                        "new": new.value,
+                    }
+                    ctx.publish("metric.changed", {**payload, "at_ms": at_ms})
+        deadline_ms = self._monitor.next_deadline_ms()
+        if deadline_ms is not None and deadline_ms != self._armed_ms:
+            self._armed_ms = deadline_ms
+            ctx.set_timer(DEADLINE_TIMER, max(deadline_ms, ctx.now_ms + 1), Tick())
+
+    def _enter(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        environment.catalog.enter(self.address, self._contract.id, self._metric)
+        bound = environment.source_of(self._metric)
+        if bound is not None:
+            source, query = bound
+            environment.bindings.setdefault(source, {})[self.address] = query
+
+    def _leave(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        environment.catalog.leave(self.address, self._metric.name)
+        for queries in environment.bindings.values():
+            queries.pop(self.address, None)

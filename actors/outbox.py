@@ -1,0 +1,178 @@
+"""Messages to people and systems outside: each is recorded before it is tried, and again when its end is known.
+
+A crash in between leaves a delivery of which nobody knows whether it arrived. A channel that can recognise a
+repetition, or whose policy says ``resend``, gets it again under the same id; otherwise it is kept as *uncertain*
+and shown. One outbox lives inside each actor that sends; its changes are that actor's events.
+"""
+
+from dataclasses import dataclass, replace
+
+from slakeeper.actors.environment import Environment
+from slakeeper.integrations.channel import DeliveryError, Recipient
+from slakeeper.otp.actor import Context, Performed
+from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
+from slakeeper.sla.notification import Notification
+from slakeeper.sla.record import DeliveryStatus
+
+# A peer that is down for a moment is reached by the third try; one that is down for ten minutes is reported
+# as failed, and the walk has long gone on to the next level.
+MAX_ATTEMPTS = 6
+FIRST_RETRY_MS = 5 * SECOND_MS
+LONGEST_RETRY_MS = 5 * MINUTE_MS
+
+RETRY_TIMER = "outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDeliveries:
+    """Some delivery's next attempt is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to one place.
+
+    Attributes:
+        key: unique within the actor that sends it.
+        due_ms: when it is tried again [Unix ms]; None while it is on its way or its end is known.
+    """
+
+    key: str
+    channel: str
+    recipients: tuple[str, ...]
+    room: str | None
+    service: str | None
+    notification: Notification
+    status: DeliveryStatus = DeliveryStatus.SENDING
+    attempts: int = 1
+    due_ms: int | None = None
+    detail: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        return self.status is not DeliveryStatus.SENDING
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryChanged:
+    """Event: a delivery begins, is tried again, or has ended."""
+
+    delivery: Delivery
+
+
+class Outbox:
+    """The deliveries of one actor that have not ended yet."""
+
+    def __init__(self, deliveries: tuple[Delivery, ...] = ()) -> None:
+        self._open = {delivery.key: delivery for delivery in deliveries}
+
+    def dump(self) -> tuple[Delivery, ...]:
+        return tuple(self._open.values())
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._open
+
+    def apply(self, event: DeliveryChanged) -> None:
+        """Takes the event into the state; call it from the owner's ``apply``."""
+        if event.delivery.is_final:
+            self._open.pop(event.delivery.key, None)
+        else:
+            self._open[event.delivery.key] = event.delivery
+
+    def post(
+        self, ctx: Context, key: str, channel: str, recipient: Recipient, notification: Notification
+    ) -> Delivery:
+        """Records a delivery and sends it as soon as that is durable."""
+        delivery = Delivery(
+            key, channel, recipient.recipients, recipient.room, recipient.service, notification
+        )
+        ctx.emit(DeliveryChanged(delivery))
+        self._send(ctx, delivery)
+        return delivery
+
+    def resume(self, ctx: Context) -> list[Delivery]:
+        """After a restart: what was on its way is sent again or given up as uncertain.
+
+        Returns:
+            The deliveries that are now uncertain.
+        """
+        environment: Environment = ctx.environment
+        given_up: list[Delivery] = []
+        for delivery in list(self._open.values()):
+            if delivery.due_ms is not None:
+                continue
+            sender = environment.sender(delivery.channel)
+            if sender.idempotent or sender.on_uncertain == "resend":
+                self._again(ctx, delivery)
+            else:
+                uncertain = replace(
+                    delivery, status=DeliveryStatus.UNCERTAIN, detail="interrupted while it was being sent"
+                )
+                ctx.emit(DeliveryChanged(uncertain))
+                given_up.append(uncertain)
+        self._arm(ctx)
+        return given_up
+
+    def performed(self, ctx: Context, performed: Performed) -> Delivery | None:
+        """Takes the end of an attempt.
+
+        Returns:
+            The delivery when it has ended for good, None while it will be tried again (or is not ours).
+        """
+        delivery = self._open.get(performed.key)
+        if delivery is None:
+            return None
+        error = performed.error
+        if error is None:
+            after = replace(delivery, status=DeliveryStatus.SENT, due_ms=None, detail=str(performed.value))
+        else:
+            after = self._after_failure(ctx, delivery, error)
+        ctx.emit(DeliveryChanged(after))
+        self._arm(ctx)
+        return after if after.is_final else None
+
+    def retry_due(self, ctx: Context) -> None:
+        """Sends what is due again."""
+        for delivery in list(self._open.values()):
+            if delivery.due_ms is not None and delivery.due_ms <= ctx.now_ms:
+                self._again(ctx, delivery)
+        self._arm(ctx)
+
+    def _after_failure(self, ctx: Context, delivery: Delivery, error: BaseException) -> Delivery:
+        environment: Environment = ctx.environment
+        sender = environment.sender(delivery.channel)
+        detail = str(error)
+        failure = (
+            error
+            if isinstance(error, DeliveryError)
+            else DeliveryError(detail, retryable=False, uncertain=False)
+        )
+        if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
+            return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
+        if not (failure.retryable or failure.uncertain) or delivery.attempts >= MAX_ATTEMPTS:
+            return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
+        backoff_ms = min(FIRST_RETRY_MS * 2 ** (delivery.attempts - 1), LONGEST_RETRY_MS)
+        wait_ms = max(backoff_ms, failure.retry_after_ms or 0)
+        return replace(delivery, due_ms=ctx.now_ms + wait_ms, detail=detail)
+
+    def _again(self, ctx: Context, delivery: Delivery) -> None:
+        again = replace(delivery, attempts=delivery.attempts + 1, due_ms=None)
+        ctx.emit(DeliveryChanged(again))
+        self._send(ctx, again)
+
+    def _arm(self, ctx: Context) -> None:
+        due = [delivery.due_ms for delivery in self._open.values() if delivery.due_ms is not None]
+        if due:
+            ctx.set_timer(RETRY_TIMER, min(due), RetryDeliveries())
+
+    @staticmethod
+    def _send(ctx: Context, delivery: Delivery) -> None:
+        environment: Environment = ctx.environment
+        sender = environment.sender(delivery.channel)
+        recipient = Recipient(delivery.recipients, delivery.room, delivery.service)
+        ctx.perform(
+            delivery.key,
+            lambda: sender.send(delivery.notification, recipient),
+            lane=f"channel-{delivery.channel}",
+        )

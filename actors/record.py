@@ -1,0 +1,68 @@
+"""Every dataclass that may stand in a journal or a snapshot, by its class name."""
+
+from slakeeper.actors.alert import AlertState
+from slakeeper.actors.contract import (
+    AccountGathered,
+    ContractState,
+    ContractVersion,
+    OpenedFor,
+    PeriodSettled,
+)
+from slakeeper.actors.escalation import EscalationState, WalkChanged
+from slakeeper.actors.ledger import LedgerState
+from slakeeper.actors.message import ContractChanged
+from slakeeper.actors.monitor import MonitorOrder, MonitorState
+from slakeeper.actors.outbox import Delivery, DeliveryChanged
+from slakeeper.actors.remediation import RemediationOrder
+from slakeeper.actors.report import History, PastPeriod, Purged
+from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
+from slakeeper.otp.codec import Codec
+from slakeeper.sla.account import Account
+from slakeeper.sla.alert import Group, Incident, Item
+from slakeeper.sla.escalation import Told, Walk
+from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.notification import Notification
+from slakeeper.sla.record import ActionRecord, EscalationRecord
+from slakeeper.sla.remediation import Run
+from slakeeper.sla.violation import Violation
+
+RECORDS: tuple[type, ...] = (
+    Account,
+    AccountGathered,
+    ActionRecord,
+    AlertState,
+    ContractChanged,
+    ContractState,
+    ContractVersion,
+    Delivery,
+    DeliveryChanged,
+    EscalationRecord,
+    EscalationState,
+    Group,
+    HelpCalled,
+    HelpEnded,
+    History,
+    Incident,
+    Item,
+    LedgerEntry,
+    LedgerState,
+    MonitorOrder,
+    MonitorState,
+    Notification,
+    OpenedFor,
+    PastPeriod,
+    PeriodSettled,
+    Purged,
+    RemediationOrder,
+    Run,
+    Told,
+    Violation,
+    ViolationState,
+    Walk,
+    WalkChanged,
+)
+
+
+def make_codec() -> Codec:
+    """The codec of SLA actors' events and states."""
+    return Codec(RECORDS)

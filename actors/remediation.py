@@ -1,0 +1,230 @@
+"""RemediationActor: one action against one violation, attempt by attempt until it helps or is given up."""
+
+import fcntl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import (
+    ActionAttempted,
+    RemediationEnded,
+    Tick,
+    ViolationResolved,
+    violation_address,
+)
+from slakeeper.integrations.remedy import RemedyResult, run_remedy
+from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.sla import remediation
+from slakeeper.sla.breaker import Breaker
+from slakeeper.sla.duration import SECOND_MS
+from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings
+from slakeeper.sla.remediation import Execute, Finished, Outcome, Phase, Recorded, Run, Step, Verify
+
+DEADLINE_TIMER = "deadline"
+
+# How soon a run whose target is taken looks again.
+TARGET_POLL_MS = SECOND_MS
+
+
+@dataclass(frozen=True, slots=True)
+class RemediationOrder:
+    """What a run is started with.
+
+    Attributes:
+        number: counts the runs of this action against this violation from 1.
+        by: who asked for it; empty for an automatic run.
+        attempts_before: number of the last attempt of the run before.
+    """
+
+    violation_id: str
+    action_name: str
+    number: int
+    by: str = ""
+    dry_run: bool = False
+    attempts_before: int = 0
+
+
+class RemediationActor(Actor):
+    """One for each run; its argument is a :class:`RemediationOrder`, its state the :class:`Run`."""
+
+    def __init__(self, address: str, arg: RemediationOrder) -> None:
+        super().__init__(address, arg)
+        self._order = arg
+        self._run: Run | None = None
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        environment: Environment = ctx.environment
+        if self._run is None:
+            order, action = self._order, self._action(environment)
+            run = remediation.start(
+                order.violation_id,
+                action,
+                ctx.now_ms,
+                dry_run=order.dry_run or environment.enforcement.remediation.dry_run,
+                by=order.by,
+                attempts_before=order.attempts_before,
+            )
+            ctx.emit(run)
+            self._due(ctx)
+        else:
+            self._follow(ctx, remediation.on_interrupted(self._run, self._settings(ctx), ctx.now_ms))
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        if isinstance(message, ViolationResolved):
+            self._follow(ctx, remediation.on_recovered(self._current(), ctx.now_ms))
+        else:
+            super().handle_cast(ctx, message)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Tick():
+                self._due(ctx)
+            case Performed(key, value, error):
+                result = value if error is None else RemedyResult(False, str(error), "", None, 0)
+                step = remediation.on_result(
+                    self._current(), key, result.ok, result.detail, self._settings(ctx), ctx.now_ms
+                )
+                self._follow(ctx, step)
+            case _:
+                super().handle_info(ctx, message)
+
+    def terminate(self, ctx: Context, reason: str) -> None:
+        self._release(ctx.environment)
+
+    def apply(self, event: Any) -> None:
+        if not isinstance(event, Run):
+            super().apply(event)
+        self._run = event
+
+    def dump(self) -> Run | None:
+        return self._run
+
+    def load(self, state: Run | None) -> None:
+        self._run = state
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _current(self) -> Run:
+        if self._run is None:
+            raise LookupError("the run has not begun")
+        return self._run
+
+    @staticmethod
+    def _settings(ctx: Context) -> RemediationSettings:
+        environment: Environment = ctx.environment
+        return environment.enforcement.remediation
+
+    def _action(self, environment: Environment) -> AutomaticAction:
+        for action in environment.enforcement.automatic_actions:
+            if action.name == self._order.action_name:
+                return action
+        raise LookupError(f"no action {self._order.action_name!r} is configured")
+
+    def _due(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        run = self._current()
+        breaker = environment.breakers.get(run.action, Breaker(run.action))
+        holder = environment.targets.get(run.target)
+        target_free = run.dry_run or holder in (None, self.address)
+        step = remediation.on_deadline(
+            run,
+            self._settings(ctx),
+            ctx.now_ms,
+            target_free=target_free,
+            allowed=breaker.allow(self._settings(ctx), ctx.now_ms),
+        )
+        self._follow(ctx, step)
+        if not target_free and step[0].phase is Phase.WAITING:
+            ctx.set_timer(DEADLINE_TIMER, ctx.now_ms + TARGET_POLL_MS, Tick())
+
+    def _follow(self, ctx: Context, step: Step) -> None:
+        environment: Environment = ctx.environment
+        before = self._current()
+        run, effects = step
+        if run != before:
+            ctx.emit(run)
+        for effect in effects:
+            match effect:
+                case Execute():
+                    self._execute(ctx, effect)
+                case Verify():
+                    # Still being asked means the violation is still open: a recovery would have ended the run.
+                    self._follow(ctx, remediation.on_verify(run, False, self._settings(ctx), ctx.now_ms))
+                    return
+                case Recorded(record):
+                    ctx.cast(violation_address(run.violation_id), ActionAttempted(record))
+                case Finished(outcome):
+                    self._finish(ctx, outcome)
+        if before.phase in (Phase.RUNNING, Phase.VERIFYING) and run.phase in (Phase.WAITING, Phase.DONE):
+            self._judge(ctx, run)
+            self._release(environment)
+        deadline_ms = remediation.deadline_ms(run)
+        if deadline_ms is not None:
+            ctx.set_timer(DEADLINE_TIMER, deadline_ms, Tick())
+
+    def _execute(self, ctx: Context, execute: Execute) -> None:
+        environment: Environment = ctx.environment
+        run = self._current()
+        if not execute.dry_run:
+            environment.targets[run.target] = self.address
+            breaker = environment.breakers.get(run.action, Breaker(run.action))
+            environment.breakers[run.action] = breaker.trying(ctx.now_ms)
+        remedy = environment.enforcement.remedies.get(execute.remedy, DryRunRemedy())
+        action = self._action(environment)
+        lock_path = environment.lock_dir / f"{_file_name(execute.target)}.lock"
+
+        def perform() -> RemedyResult:
+            def attempt() -> RemedyResult:
+                return run_remedy(
+                    remedy,
+                    action,
+                    idempotency_key=execute.key,
+                    timeout_ms=execute.timeout_ms,
+                    dry_run=execute.dry_run,
+                )
+
+            return attempt() if execute.dry_run else _alone(lock_path, attempt)
+
+        ctx.perform(execute.key, perform, lane=f"target-{execute.target}")
+
+    def _judge(self, ctx: Context, run: Run) -> None:
+        """Tells the action's breaker how the attempt ended."""
+        environment: Environment = ctx.environment
+        if run.dry_run:
+            return
+        breaker = environment.breakers.get(run.action, Breaker(run.action))
+        helped = run.outcome in (Outcome.EFFECTIVE, Outcome.CANCELLED)
+        after = breaker.succeeded() if helped else breaker.failed(self._settings(ctx), ctx.now_ms)
+        environment.breakers[run.action] = after
+
+    def _release(self, environment: Environment) -> None:
+        run = self._run
+        if run is not None and environment.targets.get(run.target) == self.address:
+            del environment.targets[run.target]
+
+    def _finish(self, ctx: Context, outcome: Outcome) -> None:
+        run = self._current()
+        helped = not run.exhausted
+        ctx.cast(
+            violation_address(run.violation_id), RemediationEnded(run.action, self._order.number, helped)
+        )
+        payload = {"violation_id": run.violation_id, "action": run.action, "outcome": outcome.value}
+        ctx.publish("remediation.ended", payload)
+        ctx.stop()
+
+
+def _alone(lock_path: Path, attempt: Callable[[], RemedyResult]) -> RemedyResult:
+    """Runs the attempt while no other cell acts on the same target."""
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return RemedyResult(False, "another run is acting on this target", "", None, 0)
+        return attempt()
+
+
+def _file_name(target: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in target)

@@ -1,0 +1,95 @@
+"""SourceActor: asks one source at its interval and hands what it says to the monitors bound to it."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import Observe, ReportSourceError, Tick
+from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.sla.sample import check_sample
+
+POLL_TIMER = "poll"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """What ``actor state`` shows of a source."""
+
+    name: str
+    polls: int
+    errors: int
+    last_error: str
+
+
+class SourceActor(Actor):
+    """One for each polled source in each cell, asking for the metrics of that cell's contracts.
+
+    It keeps nothing: which monitor asks what stands in the environment's bindings. Its argument is the
+    source's name.
+    """
+
+    durable: ClassVar[bool] = False
+
+    def __init__(self, address: str, arg: str) -> None:
+        super().__init__(address, arg)
+        self._name = arg
+        self._polls = 0
+        self._errors = 0
+        self._last_error = ""
+        self._asking = False
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        ctx.set_timer(POLL_TIMER, ctx.now_ms, Tick())
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Tick():
+                self._poll(ctx)
+            case Performed(_, readings, error):
+                self._asking = False
+                self._take(ctx, readings, error)
+            case _:
+                super().handle_info(ctx, message)
+
+    def dump(self) -> SourceView:
+        return SourceView(self._name, self._polls, self._errors, self._last_error)
+
+    def _poll(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        source = environment.monitoring.sources[self._name]
+        interval_ms, jitter_ms = source.interval, source.jitter
+        queries = dict(environment.bindings.get(self._name, {}))
+        if queries and not self._asking:
+            # A source that answers more slowly than its interval is asked again only when it has answered.
+            self._asking = True
+            self._polls += 1
+            poller = environment.pollers[self._name]
+            ctx.perform(f"poll-{self._polls}", lambda: poller.poll(queries), lane=f"source-{self._name}")
+        # Spread by name and count: not all cells ask at the same moment, and a replay asks at the same ones.
+        spread = zlib.crc32(f"{self.address}{self._polls}".encode()) % (jitter_ms + 1)
+        ctx.set_timer(POLL_TIMER, ctx.now_ms + interval_ms + spread, Tick())
+
+    def _take(self, ctx: Context, readings: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self._failed(ctx, str(error))
+            return
+        for reading in readings:
+            if reading.error is not None or reading.value is None:
+                self._errors += 1
+                self._last_error = reading.error or "no value"
+                ctx.cast(reading.metric, ReportSourceError(self._last_error))
+                continue
+            ts_ms = ctx.now_ms if reading.ts_ms is None else reading.ts_ms
+            refused = check_sample(reading.value, ts_ms, ctx.now_ms)
+            if refused is not None:
+                ctx.cast(reading.metric, ReportSourceError(f"the source said {reading.value!r}: {refused}"))
+            else:
+                ctx.cast(reading.metric, Observe(((ts_ms, reading.value),)))
+
+    def _failed(self, ctx: Context, text: str) -> None:
+        environment: Environment = ctx.environment
+        self._errors += 1
+        self._last_error = text
+        for address in environment.bindings.get(self._name, {}):
+            ctx.cast(address, ReportSourceError(text))

@@ -1,0 +1,280 @@
+"""ViolationActor: one open violation, from its opening until everything it called for has ended."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import (
+    ALERTING,
+    ENFORCEMENT,
+    AcknowledgeViolation,
+    ActionAttempted,
+    CloseViolation,
+    DescribeViolation,
+    EscalateNow,
+    EscalateViolation,
+    EscalationEnded,
+    EscalationExhausted,
+    LevelNotified,
+    RemediateViolation,
+    RemediationEnded,
+    ResolveViolation,
+    UpdateViolation,
+    ViolationAcknowledged,
+    ViolationEnded,
+    ViolationOpened,
+    ViolationResolved,
+    ViolationWorsened,
+    alert_address,
+    contract_address,
+    escalation_address,
+    ledger_address,
+    remediation_address,
+    report_address,
+)
+from slakeeper.actors.remediation import RemediationOrder
+from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError
+from slakeeper.otp.child_spec import Restart
+from slakeeper.sla import escalation, remediation, violation
+from slakeeper.sla.violation import Violation, ViolationError
+
+
+@dataclass(frozen=True, slots=True)
+class HelpCalled:
+    """Event: an escalation was started, or one more run of an action."""
+
+    escalation: bool = False
+    action_name: str = ""
+    attempts_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HelpEnded:
+    """Event: the escalation, or a run of an action, has nothing more to do."""
+
+    escalation: bool = False
+    action_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationState:
+    """What a snapshot keeps.
+
+    Attributes:
+        runs: how many runs of each action were started; ``running`` which have not ended.
+        escalating: whether an escalation is alive; ``escalated`` whether there ever was one.
+    """
+
+    violation: Violation
+    runs: dict[str, int]
+    running: tuple[str, ...]
+    escalating: bool
+    escalated: bool
+
+
+class ViolationActor(Actor):
+    """One for each open violation; its argument is the contract's document and the :class:`Violation`.
+
+    It decides what is done (alert, remedies, escalation) by asking ``sla``, keeps the record of what was
+    done, and ends when the violation is resolved and its helpers have ended.
+    """
+
+    def __init__(self, address: str, arg: tuple[dict[str, Any], Violation]) -> None:
+        super().__init__(address, arg)
+        self._document, self._violation = arg
+        self._runs: dict[str, int] = {}
+        self._running: set[str] = set()
+        self._escalating = False
+        self._escalated = False
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        if not fresh:
+            return
+        ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
+        self._publish(ctx, "violation.opened")
+        self._enforce(ctx)
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        match message:
+            case UpdateViolation(value, severity, at_ms):
+                self._update(ctx, violation.update(self._violation, value, severity, at_ms))
+            case CloseViolation(at_ms):
+                if self._violation.is_open:
+                    self._resolve(ctx, violation.resolve(self._violation, at_ms))
+            case ActionAttempted(record):
+                self._keep(ctx, violation.record_action(self._violation, record))
+            case LevelNotified(record):
+                self._keep(ctx, violation.record_escalation(self._violation, record))
+            case EscalationExhausted():
+                self._keep(ctx, violation.record_escalation_failure(self._violation, ctx.now_ms))
+                self._publish(ctx, "escalation.failed")
+            case EscalationEnded():
+                ctx.emit(HelpEnded(escalation=True))
+                self._end_if_done(ctx)
+            case RemediationEnded(action_name, _, _):
+                ctx.emit(HelpEnded(action_name=action_name))
+                self._escalate_if_needed(ctx)
+                self._end_if_done(ctx)
+            case _:
+                super().handle_cast(ctx, message)
+
+    def handle_call(self, ctx: Context, request: Any) -> Any:
+        match request:
+            case DescribeViolation():
+                pass
+            case AcknowledgeViolation(by, note):
+                self._keep(
+                    ctx, _refusing(lambda: violation.acknowledge(self._violation, by, note, ctx.now_ms))
+                )
+                if self._escalating:
+                    ctx.cast(escalation_address(self._violation.id), ViolationAcknowledged(self._violation))
+                self._publish(ctx, "violation.acknowledged")
+            case ResolveViolation(by, note):
+                resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=note))
+                self._resolve(ctx, resolved)
+            case EscalateViolation():
+                self._require_open()
+                if self._escalating:
+                    ctx.cast(escalation_address(self._violation.id), EscalateNow(self._violation))
+                else:
+                    self._call_escalation(ctx)
+            case RemediateViolation(action_name, by, dry_run):
+                self._remediate_by_hand(ctx, action_name, by, dry_run)
+            case _:
+                super().handle_call(ctx, request)
+        return self._violation
+
+    def apply(self, event: Any) -> None:
+        match event:
+            case Violation():
+                self._violation = event
+            case HelpCalled(calls_escalation, action_name, _):
+                if calls_escalation:
+                    self._escalating = self._escalated = True
+                else:
+                    self._runs[action_name] = self._runs.get(action_name, 0) + 1
+                    self._running.add(action_name)
+            case HelpEnded(ends_escalation, action_name):
+                if ends_escalation:
+                    self._escalating = False
+                else:
+                    self._running.discard(action_name)
+            case _:
+                super().apply(event)
+
+    def dump(self) -> ViolationState:
+        running = tuple(sorted(self._running))
+        return ViolationState(self._violation, dict(self._runs), running, self._escalating, self._escalated)
+
+    def load(self, state: ViolationState) -> None:
+        self._violation = state.violation
+        self._runs = dict(state.runs)
+        self._running = set(state.running)
+        self._escalating, self._escalated = state.escalating, state.escalated
+
+    # -- what a violation calls for ---------------------------------------------------------------------------
+
+    def _enforce(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        applicable = remediation.applicable_actions(
+            environment.enforcement, self._violation.metric_name, self._violation.actual_value
+        )
+        for action in applicable:
+            if action.name not in self._runs:
+                self._call_remediation(ctx, action.name, by="", dry_run=False)
+        self._escalate_if_needed(ctx)
+
+    def _escalate_if_needed(self, ctx: Context) -> None:
+        if self._escalated or not self._violation.is_open:
+            return
+        exhausted = bool(self._runs) and not self._running
+        if escalation.needs_escalation(self._violation.severity, len(self._runs), exhausted=exhausted):
+            self._call_escalation(ctx)
+
+    def _call_escalation(self, ctx: Context) -> None:
+        ctx.emit(HelpCalled(escalation=True))
+        spec = ActorSpec(
+            escalation_address(self._violation.id),
+            "escalation",
+            (self._document, self._violation),
+            Restart.TRANSIENT,
+        )
+        ctx.start_child(ALERTING, spec)
+        self._publish(ctx, "violation.escalated")
+
+    def _call_remediation(self, ctx: Context, action_name: str, *, by: str, dry_run: bool) -> None:
+        attempts = [
+            record.attempt for record in self._violation.remediation_actions if record.name == action_name
+        ]
+        ctx.emit(HelpCalled(action_name=action_name))
+        number = self._runs[action_name]
+        order = RemediationOrder(
+            self._violation.id, action_name, number, by, dry_run, attempts_before=max(attempts, default=0)
+        )
+        address = remediation_address(self._violation.id, action_name, number)
+        ctx.start_child(ENFORCEMENT, ActorSpec(address, "remediation", order, Restart.TRANSIENT))
+
+    def _remediate_by_hand(self, ctx: Context, action_name: str, by: str, dry_run: bool) -> None:
+        environment: Environment = ctx.environment
+        self._require_open()
+        names = [action.name for action in environment.enforcement.automatic_actions]
+        if action_name not in names:
+            raise RequestError(
+                "not_found", f"no action {action_name!r}; there are: {', '.join(names) or 'none'}"
+            )
+        if action_name in self._running:
+            raise RequestError("conflict", f"{action_name} is being tried on this violation already")
+        self._call_remediation(ctx, action_name, by=by or "operator", dry_run=dry_run)
+
+    # -- changes ------------------------------------------------------------------------------------------------
+
+    def _update(self, ctx: Context, after: Violation) -> None:
+        before = self._violation
+        if after == before:
+            return
+        self._keep(ctx, after)
+        if after.severity is not before.severity:
+            ctx.cast(alert_address(after.sla_id), ViolationWorsened(after))
+            if self._escalating:
+                ctx.cast(escalation_address(after.id), ViolationWorsened(after))
+            self._enforce(ctx)
+        self._publish(ctx, "violation.updated")
+
+    def _resolve(self, ctx: Context, resolved: Violation) -> None:
+        self._keep(ctx, resolved)
+        ctx.cast(contract_address(resolved.sla_id), ViolationEnded(resolved.metric_name, resolved.id))
+        ctx.cast(ledger_address(resolved.sla_id), ViolationResolved(resolved))
+        ctx.cast(alert_address(resolved.sla_id), ViolationResolved(resolved))
+        for action_name in sorted(self._running):
+            address = remediation_address(resolved.id, action_name, self._runs[action_name])
+            ctx.cast(address, ViolationResolved(resolved))
+        if self._escalating:
+            ctx.cast(escalation_address(resolved.id), ViolationResolved(resolved))
+        self._publish(ctx, "violation.resolved")
+        self._end_if_done(ctx)
+
+    def _keep(self, ctx: Context, after: Violation) -> None:
+        ctx.emit(after)
+
+    def _end_if_done(self, ctx: Context) -> None:
+        """Hands itself to the archive when nothing more can change it."""
+        if not self._violation.is_open and not self._running and not self._escalating:
+            ctx.cast(report_address(self._violation.sla_id), ViolationResolved(self._violation))
+            ctx.stop()
+
+    def _require_open(self) -> None:
+        if not self._violation.is_open:
+            raise RequestError("conflict", f"violation {self._violation.id} is resolved")
+
+    def _publish(self, ctx: Context, topic: str) -> None:
+        ctx.publish(topic, {"violation": self._violation.to_document()})
+
+
+def _refusing(decide: Any) -> Violation:
+    """Runs a decision of ``sla``; its refusal becomes the caller's."""
+    try:
+        decided: Violation = decide()
+    except ViolationError as error:
+        code = "conflict" if error.reason == "already_resolved" else "invalid"
+        raise RequestError(code, str(error), reason=error.reason) from error
+    return decided

@@ -1,0 +1,390 @@
+"""The thread that drives a host: requests from a Unix socket or from this process, timers, ended effects.
+
+One turn of the loop: wait for whatever comes first, take all of it, let the host run, commit, reply. The
+thread never waits for anything else; what blocks runs on the executor's threads.
+"""
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from slakeeper.otp.actor import ActorStopped, RequestError
+from slakeeper.otp.clock import Clock
+from slakeeper.otp.frame import FrameError, FrameReader, pack_frame
+from slakeeper.otp.host import Host
+
+# The loop wakes at least this often, so that its age tells a living loop from a stuck one.
+IDLE_WAKE_S = 0.5
+
+# What one read takes from a connection: large enough for a batch, small enough to keep turns short.
+READ_BYTES = 256 * 1024
+
+# Unsent bytes a peer may leave with us before it counts as gone: a subscriber that does not read must not
+# fill the cell's memory.
+MAX_UNSENT_BYTES = 64 * 1024 * 1024
+
+# Threads for each lane of outside effects: one may hang to its timeout while another still gets through.
+LANE_THREADS = 2
+
+Handler = Callable[[Host, Any], Any]
+
+
+class ThreadExecutor:
+    """Runs outside effects on a few threads for each lane; ends are posted back to the loop."""
+
+    def __init__(self) -> None:
+        self.post: Callable[[Callable[[], None]], None] = lambda run: run()
+        self._lanes: dict[str, ThreadPoolExecutor] = {}
+        self._closed = False
+
+    def submit(
+        self, lane: str, effect: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
+        if self._closed:
+            return
+        pool = self._lanes.get(lane)
+        if pool is None:
+            pool = self._lanes[lane] = ThreadPoolExecutor(LANE_THREADS, thread_name_prefix=f"io-{lane}")
+
+        def run() -> None:
+            value: Any = None
+            failure: BaseException | None = None
+            try:
+                value = effect()
+            except Exception as error:  # noqa: BLE001  carried to the actor that asked, which decides
+                failure = error
+            self.post(lambda: done(value, failure))
+
+        pool.submit(run)
+
+    def close(self) -> None:
+        """Starts nothing more; what runs is left to end by its own timeout."""
+        self._closed = True
+        for pool in self._lanes.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Connection:
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.reader = FrameReader()
+        self.unsent = bytearray()
+        self.subscribed = False
+        self.closed = False
+
+
+class Loop:
+    """Drives one host on a thread of its own.
+
+    Args:
+        name: shown in the thread's name and in logs.
+        build: makes the host on the loop's thread (recovery is its work), given the function that publishes.
+        handlers: request kinds; a handler returns plain values or raises :class:`RequestError`.
+        executor: the executor the host was given.
+        clock: for snapshots' times.
+        socket_path: where to listen; None serves this process only.
+        snapshot_interval_ms: how often each partition is snapshotted.
+        crashed: told why, from the loop's thread, when the loop cannot go on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[Callable[[str, dict[str, Any]], None]], Host],
+        handlers: Mapping[str, Handler],
+        executor: ThreadExecutor,
+        clock: Clock,
+        socket_path: Path | None,
+        snapshot_interval_ms: int,
+        crashed: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.host: Host | None = None
+        self._build = build
+        self._handlers = handlers
+        self._executor = executor
+        self._clock = clock
+        self._socket_path = socket_path
+        self._snapshot_interval_ms = snapshot_interval_ms
+        self._crashed = crashed
+        self._posted: deque[Callable[[], None]] = deque()
+        self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
+        self._connections: set[_Connection] = set()
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._stopping = False
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"snapshot-{name}")
+        self._started: Future[None] = Future()
+        self._last_turn_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
+        executor.post = self.post
+
+    # -- from any thread ------------------------------------------------------------------------------------
+
+    def start(self, timeout_s: float = 30.0) -> None:
+        """Starts the thread and waits until the tree is up and the socket listens.
+
+        Raises:
+            Exception: whatever kept it from starting.
+        """
+        self._thread.start()
+        self._started.result(timeout_s)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stops the tree, writes snapshots, ends the thread; returns whether that was done in time."""
+
+        def stop() -> None:
+            self._stopping = True
+
+        self.post(stop)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def post(self, run: Callable[[], None]) -> None:
+        """Has ``run`` called on the loop's thread within a turn."""
+        self._posted.append(run)
+        with contextlib.suppress(OSError):  # full means it will wake anyway; closed means it ended
+            self._wake_write.send(b"w")
+
+    def request(self, kind: str, payload: Any) -> "Future[Any]":
+        """A request from within this process; the future ends when the turn is durable."""
+        future: Future[Any] = Future()
+        if not self._thread.is_alive():
+            refusal = RequestError("unavailable", f"{self.name} has ended")
+            future.set_exception(refusal)
+            return future
+        self.post(lambda: self._serve(kind, payload, lambda ok, result: _settle(future, ok, result)))
+        return future
+
+    def listen(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
+        """Has ``listener("event", {"topic": …, …})`` called, on the loop's thread, for every publication."""
+        self._listeners.append(listener)
+
+    def age_ms(self) -> int:
+        """Time since the last turn [ms]; much over half a second means the loop is stuck."""
+        return int((time.monotonic() - self._last_turn_s) * 1000)
+
+    # -- the thread -------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            host = self.host = self._build(self._published)
+            self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+            if self._socket_path is not None:
+                self._listen(self._socket_path)
+        except Exception as error:  # noqa: BLE001  handed to whoever called start
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        try:
+            self._turns(host)
+        except (
+            Exception
+        ) as error:  # the journal failed, or a bug: the process ends and starts again from disk
+            logging.getLogger("slakeeper.otp").exception("the loop of %s ended", self.name)
+            self._crashed(f"{type(error).__name__}: {error}")
+        finally:
+            self._close()
+
+    def _turns(self, host: Host) -> None:
+        snapshot_at_ms = self._clock.now_ms() + self._snapshot_interval_ms
+        while not self._stopping:
+            ready = self._selector.select(self._wait_s(host))
+            self._last_turn_s = time.monotonic()
+            host.begin_turn()
+            for key, mask in ready:
+                self._ready(key, mask)
+            while self._posted:
+                self._posted.popleft()()
+            host.drain()
+            host.commit()
+            if host.ended is not None:
+                raise ActorStopped(f"the tree ended: {host.ended}")
+            if host.now_ms >= snapshot_at_ms:
+                snapshot_at_ms = host.now_ms + self._snapshot_interval_ms
+                for partition in host.partitions.values():
+                    self._watch(host.snapshot(partition, self._writer))
+        host.stop()
+        self._writer.shutdown()
+        for partition in host.partitions.values():
+            host.snapshot(partition)
+            partition.close()
+
+    def _watch(self, writing: "Future[None] | None") -> None:
+        """Logs a snapshot that could not be written; nothing is lost, its events stay in the journal."""
+
+        def report(done: "Future[None]") -> None:
+            error = done.exception()
+            if error is not None:
+                logging.getLogger("slakeeper.otp").error("%s: %s", self.name, error)
+
+        if writing is not None:
+            writing.add_done_callback(report)
+
+    def _wait_s(self, host: Host) -> float:
+        if host.has_work or self._posted:
+            return 0.0
+        deadline_ms = host.next_deadline_ms()
+        if deadline_ms is None:
+            return IDLE_WAKE_S
+        return min(IDLE_WAKE_S, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
+
+    def _serve(self, kind: str, payload: Any, reply: Callable[[bool, Any], None]) -> None:
+        host = self.host
+        if host is None:
+            reply(False, RequestError("unavailable", "the cell is starting").to_wire())
+            return
+        handler = self._handlers.get(kind)
+        try:
+            if handler is None:
+                raise RequestError("invalid", f"unknown request {kind!r}")
+            result, ok = handler(host, payload), True
+        except RequestError as error:
+            result, ok = error.to_wire(), False
+        except ActorStopped as error:
+            result, ok = RequestError("internal", str(error)).to_wire(), False
+        except Exception as error:
+            logging.getLogger("slakeeper.otp").exception("request %s failed", kind)
+            result, ok = RequestError("internal", f"{type(error).__name__}: {error}").to_wire(), False
+        host.after_commit(lambda: reply(ok, result))
+
+    def _published(self, topic: str, payload: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener("event", {"topic": topic, **payload})
+        subscribers = [connection for connection in self._connections if connection.subscribed]
+        if subscribers:
+            frame = pack_frame([0, "event", {"topic": topic, **payload}])
+            for connection in subscribers:
+                self._send(connection, frame)
+
+    # -- sockets ------------------------------------------------------------------------------------------------
+
+    def _listen(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(128)
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, "listener")
+
+    def _ready(self, key: selectors.SelectorKey, mask: int) -> None:
+        if key.data is None:
+            with contextlib.suppress(BlockingIOError):
+                while len(self._wake_read.recv(READ_BYTES)) == READ_BYTES:
+                    pass
+        elif key.data == "listener":
+            with contextlib.suppress(OSError):
+                accepted, _ = key.fileobj.accept()  # type: ignore[union-attr]
+                accepted.setblocking(False)
+                connection = _Connection(accepted)
+                self._connections.add(connection)
+                self._selector.register(accepted, selectors.EVENT_READ, connection)
+        else:
+            if mask & selectors.EVENT_WRITE:
+                self._flush(key.data)
+            if mask & selectors.EVENT_READ:
+                self._read(key.data)
+
+    def _read(self, connection: _Connection) -> None:
+        if connection.closed:
+            return
+        try:
+            data = connection.socket.recv(READ_BYTES)
+            if not data:
+                self._drop(connection)
+                return
+            for message in connection.reader.feed(data):
+                self._take(connection, message)
+        except BlockingIOError:
+            return
+        except (OSError, FrameError) as error:
+            logging.getLogger("slakeeper.otp").warning("%s: connection dropped: %s", self.name, error)
+            self._drop(connection)
+
+    def _take(self, connection: _Connection, message: Any) -> None:
+        if not (
+            isinstance(message, list) and len(message) == 3 and isinstance(message[0], int) and message[0] > 0
+        ):
+            raise FrameError("a request must be [id, kind, payload]")
+        request_id, kind, payload = message
+
+        def reply(ok: bool, result: Any) -> None:
+            self._send(connection, pack_frame([request_id, ok, result]))
+
+        if kind == "subscribe":
+            connection.subscribed = True
+            reply(True, {})
+        else:
+            self._serve(kind, payload, reply)
+
+    def _send(self, connection: _Connection, frame: bytes) -> None:
+        if connection.closed:
+            return
+        was_empty = not connection.unsent
+        connection.unsent += frame
+        if len(connection.unsent) > MAX_UNSENT_BYTES:
+            logging.getLogger("slakeeper.otp").warning(
+                "%s: a peer does not read; connection dropped", self.name
+            )
+            self._drop(connection)
+        elif was_empty:
+            self._flush(connection)
+
+    def _flush(self, connection: _Connection) -> None:
+        if connection.closed:
+            return
+        try:
+            while connection.unsent:
+                sent = connection.socket.send(connection.unsent)
+                del connection.unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(connection)
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        self._selector.modify(connection.socket, events, connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        if not connection.closed:
+            connection.closed = True
+            self._selector.unregister(connection.socket)
+            connection.socket.close()
+            self._connections.discard(connection)
+
+    def _close(self) -> None:
+        for connection in list(self._connections):
+            self._flush(connection)
+            self._drop(connection)
+        for key in list(self._selector.get_map().values()):
+            if key.data == "listener":
+                key.fileobj.close()  # type: ignore[union-attr]
+        self._selector.close()
+        self._executor.close()
+        self._wake_read.close()
+        self._wake_write.close()
+        self.host = None
+        while self._posted:  # requests that came too late are refused, not left waiting
+            self._posted.popleft()()
+
+
+def _settle(future: "Future[Any]", ok: bool, result: Any) -> None:
+    if future.cancelled():
+        return
+    if ok:
+        future.set_result(result)
+    else:
+        details = {key: value for key, value in result.items() if key not in ("code", "message")}
+        future.set_exception(RequestError(result["code"], result["message"], **details))

@@ -1,0 +1,244 @@
+"""The escalation walk: who is told next about a violation nobody has acknowledged, and when.
+
+A walk goes through the levels of a policy in order, then through those of the next severity, and after the critical
+policy's repetitions records one failure. It is a value: kept with its violation, it goes on after a restart at the
+level and deadline where it stood.
+
+A level is reached when the one before it was sent, so a walk that was asleep does not catch up in one burst: people
+get their time to acknowledge.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from slakeeper.sla.policy import EnforcementPolicy, EscalationLevel, EscalationPolicy, Severity
+from slakeeper.sla.violation import ViolationError
+
+_ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
+
+# How long a severity without a policy of its own is waited out before the next one's begins.
+_NO_POLICY_TIMEOUT_MS = EscalationPolicy.model_fields["timeout"].default
+
+
+class WalkStatus(StrEnum):
+    WALKING = "walking"
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An address that got a message; the same fields as an :class:`EscalationLevel` without its delay."""
+
+    channel: str
+    recipients: tuple[str, ...] = ()
+    room: str | None = None
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Where the escalation of one violation stands.
+
+    Attributes:
+        severity: whose policy is walked: info, warning or critical.
+        level_index: the level due next; the count of levels when only the timeout is left.
+        due_ms: when that level is sent or the timeout ends [Unix ms]; when acknowledged, when the walk starts again.
+            None when nothing is due any more.
+        round: how often the critical policy was begun again.
+        number: how often the walk was begun again, after an acknowledgement ran out or by an operator.
+        violation_severity: where a walk that starts again begins.
+        told: every address that got a message, once each, in order.
+    """
+
+    severity: Severity
+    level_index: int
+    due_ms: int | None
+    status: WalkStatus = WalkStatus.WALKING
+    round: int = 0
+    number: int = 0
+    violation_severity: Severity = Severity.CRITICAL
+    told: tuple[Told, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Send ``level`` now. ``key`` is unique in the violation and the same after a replay."""
+
+    key: str
+    severity: Severity
+    level_index: int
+    level: EscalationLevel
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationFailed:
+    """Every level was told, repetitions included, and nobody acknowledged. Once for a walk."""
+
+    key: str
+    severity: Severity
+
+
+def needs_escalation(severity: Severity, applicable_count: int, *, exhausted: bool) -> bool:
+    """Whether a violation is escalated by itself: critical and breach always, info never, a warning when nothing
+    automatic applies (``applicable_count`` 0) or all of it was tried in vain (``exhausted``)."""
+    if severity is Severity.WARNING:
+        return applicable_count == 0 or exhausted
+    return severity in (Severity.CRITICAL, Severity.BREACH)
+
+
+def begin(policy: EnforcementPolicy, severity: Severity, now_ms: int) -> Walk:
+    """A walk that reaches its first level at ``now_ms``; call :func:`advance` for what is due at once.
+
+    A severity without a policy waits for the default timeout and goes on with the next severity's; when none follows,
+    the highest policy below is walked.
+    """
+    start = _walked(policy, severity)
+    return _reach(Walk(start, 0, now_ms, violation_severity=severity), policy, now_ms)
+
+
+def advance(
+    walk: Walk, policy: EnforcementPolicy, now_ms: int
+) -> tuple[Walk, list[Notify | EscalationFailed]]:
+    """Everything due by ``now_ms``, in order.
+
+    Args:
+        policy: the one in force now; it may have changed since the last call.
+
+    Returns:
+        The walk afterwards and what to do. Calling again at the same time gives nothing more.
+    """
+    effects: list[Notify | EscalationFailed] = []
+    if walk.status is WalkStatus.ACKNOWLEDGED and walk.due_ms is not None and walk.due_ms <= now_ms:
+        walk = _again(walk, policy, now_ms)
+    while walk.status is WalkStatus.WALKING and walk.due_ms is not None and walk.due_ms <= now_ms:
+        levels = _levels(policy, walk.severity)
+        if walk.level_index < len(levels):
+            walk, notify = _send(walk, policy, levels[walk.level_index], now_ms)
+            effects.append(notify)
+        else:
+            walk, failed = _after_last(walk, policy, now_ms)
+            effects.extend(failed)
+    return walk, effects
+
+
+def deadline_ms(walk: Walk) -> int | None:
+    """When :func:`advance` is to be called next [Unix ms]; None: never by itself."""
+    return walk.due_ms if walk.status in (WalkStatus.WALKING, WalkStatus.ACKNOWLEDGED) else None
+
+
+def hold(walk: Walk, until_ms: int) -> Walk:
+    """Maintenance goes on: nothing of the walk is due before ``until_ms`` [Unix ms]."""
+    return walk if walk.due_ms is None else replace(walk, due_ms=max(walk.due_ms, until_ms))
+
+
+def acknowledge(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
+    """Stops the walk; with the policy's ``ack_timeout`` it starts again that long after ``now_ms``."""
+    if walk.status is WalkStatus.RESOLVED:
+        return walk
+    walked = policy.policy(walk.severity)
+    hold_ms = walked.ack_timeout if walked else None
+    due_ms = None if hold_ms is None else now_ms + hold_ms
+    return replace(walk, status=WalkStatus.ACKNOWLEDGED, due_ms=due_ms)
+
+
+def raise_severity(walk: Walk, policy: EnforcementPolicy, severity: Severity, now_ms: int) -> Walk:
+    """The violation became worse: a walk still below the new severity's policy jumps to that policy's first level.
+
+    A walk that has got there by itself goes on: nobody is told twice. An acknowledged one stays stopped, but would
+    start again at the new severity.
+    """
+    if severity.rank <= walk.violation_severity.rank:
+        return walk
+    walk = replace(walk, violation_severity=severity)
+    wanted = _walked(policy, severity)
+    if walk.status is WalkStatus.WALKING and wanted.rank > walk.severity.rank:
+        walk = _reach(replace(walk, severity=wanted, level_index=0, round=0), policy, now_ms)
+    return walk
+
+
+def escalate_now(
+    walk: Walk, policy: EnforcementPolicy, now_ms: int
+) -> tuple[Walk, list[Notify | EscalationFailed]]:
+    """An operator does not wait: the next level is sent at once; a walk that has ended or is held starts again.
+
+    Raises:
+        ViolationError: ``already_resolved``.
+    """
+    if walk.status is WalkStatus.RESOLVED:
+        raise ViolationError("already_resolved", "a resolved violation is not escalated")
+    if walk.status is not WalkStatus.WALKING:
+        walk = _again(walk, policy, now_ms)
+    # Past the last level "next" means the next policy's first level, whose delay is then skipped as well.
+    number = walk.number, walk.round, walk.severity
+    walk, effects = advance(replace(walk, due_ms=now_ms), policy, now_ms)
+    moved = (walk.number, walk.round, walk.severity) != number
+    if not effects and moved and walk.status is WalkStatus.WALKING:
+        walk, effects = advance(replace(walk, due_ms=now_ms), policy, now_ms)
+    return walk, effects
+
+
+def resolve(walk: Walk) -> tuple[Walk, tuple[Told, ...]]:
+    """Ends the walk; the second value is who was told and so is told of the end. Empty when it had ended already."""
+    if walk.status is WalkStatus.RESOLVED:
+        return walk, ()
+    return replace(walk, status=WalkStatus.RESOLVED, due_ms=None), walk.told
+
+
+def _walked(policy: EnforcementPolicy, severity: Severity) -> Severity:
+    """Whose policy a violation of this severity begins with."""
+    wanted = Severity.CRITICAL if severity is Severity.BREACH else severity
+    if any(policy.policy(each) for each in _ORDER[wanted.rank :]):
+        return wanted
+    return next((each for each in reversed(_ORDER[: wanted.rank]) if policy.policy(each)), wanted)
+
+
+def _levels(policy: EnforcementPolicy, severity: Severity) -> tuple[EscalationLevel, ...]:
+    walked = policy.policy(severity)
+    return walked.levels if walked else ()
+
+
+def _reach(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
+    """The walk stands before its level from now on: due after the level's delay, or after the timeout."""
+    levels = _levels(policy, walk.severity)
+    if walk.level_index < len(levels):
+        wait_ms = levels[walk.level_index].delay
+    elif not policy.escalation_policies:
+        wait_ms = 0
+    else:
+        walked = policy.policy(walk.severity)
+        wait_ms = walked.timeout if walked else _NO_POLICY_TIMEOUT_MS
+    return replace(walk, due_ms=now_ms + wait_ms)
+
+
+def _send(walk: Walk, policy: EnforcementPolicy, level: EscalationLevel, now_ms: int) -> tuple[Walk, Notify]:
+    key = _key(walk, str(walk.level_index))
+    told = Told(level.channel, level.recipients, level.room, level.service)
+    everyone = walk.told if told in walk.told else (*walk.told, told)
+    after = replace(walk, level_index=walk.level_index + 1, told=everyone)
+    return _reach(after, policy, now_ms), Notify(key, walk.severity, walk.level_index, level)
+
+
+def _after_last(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> tuple[Walk, list[EscalationFailed]]:
+    higher = _ORDER[walk.severity.rank + 1 :]
+    following = next((each for each in higher if policy.policy(each)), None)
+    if following is not None:
+        return _reach(replace(walk, severity=following, level_index=0, round=0), policy, now_ms), []
+    walked = policy.policy(walk.severity)
+    if walked and walk.round < walked.repeat:
+        return _reach(replace(walk, level_index=0, round=walk.round + 1), policy, now_ms), []
+    failed = EscalationFailed(_key(walk, "failed"), walk.severity)
+    return replace(walk, status=WalkStatus.FAILED, due_ms=None), [failed]
+
+
+def _again(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
+    start = _walked(policy, walk.violation_severity)
+    fresh = replace(
+        walk, severity=start, level_index=0, round=0, number=walk.number + 1, status=WalkStatus.WALKING
+    )
+    return _reach(fresh, policy, now_ms)
+
+
+def _key(walk: Walk, what: str) -> str:
+    return f"{walk.number}.{walk.severity.value}.{walk.round}.{what}"

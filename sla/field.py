@@ -1,0 +1,162 @@
+"""Types of fields and checks that several models share.
+
+A field's type says what it accepts, and its error's ``type`` is the reason shown to people. pydantic runs a
+model's own ``after`` check only when every field is sound; :func:`validate_with` is for checks that must be
+reported beside broken fields.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+MAX_EXPONENT = 40
+MAX_DIGITS = 64
+
+# Metric and contract names travel in addresses, URLs and file names.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
+
+
+def _exact(value: object) -> object:
+    """Numbers from text, int, float (by its shortest repr) or Decimal; anything else is left for pydantic."""
+    return Decimal(repr(float(value))) if isinstance(value, float) else value
+
+
+def _sane(number: Decimal) -> Decimal:
+    """Refuses numbers whose exact integers or fractions would fill the memory (1e999999999)."""
+    if abs(number.adjusted()) > MAX_EXPONENT or len(number.as_tuple().digits) > MAX_DIGITS:
+        raise PydanticCustomError(
+            "number_out_of_range",
+            "a number may have {digits} digits and lie between 1e-{exponent} and 1e{exponent}",
+            {"digits": MAX_DIGITS, "exponent": MAX_EXPONENT},
+        )
+    return number
+
+
+Number = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False), AfterValidator(_sane)]
+"""A finite number held exactly, given as an int, a float (its shortest text counts), a Decimal or text."""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""true or false; neither ``"no"`` nor 1."""
+
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number; neither ``"5"`` nor 5.0 nor true."""
+
+
+def _check_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise PydanticCustomError(
+            "invalid_name",
+            "{value} is not a name: use letters, digits, '_', '.', ':' or '-', at most 128, not starting with a sign",
+            {"value": repr(value)},
+        )
+    return value
+
+
+Name = Annotated[
+    str, Field(strict=True), BeforeValidator(lambda v: _check_name(v) if isinstance(v, str) else v)
+]
+
+
+def _check_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        fits = False
+    if not fits or any(character.isspace() for character in url):
+        # The address itself is not shown: it may be a secret.
+        raise PydanticCustomError(
+            "invalid_url", "an address must look like http://host:port/path or https://…"
+        )
+    return url
+
+
+def _check_secret_url(url: SecretStr) -> SecretStr:
+    if url.get_secret_value():
+        _check_url(url.get_secret_value())
+    return url
+
+
+Url = Annotated[str, AfterValidator(_check_url)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_check_secret_url)]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An error seen across the items of a document as given: where (keys and indices), which reason, in words."""
+
+    loc: tuple[str | int, ...]
+    reason: str
+    message: str
+    input: object
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def validate_with(
+    findings: Iterable[Finding], data: Any, handler: ModelWrapValidatorHandler[_Model]
+) -> _Model:
+    """Runs a model's own validation and reports its errors together with ``findings``.
+
+    Raises:
+        ValidationError: either of them found something.
+    """
+    found = [
+        InitErrorDetails(
+            type=PydanticCustomError(item.reason, "{text}", {"text": item.message}),
+            loc=item.loc,
+            input=item.input,
+        )
+        for item in findings
+    ]
+    try:
+        value = handler(data)
+    except ValidationError as error:
+        if not found:
+            raise
+        own = [
+            InitErrorDetails(
+                type=PydanticCustomError(
+                    line["type"], "{text}", {**line.get("ctx", {}), "text": line["msg"]}
+                ),
+                loc=line["loc"],
+                input=line["input"],
+            )
+            for line in error.errors(include_url=False)
+        ]
+        raise ValidationError.from_exception_data(error.title, [*own, *found]) from None
+    if found:
+        raise ValidationError.from_exception_data(type(value).__name__, found)
+    return value
+
+
+def given(data: Mapping[str, Any], *keys: str) -> tuple[str, list[Any]]:
+    """The list that stands under the first of ``keys`` present, with that key; an empty list when none fits."""
+    for key in keys:
+        if key in data:
+            return key, list(data[key]) if isinstance(data[key], (list, tuple)) else []
+    return keys[0], []
+
+
+def given_text(item: object, *keys: str) -> str | None:
+    """The text under the first of ``keys`` present in ``item``, a mapping or a model; None when there is none."""
+    for key in keys:
+        text = item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)
+        if text is not None:
+            return text if isinstance(text, str) else None
+    return None

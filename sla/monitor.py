@@ -1,0 +1,343 @@
+"""A monitor: everything known of one metric of one contract, and what follows from the next sample.
+
+A plain mutable object that exactly one owner uses. It reads no clock and does no I/O: the same calls give the
+same signals, accounts and dumps. Detection (sliding) says how the metric stands; accounting (tumbling) what the
+period is worth. Samples of one call may be split over several with the same ``now_ms`` without any difference.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from math import isnan, nan
+from typing import Any, NamedTuple
+
+from slakeeper.sla.account import Account, Verdict
+from slakeeper.sla.accounting import Accounting
+from slakeeper.sla.contract import Metric, MetricType, Sla
+from slakeeper.sla.detection import GROWING, Detection
+from slakeeper.sla.duration import WEEK_MS
+from slakeeper.sla.forecast import breach_probability
+from slakeeper.sla.grid import NEVER
+from slakeeper.sla.sample import Sample
+from slakeeper.sla.signal import (
+    MonitorState,
+    Opened,
+    PeriodClosed,
+    Recovered,
+    Signal,
+    StateChanged,
+    Updated,
+    WindowClosed,
+)
+from slakeeper.sla.tally import PercentileTally, Tally
+from slakeeper.sla.window import open_window
+
+__all__ = [
+    "Counters",
+    "Monitor",
+    "MonitorState",
+    "Opened",
+    "PeriodClosed",
+    "Recovered",
+    "Signal",
+    "StateChanged",
+    "Updated",
+    "Verdict",
+    "WindowClosed",
+]
+
+_ALIVE = frozenset({MonitorState.OK, MonitorState.PENDING, MonitorState.AT_RISK})
+
+
+class Counters(NamedTuple):
+    """Samples so far.
+
+    ``accepted`` were used or fell into a cut, ``late`` came after their window was settled, ``duplicate`` were
+    sent again (:meth:`Monitor.count_duplicates`).
+    """
+
+    accepted: int
+    late: int
+    duplicate: int
+
+
+class Monitor:
+    """The state of one metric of one contract.
+
+    Args:
+        contract: the contract; its ``effective_date`` or else ``since_ms`` anchors its periods.
+        metric: one of its metrics.
+        since_ms: from when on the metric is watched [Unix ms]; what of the period lies before is unknown.
+        violation_threshold: nearness from which a kept promise is at risk, a ratio in (0, 1].
+    """
+
+    __slots__ = ("_accepted", "_accounting", "_contract", "_detection", "_due_ms", "_duplicate", "_end_ms",
+                 "_foreseen_ms", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error", "_start_ms",
+                 "_tally", "_violation_threshold", "_window")  # fmt: skip
+
+    def __init__(self, contract: Sla, metric: Metric, since_ms: int, violation_threshold: Decimal) -> None:
+        self._take(contract, metric)
+        self._violation_threshold = float(violation_threshold)
+        self._accounting = Accounting(contract, metric, since_ms)
+        self._window = open_window(metric)
+        self._detection = Detection(metric, self._violation_threshold, self._accounting)
+        self._accepted = self._late = self._duplicate = 0
+        self._source_error: str | None = None
+        self._newest_ms = NEVER
+        self._next_silence_ms = 0
+        self._foreseen_ms = NEVER
+        self._tally: Tally | None = None
+        self._leave_place()
+
+    def _take(self, contract: Sla, metric: Metric) -> None:
+        self._contract = contract
+        self._metric = metric
+
+    def _leave_place(self) -> None:
+        """Forgets where the last sample was tallied: settling or a new cut may have closed it."""
+        self._note_percentile()
+        self._tally = None
+        self._start_ms = self._end_ms = 0
+        self._due_ms = self._accounting.next_window_ms()
+
+    def _note_percentile(self) -> None:
+        """Leaves the sliding percentile with the tally, which cannot know it, for the forecast."""
+        if type(self._tally) is PercentileTally:
+            self._tally.seen = self._detection.value
+
+    # --- what happens ----------------------------------------------------------------------------------
+
+    def observe(self, samples: Sequence[Sample], now_ms: int) -> list[Signal]:
+        """Takes samples in, each evaluated at its own instant.
+
+        Args:
+            samples: (ts_ms, value) that passed :func:`~slakeeper.sla.sample.check_sample`, in any order.
+            now_ms: the present [Unix ms]; windows whose lateness has passed by now are settled first.
+
+        Returns:
+            What followed, in order.
+        """
+        signals: list[Signal] = []
+        if now_ms >= self._due_ms:
+            self._settle(now_ms, signals)
+        if self._source_error is not None and samples:
+            self._source_error = None
+            self._accounting.source_recovered(now_ms)
+        detection, window = self._detection, self._window
+        add, tally = window.add, self._tally
+        start_ms, end_ms = self._start_ms, self._end_ms
+        is_trend = self._metric.type is MetricType.TREND
+        late_before = self._late
+        value = nan
+        for ts_ms, x in samples:
+            if not start_ms <= ts_ms < end_ms or tally is None:
+                if value == value:
+                    detection.value = value
+                tally = self._go_to(ts_ms)
+                start_ms, end_ms = self._start_ms, self._end_ms
+                if tally is None:
+                    continue
+            tally.add(ts_ms, x)
+            value = add(ts_ms, x)
+            if is_trend:
+                value = self._slope()
+            if detection.zone_low < value < detection.zone_high:
+                continue
+            detection.judge(window.newest_ms, value, signals)
+        if value == value:
+            detection.value = value
+        if window.newest_ms > self._newest_ms:
+            self._newest_ms = window.newest_ms
+        self._accepted += len(samples) - (self._late - late_before)
+        return signals
+
+    def _go_to(self, ts_ms: int) -> Tally | None:
+        """Turns to the window of an instant; None when a sample there is late or cut away."""
+        place = self._accounting.place(ts_ms)
+        if place is None:
+            self._late += 1
+            return None
+        if place.tally is None:
+            return None
+        self._note_percentile()
+        if place.start_ms > self._foreseen_ms and self._metric.type is not MetricType.TREND:
+            self._foreseen_ms = place.start_ms
+            self._foresee()
+        self._tally, self._start_ms, self._end_ms = place.tally, place.start_ms, place.end_ms
+        return place.tally
+
+    def _foresee(self) -> None:
+        """A forecast at the start of each interval, from the aggregates since the last violation ended."""
+        metric = self._metric
+        calm_ms = self._detection.calm_since_ms
+        points = [point for point in self._accounting.points(self._foreseen_ms) if point[0] >= calm_ms]
+        self._detection.foresee(breach_probability(points, metric.condition, float(metric.value), metric.interval))
+
+    def _slope(self) -> float:
+        newest_ms = self._window.newest_ms
+        before_ms = newest_ms + 1 if self._metric.aggregation not in GROWING else newest_ms - self._metric.interval + 1
+        slope = self._accounting.slope(before_ms)
+        return nan if slope is None else slope
+
+    def _settle(self, now_ms: int, signals: list[Signal]) -> None:
+        self._note_percentile()
+        self._accounting.settle(now_ms, signals)
+        self._leave_place()
+
+    def tick(self, now_ms: int) -> list[Signal]:
+        """Lets time pass without samples: windows and periods close, ``for`` runs out, silence is noticed."""
+        signals: list[Signal] = []
+        self._settle(now_ms, signals)
+        detection = self._detection
+        if not self._accounting.is_suspended:
+            detection.run_out(now_ms, signals)
+        if detection.state in _ALIVE and now_ms >= self._silence_due_ms():
+            silent_ms = self._accounting.elapsed_at_ms(self._newest_ms, detection.silence_ms, now_ms + WEEK_MS)
+            if silent_ms is not None and silent_ms <= now_ms:
+                detection.fall_silent(silent_ms, signals)
+            else:
+                # Cut time is no silence: look again when it would have become one, a week ahead at most.
+                self._next_silence_ms = now_ms + WEEK_MS if silent_ms is None else silent_ms
+        return signals
+
+    def _silence_due_ms(self) -> int:
+        return max(self._newest_ms + self._detection.silence_ms, self._next_silence_ms)
+
+    def next_deadline_ms(self) -> int | None:
+        """When :meth:`tick` should be called next [Unix ms]; None: only samples can change anything."""
+        detection = self._detection
+        deadlines = (
+            self._accounting.next_settling_ms(),
+            None if self._accounting.is_suspended else detection.due_ms,
+            self._silence_due_ms() if detection.state in _ALIVE else None,
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def source_error(self, text: str, now_ms: int) -> list[Signal]:
+        """The source could not be asked; lasts until the next sample. Silence meanwhile is unknown, never bad."""
+        signals: list[Signal] = []
+        self._source_error = text
+        self._accounting.source_failed(now_ms)
+        self._detection.source_failed(now_ms, signals)
+        return signals
+
+    def suspend(self, now_ms: int) -> None:
+        """From now on nothing counts: samples are cut away, an open violation stays as it is."""
+        self._accounting.suspend(now_ms)
+        self._detection.pause()
+        self._leave_place()
+
+    def resume(self, now_ms: int) -> None:
+        """Counts again from now on."""
+        self._accounting.resume(now_ms)
+        self._next_silence_ms = now_ms + self._detection.silence_ms
+        self._leave_place()
+
+    def force_close(self, now_ms: int) -> list[Signal]:
+        """An operator resolved the open violation; only a later failing evaluation opens another."""
+        signals: list[Signal] = []
+        self._detection.force_close(now_ms, signals)
+        return signals
+
+    def rebase(self, contract: Sla, metric: Metric, at_ms: int) -> list[Signal]:
+        """A new version of the contract from ``at_ms`` on.
+
+        What was before is settled under the old version at once, also the window that is cut in two; the
+        running account and an open violation go on. ``metric`` has the same name.
+        """
+        signals: list[Signal] = []
+        self._note_percentile()
+        old = self._metric
+        self._late += self._accounting.rebase(contract, metric, at_ms, signals)
+        if (old.type, old.aggregation, old.interval, old.effective_percentile) != (
+            metric.type, metric.aggregation, metric.interval, metric.effective_percentile,
+        ):  # fmt: skip
+            self._window = open_window(metric)
+            self._detection.foresee(None)
+        self._take(contract, metric)
+        self._detection.take(metric, self._violation_threshold, self._accounting)
+        self._leave_place()
+        return signals
+
+    def count_duplicates(self, count: int) -> None:
+        """Counts samples of a resent batch; who receives batches knows them, a monitor cannot."""
+        self._duplicate += count
+
+    # --- how it stands ---------------------------------------------------------------------------------
+
+    @property
+    def contract(self) -> Sla:
+        return self._contract
+
+    @property
+    def metric(self) -> Metric:
+        return self._metric
+
+    @property
+    def state(self) -> MonitorState:
+        return self._detection.state
+
+    @property
+    def value(self) -> float | None:
+        """The latest aggregate of the sliding window, None before the first."""
+        value = self._detection.value
+        return None if isnan(value) else value
+
+    @property
+    def breach_probability(self) -> float | None:
+        """Probability that the promise fails within ten intervals, as of the last interval; None if unknown."""
+        return self._detection.probability
+
+    @property
+    def last_sample_ms(self) -> int | None:
+        """The instant of the newest sample used; None before the first."""
+        return self._newest_ms if self._newest_ms != NEVER else None
+
+    @property
+    def error(self) -> str | None:
+        """What the source said when it could not be asked, until the next sample."""
+        return self._source_error
+
+    @property
+    def counters(self) -> Counters:
+        return Counters(self._accepted, self._late, self._duplicate)
+
+    def account(self, now_ms: int | None = None) -> Account:
+        """The account of the running period; with ``now_ms`` as :meth:`tick` would leave it, yet unchanged."""
+        return self._accounting.account() if now_ms is None else self._accounting.account_at(now_ms)
+
+    # --- on disk ---------------------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        """Everything but contract and metric as plain values (dict, list, str, bytes, int of 64 bits, float, None)."""
+        self._note_percentile()
+        return {
+            "threshold": self._violation_threshold,
+            "accounting": self._accounting.dump(),
+            "window": self._window.dump(),
+            "detection": self._detection.dump(),
+            "counters": [self._accepted, self._late, self._duplicate],
+            "source_error": self._source_error,
+            "newest": self._newest_ms,
+            "next_silence": self._next_silence_ms,
+            "foreseen": self._foreseen_ms,
+        }
+
+    @classmethod
+    def restore(cls, contract: Sla, metric: Metric, dump: dict[str, Any]) -> "Monitor":
+        """The monitor that :meth:`dump` wrote; contract and metric as they were then."""
+        self = cls.__new__(cls)
+        self._take(contract, metric)
+        self._violation_threshold = dump["threshold"]
+        self._accounting = Accounting.restore(contract, metric, dump["accounting"])
+        self._window = open_window(metric)
+        self._window.load(dump["window"])
+        self._detection = Detection(metric, self._violation_threshold, self._accounting)
+        self._detection.load(dump["detection"])
+        self._accepted, self._late, self._duplicate = dump["counters"]
+        self._source_error = dump["source_error"]
+        self._newest_ms = dump["newest"]
+        self._next_silence_ms = dump["next_silence"]
+        self._foreseen_ms = dump["foreseen"]
+        self._tally = None
+        self._leave_place()
+        return self

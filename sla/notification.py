@@ -1,0 +1,270 @@
+"""What people are told: one frozen message with everything a channel needs, and its builders.
+
+The body is plain text and answers, in this order: what broke, by how much, since when, what was tried, what it costs,
+how to acknowledge.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import format_duration
+from slakeeper.sla.policy import Severity
+from slakeeper.sla.violation import ActionStatus, DeliveryStatus, Violation
+from slakeeper.sla.wording import local_time, number, promise, with_unit
+
+
+class NotificationKind(StrEnum):
+    OPENED = "opened"
+    WORSENED = "worsened"
+    RESOLVED = "resolved"
+    ESCALATION = "escalation"
+    ESCALATION_FAILED = "escalation_failed"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message, the same for every channel.
+
+    Attributes:
+        id: idempotency key: the same news built again has the same id.
+        dedup_key: what a later message about the same matter refers to; a resolve carries the key of its opening.
+        body: plain text, several lines.
+        at_ms: Unix ms of the decision to tell.
+        details: plain JSON values for machines.
+    """
+
+    id: str
+    kind: NotificationKind
+    sla_id: str
+    sla_name: str
+    severity: Severity
+    subject: str
+    body: str
+    dedup_key: str
+    violation_ids: tuple[str, ...]
+    at_ms: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def alert(
+    contract: Sla,
+    kind: NotificationKind,
+    violations: Sequence[Violation],
+    now_ms: int,
+    *,
+    dedup_key: str,
+    costs: Mapping[str, str] | None = None,
+) -> Notification:
+    """News about one or more violations of one contract for the alert channels.
+
+    Args:
+        kind: opened, worsened or resolved.
+        violations: at least one.
+        costs: for some violation ids what they cost so far, in words.
+
+    Raises:
+        ValueError: no violation.
+    """
+    severity = max((violation.severity for violation in violations), key=lambda each: each.rank)
+    about = " ".join(sorted(f"{violation.id}:{_stage(kind, violation)}" for violation in violations))
+    return Notification(
+        id=f"{kind.value}-{_digest(about)}",
+        kind=kind,
+        sla_id=contract.id,
+        sla_name=contract.name or contract.id,
+        severity=severity,
+        subject=_subject(contract, kind, severity, violations),
+        body=_body(contract, kind, violations, now_ms, costs or {}),
+        dedup_key=dedup_key,
+        violation_ids=tuple(violation.id for violation in violations),
+        at_ms=now_ms,
+        details=_details(contract, violations),
+    )
+
+
+def escalation(
+    contract: Sla,
+    violation: Violation,
+    key: str,
+    level: int,
+    now_ms: int,
+    *,
+    kind: NotificationKind = NotificationKind.ESCALATION,
+    cost: str = "",
+) -> Notification:
+    """A level of the escalation walk, or with ``kind`` escalation_failed its end without an answer.
+
+    Args:
+        key: of the walk's ``Notify`` or ``EscalationFailed``.
+        level: counted from 0.
+        cost: what the violation costs so far, in words.
+    """
+    return Notification(
+        id=f"{violation.id}.{key}",
+        kind=kind,
+        sla_id=contract.id,
+        sla_name=contract.name or contract.id,
+        severity=violation.severity,
+        subject=_subject(contract, kind, violation.severity, [violation]),
+        body=_body(contract, kind, [violation], now_ms, {violation.id: cost} if cost else {}),
+        dedup_key=violation.id,
+        violation_ids=(violation.id,),
+        at_ms=now_ms,
+        details={**_details(contract, [violation]), "escalation": {"key": key, "level": level}},
+    )
+
+
+def escalation_resolved(contract: Sla, violation: Violation, now_ms: int, *, cost: str = "") -> Notification:
+    """The end of an escalated violation, for everyone the walk has told."""
+    news = alert(
+        contract,
+        NotificationKind.RESOLVED,
+        [violation],
+        now_ms,
+        dedup_key=violation.id,
+        costs={violation.id: cost} if cost else None,
+    )
+    # Not the alert's id: its receivers are others, and a pager has to close the escalation's incident too.
+    return replace(news, id=f"{violation.id}.resolved")
+
+
+def trial(now_ms: int, *, note: str = "") -> Notification:
+    """A message that asks for nothing, to try a channel."""
+    return Notification(
+        id=f"test-{now_ms}",
+        kind=NotificationKind.TEST,
+        sla_id="slakeeper",
+        sla_name="slakeeper",
+        severity=Severity.INFO,
+        subject="slakeeper test message",
+        body=f"This is a test of the channel; nothing is wrong.\n{note}".strip() + "\n",
+        dedup_key=f"test-{now_ms}",
+        violation_ids=(),
+        at_ms=now_ms,
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _stage(kind: NotificationKind, violation: Violation) -> str:
+    return violation.severity.value if kind is NotificationKind.WORSENED else ""
+
+
+def _subject(
+    contract: Sla, kind: NotificationKind, severity: Severity, violations: Sequence[Violation]
+) -> str:
+    name = contract.name or contract.id
+    what = violations[0].metric_name
+    if len(violations) > 1:
+        what = f"{len(violations)} metrics ({', '.join(violation.metric_name for violation in violations)})"
+    match kind:
+        case NotificationKind.RESOLVED:
+            return f"[resolved] {name}: {what}"
+        case NotificationKind.WORSENED:
+            return f"[{severity.value}] {name}: {what}, now worse"
+        case NotificationKind.ESCALATION:
+            return f"[{severity.value}] {name}: {what}, not acknowledged"
+        case NotificationKind.ESCALATION_FAILED:
+            return f"[{severity.value}] {name}: {what}, nobody has answered"
+        case _:
+            return f"[{severity.value}] {name}: {what}"
+
+
+def _body(
+    contract: Sla,
+    kind: NotificationKind,
+    violations: Sequence[Violation],
+    now_ms: int,
+    costs: Mapping[str, str],
+) -> str:
+    parts = [_paragraph(contract, violation, now_ms, costs.get(violation.id, "")) for violation in violations]
+    if kind is NotificationKind.ESCALATION_FAILED:
+        parts.insert(0, "Every level of the escalation was told and nobody has acknowledged.")
+    waiting = [violation.id for violation in violations if violation.is_open]
+    if waiting:
+        parts.append(
+            "Acknowledge with:\n" + "\n".join(f"  slakeeper ack {each} --by YOUR-NAME" for each in waiting)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _paragraph(contract: Sla, violation: Violation, now_ms: int, cost: str) -> str:
+    zone = contract.timezone
+    lasted = format_duration(violation.duration_ms(now_ms))
+    lines = [f"{contract.name or contract.id}: {violation.metric_name} {_state(violation)}", ""]
+    rows = [
+        ("promised", promise(violation.condition, violation.threshold_value, violation.unit)),
+        ("measured", f"{with_unit(violation.actual_value, violation.unit)}{_distance(violation)}"),
+        ("since", f"{local_time(violation.opened_at_ms, zone)}, for {lasted}"),
+        ("severity", violation.severity.value),
+    ]
+    if violation.worst_value != violation.actual_value:
+        rows.insert(2, ("worst", with_unit(violation.worst_value, violation.unit)))
+    if violation.closed_at_ms is not None:
+        who = f" by {violation.resolved_by}" if violation.resolved_by else ""
+        rows[-2] = ("since", f"{local_time(violation.opened_at_ms, zone)}")
+        rows.insert(-1, ("until", f"{local_time(violation.closed_at_ms, zone)}{who}, after {lasted}"))
+    if violation.acknowledged_by:
+        note = f": {violation.acknowledge_note}" if violation.acknowledge_note else ""
+        rows.append(("taken by", f"{violation.acknowledged_by}{note}"))
+    rows.append(("tried", _tried(violation)))
+    if told := _told(violation):
+        rows.append(("told", told))
+    if cost:
+        rows.append(("costs", cost))
+    return "\n".join([*lines, *(f"  {name:<9} {text}" for name, text in rows)])
+
+
+def _state(violation: Violation) -> str:
+    if violation.is_open:
+        return "does not keep its promise."
+    return "has recovered." if violation.resolved_by is None else "was resolved by hand."
+
+
+def _distance(violation: Violation) -> str:
+    """How far from the threshold, in its unit and relative to it."""
+    threshold = violation.threshold_value
+    off = abs(Decimal(repr(violation.actual_value)) - threshold)
+    if off == 0 or threshold == 0:
+        return ""
+    return f" ({with_unit(off, violation.unit)} off, {number(round(off / abs(threshold) * 100, 4))} % of it)"
+
+
+def _tried(violation: Violation) -> str:
+    if not violation.remediation_actions:
+        return "nothing automatic"
+    return "; ".join(
+        f"{action.name} (attempt {action.attempt}) {_attempt(action.status, action.result)}"
+        for action in violation.remediation_actions
+    )
+
+
+def _attempt(status: ActionStatus, result: str) -> str:
+    return f"{status.value}: {result}" if result else status.value
+
+
+def _told(violation: Violation) -> str:
+    sent = [record for record in violation.escalations if record.status is DeliveryStatus.SENT]
+    return ", ".join(dict.fromkeys(" ".join([record.channel, *record.recipients]) for record in sent))
+
+
+def _details(contract: Sla, violations: Sequence[Violation]) -> dict[str, Any]:
+    keys = (
+        *("id", "metric_name", "severity", "status", "actual_value", "worst_value", "threshold_value"),
+        *("condition", "unit", "start_time", "end_time", "acknowledged_by"),
+    )
+    documents = [violation.to_document() for violation in violations]
+    return {
+        "sla_id": contract.id,
+        "sla_name": contract.name or contract.id,
+        "timezone": contract.timezone,
+        "violations": [{key: document[key] for key in keys} for document in documents],
+    }

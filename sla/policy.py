@@ -1,0 +1,303 @@
+"""What is done about a violation: actions, escalation policies, channels (``enforcement.yaml`` as values)."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    model_validator,
+)
+
+from slakeeper.sla.contract import Condition
+from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs
+from slakeeper.sla.field import (
+    Finding,
+    Flag,
+    Name,
+    Number,
+    SecretUrl,
+    Url,
+    Whole,
+    given,
+    given_text,
+    validate_with,
+)
+
+
+class Severity(StrEnum):
+    """How bad a violation is, in rising order."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    BREACH = "breach"
+
+    @property
+    def rank(self) -> int:
+        """0 for info up to 3 for breach; compare ranks, not names."""
+        return list(Severity).index(self)
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _plain(value: Any) -> Any:
+    """Exact decimals of a file as floats: what leaves for programs and JSON is plain."""
+    match value:
+        case Decimal():
+            return float(value)
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+class EscalationLevel(_Value):
+    """One level of a policy: whom to tell over which channel, ``delay`` [ms] after the walk reaches it."""
+
+    channel: str = Field(validation_alias=AliasChoices("type", "channel_name"), serialization_alias="type")
+    recipients: tuple[str, ...] = ()
+    room: str | None = Field(
+        default=None, validation_alias=AliasChoices("channel", "room"), serialization_alias="channel"
+    )
+    service: str | None = None
+    delay: DurationMs = 0
+
+
+class EscalationPolicy(_Value):
+    """The walk for one severity; ``timeout`` [ms] after the last level the next severity's policy begins.
+
+    ``repeat`` is how often the critical policy is walked again before an escalation failure is recorded.
+    ``ack_timeout`` [ms], when given, is how long an acknowledgement holds the walk back.
+    """
+
+    severity: Literal[Severity.INFO, Severity.WARNING, Severity.CRITICAL]
+    levels: tuple[EscalationLevel, ...] = Field(min_length=1)
+    timeout: DurationMs = 5 * MINUTE_MS
+    repeat: Whole = Field(default=1, ge=0, le=1000)
+    ack_timeout: DurationMs | None = None
+    notify_channels: tuple[str, ...] = ()
+
+
+class ActionCondition(_Value):
+    """When an action applies: the actual value stands in this relation to ``value``.
+
+    Given as ``{op: lt, value: 10000}``, as ``{lt: 10000}`` or, like the seed's tuple, as ``[lt, 10000]``.
+    """
+
+    op: Condition
+    value: Number
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelling(cls, data: Any) -> Any:
+        match data:
+            case [op, value]:
+                return {"op": op, "value": value}
+            case {**only} if len(only) == 1 and not {"op", "value"} & only.keys():
+                [(op, value)] = only.items()
+                return {"op": op, "value": value}
+            case _:
+                return data
+
+
+class CommandRemedy(_Value):
+    """A program run without a shell; output is kept, bounded."""
+
+    type: Literal["command"]
+    argv: tuple[str, ...] = Field(min_length=1)
+    cwd: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    timeout: DurationMs | None = None
+
+
+class WebhookRemedy(_Value):
+    """A JSON POST with an idempotency key."""
+
+    type: Literal["webhook"]
+    url: Url
+    secret: SecretStr | None = None
+    timeout: DurationMs | None = None
+
+
+class PythonRemedy(_Value):
+    """An importable callable ``module:function`` called with the action's parameters as keywords."""
+
+    type: Literal["python"]
+    entry: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    timeout: DurationMs | None = None
+
+
+class DryRunRemedy(_Value):
+    """Nothing is done; what would have been done is logged and recorded."""
+
+    type: Literal["dry_run"] = "dry_run"
+
+
+Remedy = Annotated[CommandRemedy | WebhookRemedy | PythonRemedy | DryRunRemedy, Discriminator("type")]
+
+
+class AutomaticAction(_Value):
+    """A remedy tried when a violation of ``trigger_metric`` opens and ``condition`` meets the actual value.
+
+    ``action`` names an entry of ``remedies``. ``target`` is what it acts on: one run at a time for a target.
+    """
+
+    name: Name
+    trigger_metric: Name
+    condition: ActionCondition
+    action: str
+    parameters: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
+    enabled: Flag = True
+    target: str | None = None
+
+    @property
+    def target_name(self) -> str:
+        return self.target or self.action
+
+
+class RemediationSettings(_Value):
+    """Limits of automatic remediation (times in ms).
+
+    ``backoff`` doubles between attempts up to ``backoff_max``; ``verify_after`` is the wait before a look
+    whether the metric recovered; ``breaker_failures`` failures in a row of one action open its breaker for
+    ``breaker_reset``.
+    """
+
+    auto_remediate: Flag = True
+    max_remediation_attempts: Whole = Field(default=3, ge=1, le=100)
+    remediation_timeout: DurationMs = 300 * SECOND_MS
+    log_remediation: Flag = True
+    dry_run: Flag = False
+    verify_after: DurationMs = 30 * SECOND_MS
+    backoff: DurationMs = 10 * SECOND_MS
+    backoff_max: DurationMs = 5 * MINUTE_MS
+    breaker_failures: Whole = Field(default=5, ge=1, le=1000)
+    breaker_reset: DurationMs = 10 * MINUTE_MS
+
+
+class AlertSettings(_Value):
+    """How alerts are sent: ``group_wait`` [ms] collects those of one contract into one message."""
+
+    group_wait: DurationMs = 0
+
+
+class Channel(_Value):
+    """Common keys of a channel; ``on_uncertain`` says whether a delivery whose result is unknown is sent again."""
+
+    timeout: DurationMs = 10 * SECOND_MS
+    on_uncertain: Literal["resend", "hold"] = "resend"
+
+
+class EmailChannel(Channel):
+    """SMTP. Without ``host`` the channel falls back to the log."""
+
+    type: Literal["email"]
+    host: str | None = None
+    port: Whole = Field(default=25, ge=1, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    username: str | None = None
+    password: SecretStr | None = None
+    sender: str = Field(default="slakeeper@localhost", validation_alias=AliasChoices("sender", "from"))
+    recipients: tuple[str, ...] = ()
+
+
+class SmsChannel(Channel):
+    """Twilio's Messages API. Without ``account_sid`` and ``auth_token`` the channel falls back to the log."""
+
+    type: Literal["sms"]
+    base_url: Url = "https://api.twilio.com"
+    account_sid: str | None = None
+    auth_token: SecretStr | None = None
+    sender: str = Field(default="", validation_alias=AliasChoices("sender", "from"))
+    recipients: tuple[str, ...] = ()
+    on_uncertain: Literal["resend", "hold"] = "hold"
+
+
+class SlackChannel(Channel):
+    """An incoming webhook. Without ``url`` the channel falls back to the log."""
+
+    type: Literal["slack"]
+    url: SecretUrl | None = Field(default=None, validation_alias=AliasChoices("url", "base_url"))
+    room: str | None = Field(default=None, validation_alias=AliasChoices("channel", "room"))
+    on_uncertain: Literal["resend", "hold"] = "hold"
+
+
+class PagerDutyChannel(Channel):
+    """Events API v2. Without ``routing_key`` the channel falls back to the log."""
+
+    type: Literal["pagerduty"]
+    base_url: Url = "https://events.pagerduty.com"
+    routing_key: SecretStr | None = None
+
+
+class WebhookChannel(Channel):
+    """A JSON POST, HMAC-SHA256 signed when ``secret`` is given."""
+
+    type: Literal["webhook"]
+    url: Url | None = Field(default=None, validation_alias=AliasChoices("url", "base_url"))
+    secret: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+
+
+class LogChannel(Channel):
+    """A line in slakeeper's own log."""
+
+    type: Literal["log"]
+
+
+AnyChannel = Annotated[
+    EmailChannel | SmsChannel | SlackChannel | PagerDutyChannel | WebhookChannel | LogChannel,
+    Discriminator("type"),
+]
+
+
+def _findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Policies and actions of which there are two under one name."""
+    for key, name_key, reason, words in (
+        ("escalation_policies", "severity", "duplicate_policy", "two escalation policies for severity"),
+        ("automatic_actions", "name", "duplicate_action", "two automatic actions named"),
+    ):
+        seen: set[str] = set()
+        for index, item in enumerate(given(data, key)[1]):
+            name = given_text(item, name_key)
+            if name is not None and name in seen:
+                yield Finding((key, index, name_key), reason, f"{words} {name}", name)
+            seen.add(name or "")
+
+
+class EnforcementPolicy(_Value):
+    """The whole of ``enforcement.yaml``.
+
+    ``channels`` maps a channel's name to its settings; a name is used by ``alert_channels`` and by the
+    ``type`` of an escalation level. ``remedies`` maps an action's name to what it does.
+    """
+
+    automatic_actions: tuple[AutomaticAction, ...] = ()
+    escalation_policies: tuple[EscalationPolicy, ...] = ()
+    remediation: RemediationSettings = Field(default_factory=RemediationSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    channels: dict[str, AnyChannel] = Field(default_factory=dict)
+    remedies: dict[str, Remedy] = Field(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _cross_references(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return validate_with(_findings(data) if isinstance(data, Mapping) else (), data, handler)
+
+    def policy(self, severity: Severity) -> EscalationPolicy | None:
+        """The escalation policy of a severity; a breach walks the critical one; None when there is none."""
+        wanted = Severity.CRITICAL if severity is Severity.BREACH else severity
+        return next((policy for policy in self.escalation_policies if policy.severity is wanted), None)

@@ -1,0 +1,186 @@
+"""Tallies: what an accounting window remembers of its samples, a few numbers whatever their count.
+
+The order of samples never matters, except that of two at one instant the later arrival is the *last*.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from math import inf, nan
+from typing import Any, ClassVar
+
+from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
+from slakeeper.sla.exact import HUGE, SCALE, TINY, Scaled, quotient, scaled, whole
+from slakeeper.sla.grid import NEVER
+from slakeeper.sla.percentile_window import nearest_rank
+
+
+class Tally:
+    """How many samples an accounting window has, which is all that a count needs."""
+
+    __slots__ = ("count",)
+    fields: ClassVar[tuple[str, ...]] = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+
+    def value(self, left_ms: int) -> float:
+        """The aggregate; ``left_ms`` is how long the window is without what was cut out of it, > 0."""
+        return float(self.count)
+
+    def holds(self, condition: Condition, value: float, left_ms: int) -> bool:
+        """Whether the aggregate keeps the promise."""
+        return condition.holds(self.value(left_ms), value)
+
+    def dump(self) -> list[Any]:
+        return [_plain(getattr(self, name)) for name in self.fields]
+
+    def load(self, dump: Sequence[Any]) -> None:
+        for name, item in zip(self.fields, dump, strict=True):
+            setattr(self, name, whole(Fraction(item)) if isinstance(item, str) else item)
+
+
+class SumTally(Tally):
+    """For averages and sums: the exact total."""
+
+    __slots__ = ("total",)
+    fields = ("count", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total: Scaled = 0
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        self.total += int(x * SCALE) if TINY <= x <= HUGE else scaled(x)
+
+    def value(self, left_ms: int) -> float:
+        return quotient(self.total, 1)
+
+
+class AverageTally(SumTally):
+    __slots__ = ()
+
+    def value(self, left_ms: int) -> float:
+        return quotient(self.total, self.count)
+
+
+class RateTally(SumTally):
+    __slots__ = ()
+
+    def value(self, left_ms: int) -> float:
+        return quotient(self.total, Fraction(left_ms, 1000))
+
+
+class MinTally(Tally):
+    __slots__ = ("least",)
+    fields = ("count", "least")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.least = inf
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if x < self.least:
+            self.least = x
+
+    def value(self, left_ms: int) -> float:
+        return self.least
+
+
+class MaxTally(Tally):
+    __slots__ = ("most",)
+    fields = ("count", "most")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.most = -inf
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if x > self.most:
+            self.most = x
+
+    def value(self, left_ms: int) -> float:
+        return self.most
+
+
+class LastTally(Tally):
+    __slots__ = ("last", "last_ms")
+    fields = ("count", "last", "last_ms")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = nan
+        self.last_ms = NEVER
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if ts_ms >= self.last_ms:
+            self.last_ms = ts_ms
+            self.last = x
+
+    def value(self, left_ms: int) -> float:
+        return self.last
+
+
+class PercentileTally(Tally):
+    """How many samples are below the promised value, and how many not above it.
+
+    That decides the promise exactly, without keeping the samples: the percentile is below a value if enough
+    samples are. ``seen`` is the sliding percentile when the window was last left, for the forecast only.
+    """
+
+    __slots__ = ("_percentile", "_value", "below", "seen", "up_to")
+    fields = ("count", "below", "up_to", "seen")
+
+    def __init__(self, percentile: Decimal, value: float) -> None:
+        self.count = 0
+        self.below = 0
+        self.up_to = 0
+        self.seen = nan
+        self._percentile = percentile
+        self._value = value
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if x <= self._value:
+            self.up_to += 1
+            if x < self._value:
+                self.below += 1
+
+    def value(self, left_ms: int) -> float:
+        return self.seen
+
+    def holds(self, condition: Condition, value: float, left_ms: int) -> bool:
+        rank = nearest_rank(self._percentile, self.count)
+        # Where the percentile stands to the value, as -1, 0 or 1.
+        side = -1 if self.below >= rank else 0 if self.up_to >= rank else 1
+        return condition.holds(side, 0)
+
+
+_KINDS: dict[Aggregation, type[Tally]] = {
+    Aggregation.AVG: AverageTally,
+    Aggregation.SUM: SumTally,
+    Aggregation.RATE: RateTally,
+    Aggregation.MIN: MinTally,
+    Aggregation.MAX: MaxTally,
+    Aggregation.LAST: LastTally,
+    Aggregation.COUNT: Tally,
+}
+
+
+def open_tally(metric: Metric) -> Tally:
+    """An empty tally for a metric (for a trend: of one of its interval aggregates)."""
+    if metric.type is MetricType.PERCENTILE and metric.effective_percentile is not None:
+        return PercentileTally(metric.effective_percentile, float(metric.value))
+    return _KINDS[metric.aggregation]()
+
+
+def _plain(item: Any) -> Any:
+    """Totals go beyond 64 bits, so they are written as text."""
+    return str(item) if isinstance(item, Fraction) or (isinstance(item, int) and abs(item) >> 62) else item

@@ -1,0 +1,73 @@
+"""Sliding windows: the aggregate of the samples in ``(newest - interval, newest]``, for detection.
+
+A window keeps what its aggregate needs and nothing else, and is bounded whatever the rate: up to
+``grid.EXACT_ENTRIES`` entries it slides to the millisecond, a more crowded one in steps until it has run empty.
+"""
+
+from typing import Any, Protocol
+
+from slakeeper.sla.contract import Aggregation, Metric, MetricType
+from slakeeper.sla.extreme_window import ExtremeWindow
+from slakeeper.sla.grid import NEVER
+from slakeeper.sla.percentile_window import PercentileWindow
+from slakeeper.sla.sum_window import SumWindow
+
+
+class Window(Protocol):
+    """What detection asks of a sliding window."""
+
+    newest_ms: int
+
+    def add(self, ts_ms: int, x: float) -> float:
+        """Takes a sample in, out of order or not, and gives the aggregate at ``newest_ms``.
+
+        A sample older than the window changes nothing.
+        """
+        ...
+
+    def clear(self) -> None: ...
+
+    def dump(self) -> dict[str, Any]: ...
+
+    def load(self, dump: dict[str, Any]) -> None: ...
+
+
+class LastWindow:
+    """The value of the newest sample; of two at one instant the one that came later."""
+
+    __slots__ = ("_last", "newest_ms")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.newest_ms = NEVER
+        self._last = 0.0
+
+    def add(self, ts_ms: int, x: float) -> float:
+        if ts_ms >= self.newest_ms:
+            self.newest_ms = ts_ms
+            self._last = x
+        return self._last
+
+    def dump(self) -> dict[str, Any]:
+        return {"newest": self.newest_ms, "last": self._last}
+
+    def load(self, dump: dict[str, Any]) -> None:
+        self.newest_ms = dump["newest"]
+        self._last = dump["last"]
+
+
+def open_window(metric: Metric) -> Window:
+    """An empty window for a metric. A trend's only knows its newest instant: its slope is worked out from tallies."""
+    if metric.type is MetricType.TREND:
+        return LastWindow()
+    if metric.type is MetricType.PERCENTILE and metric.effective_percentile is not None:
+        return PercentileWindow(metric.interval, metric.effective_percentile)
+    match metric.aggregation:
+        case Aggregation.MIN | Aggregation.MAX:
+            return ExtremeWindow(metric.interval, largest=metric.aggregation is Aggregation.MAX)
+        case Aggregation.LAST:
+            return LastWindow()
+        case _:
+            return SumWindow(metric.interval, metric.aggregation)

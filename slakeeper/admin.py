@@ -1,0 +1,140 @@
+"""The admin process: operators' commands arrive here and go on to the cells and to the root."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from slakeeper.client import Cluster, RequestFailed, connect
+from slakeeper.otp.service import RequestRefused, ServiceContext
+
+# A command waits this long for the cells; one that is being restarted is back within a second.
+PATIENCE_S = 5.0
+
+
+def admin(args: Mapping[str, Any], context: ServiceContext) -> "AdminService":
+    """Makes the service; ``args`` are ``cells`` and ``partitions`` as for the gateway."""
+    return AdminService(args, context)
+
+
+class AdminService:
+    """Answers what ``slakeeper …`` asks; see :meth:`request`."""
+
+    def __init__(self, args: Mapping[str, Any], context: ServiceContext) -> None:
+        self._args = args
+        self._context = context
+        self._cluster: Cluster | None = None
+
+    def start(self) -> Mapping[str, Any]:
+        self._cluster = connect(self._args["cells"], self._args["partitions"])
+        return {}
+
+    def stop(self, deadline_s: float) -> None:
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def beat(self) -> Mapping[str, Any]:
+        return {}
+
+    def request(self, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carries out one command; the names are those of the command line.
+
+        Raises:
+            RequestRefused: by the cell, or because it does not answer.
+        """
+        if self._cluster is None:
+            raise RequestRefused("unavailable", "the admin process is starting")
+        command = _COMMANDS.get(name)
+        if command is None:
+            raise RequestRefused("invalid", f"unknown command {name!r}")
+        try:
+            return command(self, self._cluster, payload)
+        except RequestFailed as failure:
+            raise RequestRefused(failure.code, str(failure), **failure.details) from failure
+        except TimeoutError as error:
+            raise RequestRefused("unavailable", f"the cells did not answer within {PATIENCE_S:g} s") from error
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Every process of the system, from the root's own table."""
+        listed: list[dict[str, Any]] = self._context.root_request("processes", {}, PATIENCE_S)["processes"]
+        return listed
+
+
+_Command = Callable[[AdminService, Cluster, Mapping[str, Any]], Mapping[str, Any]]
+
+
+def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    answer = cluster.status().result(PATIENCE_S)
+    cells = {cell["name"]: cell for cell in answer["cells"]}
+    rows = []
+    for process in service.processes():
+        cell = cells.get(process["name"], {})
+        counted = {"actors": cell.get("actors", 0), "mailbox": cell.get("mailbox", 0)}
+        rows.append({**process, **counted})
+    return {"slas": answer["slas"], "processes": rows, "cells": answer["cells"]}
+
+
+def _tree(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    return cluster.tree(service.processes()).result(PATIENCE_S)
+
+
+def _actor(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An operation on a light actor, or kill and restart of a process by its name."""
+    operation, address = str(payload["operation"]), str(payload["address"])
+    names = {process["name"] for process in service.processes()}
+    if address not in names:
+        return cluster.actor(operation, address).result(PATIENCE_S)
+    if operation in ("kill", "restart"):
+        return service._context.root_request("kill", {"name": address}, PATIENCE_S)
+    if operation == "state":
+        return next(process for process in service.processes() if process["name"] == address)
+    raise RequestRefused("invalid", f"{address} is a process: it can be killed, restarted or shown")
+
+
+def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    sample = (payload["metric"], payload["value"], payload.get("ts"), payload.get("sla"), None)
+    answer = cluster.samples([sample]).result(PATIENCE_S)
+    if answer["rejected"]:
+        raise RequestRefused("invalid", f"refused: {_reason(answer['rejected'][0])}", rejected=answer["rejected"])
+    return {"accepted": 1, "rejected": []}
+
+
+def _reason(rejected: Any) -> str:
+    return str(rejected["reason"] if isinstance(rejected, Mapping) else rejected[1])
+
+
+_COMMANDS: dict[str, _Command] = {
+    "ping": lambda service, cluster, payload: {},
+    "status": _status,
+    "tree": _tree,
+    "slas": lambda service, cluster, payload: {"slas": cluster.slas().result(PATIENCE_S)},
+    "sla": lambda service, cluster, payload: cluster.sla(payload["id"]).result(PATIENCE_S),
+    "define": lambda service, cluster, payload: cluster.define(payload["document"]).result(PATIENCE_S),
+    "suspend": lambda service, cluster, payload: cluster.suspend(payload["id"], payload["by"]).result(PATIENCE_S),
+    "resume": lambda service, cluster, payload: cluster.resume(payload["id"], payload["by"]).result(PATIENCE_S),
+    "remove": lambda service, cluster, payload: cluster.remove(payload["id"], payload["by"]).result(PATIENCE_S),
+    "observe": _observe,
+    "violations": lambda service, cluster, payload: {
+        "violations": cluster.violations(payload.get("sla"), bool(payload.get("all"))).result(PATIENCE_S)
+    },
+    "ack": lambda service, cluster, payload: cluster.acknowledge(
+        payload["id"], payload["by"], payload.get("note")
+    ).result(PATIENCE_S),
+    "resolve": lambda service, cluster, payload: cluster.resolve(
+        payload["id"], payload["by"], payload.get("note")
+    ).result(PATIENCE_S),
+    "escalate": lambda service, cluster, payload: cluster.escalate(payload["id"], payload.get("by", "")).result(
+        PATIENCE_S
+    ),
+    "remediate": lambda service, cluster, payload: cluster.remediate(
+        payload["id"], payload["action"], bool(payload.get("dry_run")), payload.get("by", "")
+    ).result(PATIENCE_S),
+    "compensation": lambda service, cluster, payload: {
+        "compensation": cluster.compensation(payload.get("sla")).result(PATIENCE_S)
+    },
+    "decide": lambda service, cluster, payload: cluster.decide(
+        payload["id"], payload["approve"], payload["by"], payload["reason"]
+    ).result(PATIENCE_S),
+    "report": lambda service, cluster, payload: cluster.report(
+        payload["sla"], payload["period"], payload["format"]
+    ).result(PATIENCE_S),
+    "actor": _actor,
+}

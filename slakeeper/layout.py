@@ -1,0 +1,142 @@
+"""The data directory and who serves which part of it."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slakeeper.config.loader import Configuration
+from slakeeper.otp.placement import owner_of, partition_of
+from slakeeper.sla.contract import Sla
+from slakeeper.supervisors.cell import CellSettings
+
+# Raised when the files below the data directory change their meaning.
+LAYOUT_VERSION = 1
+
+META_FILE = "meta.json"
+
+
+class LayoutError(Exception):
+    """The data directory cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class CellPlace:
+    """One cell: its name, its partitions by number, and the contract it serves alone, if any."""
+
+    name: str
+    partitions: Mapping[int, str]
+    sla_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How contracts are spread over cells.
+
+    Attributes:
+        partition_count: fixed when the data directory was made.
+        cells: shared cells first, then one for each isolated contract.
+        moved: ids whose ``isolation`` differs from where they live already; they stay where they are.
+    """
+
+    partition_count: int
+    cells: tuple[CellPlace, ...]
+    moved: tuple[str, ...] = ()
+
+    def cell_of(self, sla_id: str) -> CellPlace:
+        """The cell that serves a contract."""
+        for cell in self.cells:
+            if cell.sla_id == sla_id:
+                return cell
+        shared = [cell for cell in self.cells if cell.sla_id is None]
+        return shared[owner_of(partition_of(sla_id, self.partition_count), len(shared))]
+
+
+def make_layout(data: Path, configuration: Configuration, cell_count: int) -> Layout:
+    """Reads the data directory's own facts, making them on its first use, and spreads the contracts.
+
+    Raises:
+        LayoutError: the directory cannot be written, or is of a newer version.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        meta = _read_meta(data)
+        if meta is None:
+            meta = {"version": LAYOUT_VERSION, "partitions": configuration.service.partitions, "isolated": {}}
+        placed: dict[str, bool] = dict(meta["isolated"])
+        for contract in configuration.slas:
+            placed.setdefault(contract.id, contract.isolation == "process")
+        _write_meta(data, {**meta, "isolated": placed})
+    except OSError as error:
+        raise LayoutError(f"{data}: cannot be used as data directory: {error.strerror or error}") from error
+    count = int(meta["partitions"])
+    cells = min(cell_count, count)
+    shared = [
+        CellPlace(
+            f"cell-{index}",
+            {number: f"p{number:03d}" for number in range(count) if owner_of(number, cells) == index},
+        )
+        for index in range(cells)
+    ]
+    alone = [
+        CellPlace(f"cell-{sla_id}", {0: f"alone-{sla_id}"}, sla_id) for sla_id, isolated in placed.items() if isolated
+    ]
+    moved = tuple(
+        contract.id for contract in configuration.slas if placed[contract.id] != (contract.isolation == "process")
+    )
+    return Layout(count, (*shared, *alone), moved)
+
+
+def cell_settings(
+    place: CellPlace,
+    layout: Layout,
+    data: Path,
+    configuration: Configuration,
+    contracts: Sequence[Sla],
+    socket_path: Path | None,
+) -> CellSettings:
+    """What the cell at ``place`` is made of; ``contracts`` are all that are configured."""
+    return CellSettings(
+        name=place.name,
+        data=data,
+        partitions=dict(place.partitions),
+        partition_count=1 if place.sla_id is not None else layout.partition_count,
+        contracts=tuple(
+            contract.to_document() for contract in contracts if layout.cell_of(contract.id).name == place.name
+        ),
+        enforcement=configuration.enforcement,
+        monitoring=configuration.monitoring,
+        socket_path=socket_path,
+        snapshot_interval_ms=configuration.service.snapshot_interval,
+    )
+
+
+def _read_meta(data: Path) -> dict[str, Any] | None:
+    path = data / META_FILE
+    try:
+        meta = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise LayoutError(f"{path}: is damaged ({error}); restore it from a backup") from error
+    if meta.get("version") != LAYOUT_VERSION:
+        raise LayoutError(
+            f"{path}: version {meta.get('version')} of the data is not known; this slakeeper writes {LAYOUT_VERSION}"
+        )
+    return dict(meta)
+
+
+def _write_meta(data: Path, meta: Mapping[str, Any]) -> None:
+    path, temporary = data / META_FILE, data / (META_FILE + ".tmp")
+    with temporary.open("w") as file:
+        file.write(json.dumps(meta, indent=1, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(data, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

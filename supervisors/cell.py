@@ -1,0 +1,104 @@
+"""A cell: its partitions recovered, its tree started, its contracts defined, its socket open."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.kind import KINDS
+from slakeeper.actors.record import make_codec
+from slakeeper.actors.request import define, make_handlers
+from slakeeper.integrations.channel import open_channel
+from slakeeper.integrations.source import Poller, open_source
+from slakeeper.otp.actor import RequestError
+from slakeeper.otp.clock import Clock, SystemClock
+from slakeeper.otp.host import Host
+from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.partition import Partition
+from slakeeper.otp.placement import partition_of
+from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
+from slakeeper.sla.policy import EnforcementPolicy
+from slakeeper.supervisors.tree import cell_tree
+
+
+@dataclass(frozen=True)
+class CellSettings:
+    """Everything a cell is made of.
+
+    Attributes:
+        name: ``cell-0``; shown in the tree.
+        data: the data directory.
+        partitions: the names of its own partitions by number, or for an isolated contract {0: its own}.
+        partition_count: how many partitions there are in all; 1 for an isolated contract's cell.
+        contracts: documents of the contracts the configuration defines here.
+        socket_path: where it listens; None when it serves its own process only.
+    """
+
+    name: str
+    data: Path
+    partitions: Mapping[int, str]
+    partition_count: int
+    contracts: tuple[dict[str, Any], ...]
+    enforcement: EnforcementPolicy
+    monitoring: MonitoringPolicy
+    socket_path: Path | None
+    snapshot_interval_ms: int
+
+
+def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clock | None = None) -> Loop:
+    """The cell's loop, not started yet.
+
+    Args:
+        crashed: told why when the cell cannot go on.
+        clock: the system's by default.
+    """
+    read = clock or SystemClock()
+    executor = ThreadExecutor()
+    partitions: dict[int, Partition] = {}
+
+    def find_partition(sla_id: str) -> Partition:
+        found = partitions.get(partition_of(sla_id, settings.partition_count))
+        if found is None:
+            raise RequestError("invalid", f"{sla_id} belongs to another cell than {settings.name}")
+        return found
+
+    def build(publish: Callable[[str, dict[str, Any]], None]) -> Host:
+        codec = make_codec()
+        for number, name in settings.partitions.items():
+            partition = Partition(settings.data / "partitions" / name, codec)
+            partition.open()
+            partitions[number] = partition
+        environment = _environment(settings)
+        tree = cell_tree(settings.name, environment.pollers)
+        named = {settings.partitions[number]: partition for number, partition in partitions.items()}
+        host = Host(tree, KINDS, read, codec, named, executor, environment, publish)
+        host.start()
+        for document in settings.contracts:
+            try:
+                define(host, document, find_partition)
+            except RequestError as error:
+                logging.getLogger("slakeeper").error("%s: %s", document.get("id"), error)
+        host.commit()
+        return host
+
+    return Loop(
+        settings.name,
+        build,
+        make_handlers(find_partition),
+        executor,
+        read,
+        settings.socket_path,
+        settings.snapshot_interval_ms,
+        crashed,
+    )
+
+
+def _environment(settings: CellSettings) -> Environment:
+    senders = {name: open_channel(name, channel) for name, channel in settings.enforcement.channels.items()}
+    pollers: dict[str, Poller] = {}
+    for name, source in settings.monitoring.sources.items():
+        if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
+            pollers[name] = open_source(name, source)
+    return Environment(settings.enforcement, settings.monitoring, senders, pollers, settings.data / "locks")
