@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import Observe, ReportSourceError, Tick
 from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.sla.monitoring import InternalSource
 from slakeeper.sla.sample import check_sample
 
 POLL_TIMER = "poll"
@@ -58,6 +59,8 @@ class SourceActor(Actor):
     def _poll(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         source = environment.monitoring.sources[self._name]
+        if isinstance(source, InternalSource):
+            raise LookupError(f"source {self._name} is not polled")
         interval_ms, jitter_ms = source.interval, source.jitter
         queries = dict(environment.bindings.get(self._name, {}))
         if queries and not self._asking:

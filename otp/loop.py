@@ -108,6 +108,7 @@ class Loop:
     ) -> None:
         self.name = name
         self.host: Host | None = None
+        self.stats: Mapping[str, int] = {"actors": 0, "mailbox": 0}
         self._build = build
         self._handlers = handlers
         self._executor = executor
@@ -208,6 +209,7 @@ class Loop:
                 self._posted.popleft()()
             host.drain()
             host.commit()
+            self.stats = host.stats()
             if host.ended is not None:
                 raise ActorStopped(f"the tree ended: {host.ended}")
             if host.now_ms >= snapshot_at_ms:

@@ -50,7 +50,9 @@ class AdminService:
         except RequestFailed as failure:
             raise RequestRefused(failure.code, str(failure), **failure.details) from failure
         except TimeoutError as error:
-            raise RequestRefused("unavailable", f"the cells did not answer within {PATIENCE_S:g} s") from error
+            raise RequestRefused(
+                "unavailable", f"the cells did not answer within {PATIENCE_S:g} s"
+            ) from error
 
     def processes(self) -> list[dict[str, Any]]:
         """Every process of the system, from the root's own table."""
@@ -93,7 +95,9 @@ def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]
     sample = (payload["metric"], payload["value"], payload.get("ts"), payload.get("sla"), None)
     answer = cluster.samples([sample]).result(PATIENCE_S)
     if answer["rejected"]:
-        raise RequestRefused("invalid", f"refused: {_reason(answer['rejected'][0])}", rejected=answer["rejected"])
+        raise RequestRefused(
+            "invalid", f"refused: {_reason(answer['rejected'][0])}", rejected=answer["rejected"]
+        )
     return {"accepted": 1, "rejected": []}
 
 
@@ -108,9 +112,15 @@ _COMMANDS: dict[str, _Command] = {
     "slas": lambda service, cluster, payload: {"slas": cluster.slas().result(PATIENCE_S)},
     "sla": lambda service, cluster, payload: cluster.sla(payload["id"]).result(PATIENCE_S),
     "define": lambda service, cluster, payload: cluster.define(payload["document"]).result(PATIENCE_S),
-    "suspend": lambda service, cluster, payload: cluster.suspend(payload["id"], payload["by"]).result(PATIENCE_S),
-    "resume": lambda service, cluster, payload: cluster.resume(payload["id"], payload["by"]).result(PATIENCE_S),
-    "remove": lambda service, cluster, payload: cluster.remove(payload["id"], payload["by"]).result(PATIENCE_S),
+    "suspend": lambda service, cluster, payload: cluster.suspend(payload["id"], payload["by"]).result(
+        PATIENCE_S
+    ),
+    "resume": lambda service, cluster, payload: cluster.resume(payload["id"], payload["by"]).result(
+        PATIENCE_S
+    ),
+    "remove": lambda service, cluster, payload: cluster.remove(payload["id"], payload["by"]).result(
+        PATIENCE_S
+    ),
     "observe": _observe,
     "violations": lambda service, cluster, payload: {
         "violations": cluster.violations(payload.get("sla"), bool(payload.get("all"))).result(PATIENCE_S)
@@ -121,9 +131,9 @@ _COMMANDS: dict[str, _Command] = {
     "resolve": lambda service, cluster, payload: cluster.resolve(
         payload["id"], payload["by"], payload.get("note")
     ).result(PATIENCE_S),
-    "escalate": lambda service, cluster, payload: cluster.escalate(payload["id"], payload.get("by", "")).result(
-        PATIENCE_S
-    ),
+    "escalate": lambda service, cluster, payload: cluster.escalate(
+        payload["id"], payload.get("by", "")
+    ).result(PATIENCE_S),
     "remediate": lambda service, cluster, payload: cluster.remediate(
         payload["id"], payload["action"], bool(payload.get("dry_run")), payload.get("by", "")
     ).result(PATIENCE_S),

@@ -1,11 +1,431 @@
-"""The command line: `slakeeper …`."""
+"""The command line: ``slakeeper …``.
+
+Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or configuration, 3 no running system,
+4 timed out. With ``--json`` standard output holds one JSON document and nothing else.
+"""
+
+import functools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from slakeeper import __version__
+from slakeeper.otp.attach import Client, NotRunning, RequestFailed, TimedOut, running, stop_system
+
+FAILED, BAD_CONFIGURATION, NOT_RUNNING, TIMED_OUT = 1, 2, 3, 4
+
+REQUEST_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 60.0
+
+DATA_VARIABLE = "SLAKEEPER_DATA"
 
 
-@click.group()
+class Session:
+    """The options every command knows, and the way to the running system."""
+
+    def __init__(self, data: Path, *, as_json: bool) -> None:
+        self.data = data
+        self.as_json = as_json
+
+    def ask(self, name: str, **payload: Any) -> dict[str, Any]:
+        """Has the admin process carry out a command."""
+        with Client(self.data) as client:
+            return client.request(name, payload, REQUEST_TIMEOUT_S)
+
+    def show(self, document: Any, text: Callable[[Any], str]) -> None:
+        """Prints JSON, or what ``text`` makes of the document."""
+        click.echo(json.dumps(document, ensure_ascii=False) if self.as_json else text(document))
+
+
+def fail(status: int, message: str) -> NoReturn:
+    """Ends the command with one line on stderr."""
+    click.echo(f"slakeeper: {message}", err=True)
+    sys.exit(status)
+
+
+def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command of ``group`` that knows ``--data`` and ``--json`` and turns failures into exit statuses."""
+
+    def decorate(run: Callable[..., None]) -> click.Command:
+        @functools.wraps(run)
+        def guarded(data: Path | None, as_json: bool, **options: Any) -> None:
+            context = click.get_current_context()
+            inherited = context.find_root().params
+            chosen = data or inherited.get("data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
+            session = Session(Path(chosen).absolute(), as_json=as_json or bool(inherited.get("as_json")))
+            _guard(lambda: run(session, **options))
+
+        with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(guarded)
+        with_data = _DATA_OPTION(with_json)
+        return group.command(name)(with_data)
+
+    return decorate
+
+
+_DATA_OPTION = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Data directory (default: ${DATA_VARIABLE} or ./slakeeper-data).",
+)
+
+
+def _guard(run: Callable[[], None]) -> None:
+    try:
+        run()
+    except NotRunning as error:
+        fail(NOT_RUNNING, f"{error}; start it with: slakeeper start")
+    except TimedOut as error:
+        fail(TIMED_OUT, str(error))
+    except RequestFailed as failure:
+        for problem in failure.details.get("errors", ()):
+            click.echo(f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True)
+        fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="slakeeper")
-def main() -> None:
-    """Keep service level agreements."""
+@_DATA_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def main(data: Path | None, as_json: bool) -> None:
+    """Keep service level agreements: watch them, act when one is broken, work out what is owed."""
+
+
+# -- running ------------------------------------------------------------------------------------------------------
+
+
+@command(main, "start")
+@click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files (default: ./config or the shipped one).")
+@click.option("--http", metavar="HOST:PORT", help="Where HTTP is served; port 0 takes any (default 127.0.0.1:8765).")
+@click.option("--cells", type=click.IntRange(1, 64), help="Processes that share the contracts.")
+@click.option("--detach", is_flag=True, help="Return when it is ready; it runs on in the background.")
+@click.option("--demo", is_flag=True, help="Also run a small web service to watch and break.")
+@click.option("--view/--no-view", default=True, help="Show live status while it runs in the foreground.")
+def start(
+    session: Session,
+    config: Path | None,
+    http: str | None,
+    cells: int | None,
+    detach: bool,
+    demo: bool,
+    view: bool,
+) -> None:
+    """Start the service and serve until it is stopped."""
+    from slakeeper.launch import Start, StartError
+
+    wanted = Start(session.data, config, http, cells, demo=demo)
+    try:
+        if detach:
+            facts = wanted.detached()
+            session.show(facts, lambda ready: f"running: pid {ready['pid']}, http://{ready['http']}, data {ready['data']}")
+        elif view and not session.as_json:
+            sys.exit(wanted.with_view())
+        else:
+            sys.exit(wanted.plain(lambda facts: session.show(facts, lambda ready: f"ready on http://{ready['http']}")))
+    except StartError as error:
+        for line in str(error).splitlines():
+            click.echo(f"slakeeper: {line}", err=True)
+        sys.exit(BAD_CONFIGURATION if error.is_configuration else FAILED)
+
+
+@command(main, "stop")
+def stop(session: Session) -> None:
+    """Stop the service; returns when every process is gone and everything is on disk."""
+    try:
+        stop_system(session.data, STOP_TIMEOUT_S)
+    except PermissionError:
+        fail(FAILED, f"the system on {session.data} belongs to another user")
+    session.show({"stopped": True}, lambda _: "stopped")
+
+
+@command(main, "status")
+def status(session: Session) -> None:
+    """Contracts with their compliance, and processes."""
+    from slakeeper.text import status_text
+
+    run = running(session.data)
+    answer = session.ask("status")
+    started_s = run.get("started_at_s") or run.get("started_s")
+    document = {
+        "state": run.get("state"),
+        "uptime_s": round(time.time() - started_s, 3) if started_s else 0.0,
+        "http": run.get("http"),
+        "generation": run.get("generation"),
+        **answer,
+    }
+    session.show(document, status_text)
+
+
+@command(main, "tree")
+def tree(session: Session) -> None:
+    """The supervision tree: every process and actor."""
+    from slakeeper.text import tree_text
+
+    session.show(session.ask("tree"), tree_text)
+
+
+@command(main, "check")
+@click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files.")
+def check(session: Session, config: Path | None) -> None:
+    """Validate a configuration without starting; lists every error with file and line."""
+    from slakeeper.launch import problems_of
+
+    problems = problems_of(config)
+    if session.as_json:
+        click.echo(json.dumps({"ok": not problems, "errors": problems}))
+    else:
+        for problem in problems:
+            click.echo(f"{problem['file']}:{problem['line']}: {problem['path']}: {problem['message']} [{problem['reason']}]")
+        click.echo(f"{len(problems)} error{'s' if len(problems) != 1 else ''}" if problems else "The configuration is valid.")
+    if problems:
+        sys.exit(BAD_CONFIGURATION)
+
+
+@command(main, "dashboard")
+def dashboard(session: Session) -> None:
+    """Print an address that signs a browser in to the dashboard, once."""
+    from slakeeper.client import mint_ticket
+
+    run = running(session.data)
+    if not run.get("http") or not run.get("token"):
+        fail(TIMED_OUT, "the service is not ready yet")
+    ticket = mint_ticket(run["token"], int(time.time()))
+    url = f"http://{run['http']}/login?ticket={ticket}"
+    session.show({"url": url}, lambda document: str(document["url"]))
+
+
+# -- contracts ------------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def sla() -> None:
+    """Contracts: list, show, define, suspend, resume, remove."""
+
+
+@command(sla, "list")
+def sla_list(session: Session) -> None:
+    """Every contract with its status."""
+    from slakeeper.text import number, table
+
+    session.show(
+        session.ask("slas")["slas"],
+        lambda rows: table(
+            ("ID", "NAME", "STATUS", "SCORE %", "TARGET %", "OPEN"),
+            (
+                (row["id"], row["name"], row["status"], number(row["compliance_score"]), number(row["service_level"]), row["open_violations"])
+                for row in rows
+            ),
+        )
+        if rows
+        else "No contracts.",
+    )  # fmt: skip
+
+
+@command(sla, "show")
+@click.argument("sla_id", metavar="ID")
+def sla_show(session: Session, sla_id: str) -> None:
+    """One contract: what it promises and how it stands."""
+    from slakeeper.text import contract_text
+
+    session.show(session.ask("sla", id=sla_id), contract_text)
+
+
+@command(sla, "define")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def sla_define(session: Session, file: Path) -> None:
+    """Define the contracts of FILE, or give them a new version; none is taken when one is wrong."""
+    from slakeeper.launch import contracts_of
+
+    contracts, problems = contracts_of(file)
+    if problems:
+        for problem in problems:
+            click.echo(f"slakeeper: {problem['file']}:{problem['line']}: {problem['path']}: {problem['message']}", err=True)
+        sys.exit(BAD_CONFIGURATION)
+    defined = [session.ask("define", document=contract.to_document()) for contract in contracts]
+    session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
+
+
+def _by_option(run: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")(run)
+
+
+def _contract_act(name: str, past: str, text: str) -> None:
+    def act(session: Session, sla_id: str, by: str) -> None:
+        session.show(session.ask(name, id=sla_id, by=by), lambda _: f"{sla_id} {past}")
+
+    act.__doc__ = text
+    command(sla, name)(_by_option(click.argument("sla_id", metavar="ID")(act)))
+
+
+_contract_act("suspend", "is suspended", "From now on nothing counts for or against the contract.")
+_contract_act("resume", "counts again", "End a suspension.")
+_contract_act("remove", "is removed; its ledger is kept", "End a contract; refused while it has open violations.")
+
+
+@command(main, "observe")
+@click.argument("metric")
+@click.argument("value", type=float)
+@click.option("--sla", "sla_id", help="Only for this contract.")
+@click.option("--ts", help="When it was measured: Unix milliseconds or ISO 8601 (default: now).")
+def observe(session: Session, metric: str, value: float, sla_id: str | None, ts: str | None) -> None:
+    """Report one sample of METRIC."""
+    from slakeeper.launch import read_ts
+
+    at_ms = None
+    if ts is not None:
+        try:
+            at_ms = read_ts(ts)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--ts") from error
+    answer = session.ask("observe", metric=metric, value=value, sla=sla_id, ts=at_ms)
+    session.show(answer, lambda _: "accepted")
+
+
+# -- violations -----------------------------------------------------------------------------------------------------
+
+
+@command(main, "violations")
+@click.option("--sla", "sla_id", help="Only of this contract.")
+@click.option("--all", "include_resolved", is_flag=True, help="Resolved ones too.")
+def violations(session: Session, sla_id: str | None, include_resolved: bool) -> None:
+    """Open violations."""
+    from slakeeper.text import violations_text
+
+    session.show(session.ask("violations", sla=sla_id, all=include_resolved)["violations"], violations_text)
+
+
+def _violation_line(row: dict[str, Any]) -> str:
+    return f"{row['id']}: {row['sla_id']} {row['metric_name']} is {row['status']}"
+
+
+@command(main, "ack")
+@click.argument("violation_id", metavar="ID")
+@click.option("--by", required=True, help="Who takes care of it.")
+@click.option("--note", default="", help="For those who come later.")
+def ack(session: Session, violation_id: str, by: str, note: str) -> None:
+    """Acknowledge a violation: somebody is on it, its escalation stops."""
+    session.show(session.ask("ack", id=violation_id, by=by, note=note), _violation_line)
+
+
+@command(main, "resolve")
+@click.argument("violation_id", metavar="ID")
+@click.option("--by", required=True, help="Who decides that it is over.")
+@click.option("--note", default="", help="Why.")
+def resolve(session: Session, violation_id: str, by: str, note: str) -> None:
+    """Resolve a violation by hand."""
+    session.show(session.ask("resolve", id=violation_id, by=by, note=note), _violation_line)
+
+
+@command(main, "escalate")
+@click.argument("violation_id", metavar="ID")
+@_by_option
+def escalate(session: Session, violation_id: str, by: str) -> None:
+    """Tell the next level of a violation's escalation now."""
+    session.show(session.ask("escalate", id=violation_id, by=by), _violation_line)
+
+
+@command(main, "remediate")
+@click.argument("violation_id", metavar="ID")
+@click.argument("action")
+@click.option("--dry-run", is_flag=True, help="Record what would be done and do nothing.")
+@_by_option
+def remediate(session: Session, violation_id: str, action: str, dry_run: bool, by: str) -> None:
+    """Run an action on a violation by hand."""
+    answer = session.ask("remediate", id=violation_id, action=action, dry_run=dry_run, by=by)
+    session.show(answer, lambda row: f"{row['id']}: {action} started")
+
+
+# -- money ------------------------------------------------------------------------------------------------------------
+
+
+@main.group(invoke_without_command=True)
+@click.option("--sla", "sla_id", help="Only of this contract.")
+@_DATA_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def compensation(context: click.Context, sla_id: str | None, data: Path | None, as_json: bool) -> None:
+    """What is owed; approve or reject what waits for a decision."""
+    if context.invoked_subcommand is None:
+        context.invoke(_compensation_list, sla_id=sla_id, data=data, as_json=as_json)
+
+
+_hidden = click.Group("hidden")
+
+
+@command(_hidden, "list")
+@click.option("--sla", "sla_id")
+def _compensation_list(session: Session, sla_id: str | None) -> None:
+    from slakeeper.text import compensation_text
+
+    session.show(session.ask("compensation", sla=sla_id)["compensation"], compensation_text)
+
+
+def _decision(name: str, past: str, *, approve: bool) -> None:
+    def decide(session: Session, entry_id: str, by: str, reason: str) -> None:
+        answer = session.ask("decide", id=entry_id, approve=approve, by=by, reason=reason)
+        session.show(answer, lambda row: f"{row['id']}: {past}")
+
+    decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
+    with_reason = click.option("--reason", required=True, help="Why.")(decide)
+    with_by = click.option("--by", required=True, help="The contract's approver.")(with_reason)
+    command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
+
+
+_decision("approve", "approved", approve=True)
+_decision("reject", "rejected", approve=False)
+
+
+@command(main, "report")
+@click.option("--sla", "sla_id", help="Which contract (needed when there are several).")
+@click.option("--period", default="current", show_default=True, help="current, last or START/END.")
+@click.option("--format", "report_format", type=click.Choice(["md", "json"]), default="md", show_default=True)
+@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+def report(session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None) -> None:
+    """A report about a contract's period."""
+    if sla_id is None:
+        ids = [row["id"] for row in session.ask("slas")["slas"]]
+        if len(ids) != 1:
+            raise click.UsageError(f"say which contract with --sla: {', '.join(ids) or 'there is none'}")
+        sla_id = ids[0]
+    wanted = "json" if session.as_json else report_format
+    answer = session.ask("report", sla=sla_id, period=period, format=wanted)
+    text = json.dumps(answer["document"], ensure_ascii=False) if wanted == "json" else answer["text"]
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text + "\n")
+    except OSError as error:
+        fail(FAILED, f"{output}: {error.strerror}")
+
+
+# -- actors -----------------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def actor() -> None:
+    """Look at and steer single actors and processes, by the address that `tree` shows."""
+
+
+def _operation(name: str, text: str) -> None:
+    def operate(session: Session, address: str) -> None:
+        answer = session.ask("actor", operation=name, address=address)
+        session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
+
+    operate.__doc__ = text
+    command(actor, name)(click.argument("address")(operate))
+
+
+_operation("state", "Show an actor's state and counters.")
+_operation("suspend", "Let an actor handle nothing; its messages wait.")
+_operation("resume", "End a suspension, or release an actor from quarantine.")
+_operation("restart", "Restart an actor or a process from what is recorded of it.")
+_operation("kill", "Kill an actor or a process; its supervisor does what it does after a crash.")

@@ -81,10 +81,14 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
         for index in range(cells)
     ]
     alone = [
-        CellPlace(f"cell-{sla_id}", {0: f"alone-{sla_id}"}, sla_id) for sla_id, isolated in placed.items() if isolated
+        CellPlace(f"cell-{sla_id}", {0: f"alone-{sla_id}"}, sla_id)
+        for sla_id, isolated in placed.items()
+        if isolated
     ]
     moved = tuple(
-        contract.id for contract in configuration.slas if placed[contract.id] != (contract.isolation == "process")
+        contract.id
+        for contract in configuration.slas
+        if placed[contract.id] != (contract.isolation == "process")
     )
     return Layout(count, (*shared, *alone), moved)
 

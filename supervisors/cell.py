@@ -18,6 +18,7 @@ from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
+from slakeeper.otp.service import RequestRefused, ServiceContext
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.supervisors.tree import cell_tree
@@ -93,6 +94,32 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         settings.snapshot_interval_ms,
         crashed,
     )
+
+
+def cell(args: Mapping[str, Any], context: ServiceContext) -> "CellService":
+    """The entry point of a cell's process; ``args`` holds ``settings``, a :class:`CellSettings`."""
+    return CellService(args["settings"], context)
+
+
+class CellService:
+    """A cell as the service of a process."""
+
+    def __init__(self, settings: CellSettings, context: ServiceContext) -> None:
+        self._loop = make_loop(settings, context.crashed)
+
+    def start(self) -> Mapping[str, Any]:
+        self._loop.start()
+        return {}
+
+    def stop(self, deadline_s: float) -> None:
+        if not self._loop.stop(deadline_s):
+            logging.getLogger("slakeeper").error("%s did not stop within %g s", self._loop.name, deadline_s)
+
+    def beat(self) -> Mapping[str, Any]:
+        return {"age_ms": self._loop.age_ms(), **self._loop.stats}
+
+    def request(self, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise RequestRefused("invalid", "cells are asked over their sockets")
 
 
 def _environment(settings: CellSettings) -> Environment:

@@ -1,0 +1,128 @@
+"""How slakeeper itself runs (``service.yaml`` as values)."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from slakeeper.sla.duration import DAY_MS, MINUTE_MS, SECOND_MS, DurationMs
+from slakeeper.sla.field import Whole
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``"127.0.0.1:8765"`` or ``"[::1]:0"`` as host (no brackets) and port (0..65535; 0 is any free one).
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or any(character.isspace() for character in host):
+        raise ValueError(f"{address!r} has no host")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"{address!r} has no port from 0 to 65535")
+    return host, int(port)
+
+
+def _check_address(address: str) -> str:
+    try:
+        split_address(address)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "invalid_address", "{error}: give HOST:PORT, such as 127.0.0.1:8765", {"error": str(error)}
+        ) from error
+    return address
+
+
+def _positive(span_ms: int) -> int:
+    if span_ms <= 0:
+        raise PydanticCustomError("invalid_duration", "this must be longer than 0")
+    return span_ms
+
+
+Span = Annotated[DurationMs, AfterValidator(_positive)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServiceRetention(_Value):
+    """How long slakeeper's own by-products are kept.
+
+    Attributes:
+        dead_letters: messages an actor died on, with their tracebacks [ms].
+        log_bytes: size at which the log file is put aside and a new one begun [bytes].
+        log_files: how many files put aside are kept.
+    """
+
+    dead_letters: Span = 30 * DAY_MS
+    log_bytes: Whole = Field(default=10_000_000, ge=100_000)
+    log_files: Whole = Field(default=5, ge=0, le=1000)
+
+
+class ServiceSettings(_Value):
+    """The whole of ``service.yaml`` (times in ms).
+
+    Attributes:
+        partitions: into how many journals contracts are hashed; fixed when a data directory is made.
+        cells: processes that share the partitions; at most as many as there are partitions.
+        http: HOST:PORT of the HTTP interface; port 0 takes any free one.
+        snapshot_interval: how often a partition writes a snapshot when something has changed.
+        heartbeat_interval: how often each process is asked whether it lives.
+        hang_after: a process silent for this long is killed and started again.
+        start_timeout: how long a process may take until it serves.
+        shutdown_timeout: how long a process may take to stop before it is killed.
+        log_level: least severity that is written to the log.
+    """
+
+    partitions: Whole = Field(default=8, ge=1, le=1024)
+    cells: Whole = Field(default=2, ge=1, le=64)
+    http: Annotated[str, AfterValidator(_check_address)] = "127.0.0.1:8765"
+    snapshot_interval: Span = MINUTE_MS
+    heartbeat_interval: Span = SECOND_MS
+    hang_after: Span = 15 * SECOND_MS
+    start_timeout: Span = 30 * SECOND_MS
+    shutdown_timeout: Span = 10 * SECOND_MS
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    retention: ServiceRetention = Field(default_factory=ServiceRetention)
+
+    @field_validator("cells")
+    @classmethod
+    def _cells(cls, cells: int, info: ValidationInfo) -> int:
+        if cells > info.data.get("partitions", cells):
+            raise PydanticCustomError(
+                "invalid_cells",
+                "{cells} cells cannot share {partitions} partitions: each needs at least one",
+                {"cells": cells, "partitions": info.data["partitions"]},
+            )
+        return cells
+
+    @field_validator("hang_after")
+    @classmethod
+    def _hang_after(cls, hang_ms: int, info: ValidationInfo) -> int:
+        if hang_ms <= info.data.get("heartbeat_interval", 0):
+            raise PydanticCustomError(
+                "invalid_hang_after", "hang_after must be longer than heartbeat_interval"
+            )
+        return hang_ms
+
+    @property
+    def http_host(self) -> str:
+        return split_address(self.http)[0]
+
+    @property
+    def http_port(self) -> int:
+        return split_address(self.http)[1]
+
+    def override(self, **changes: Any) -> Self:
+        """These settings with ``changes`` (None means no change), checked like the file's.
+
+        Raises:
+            pydantic.ValidationError: the result is not valid.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        return type(self).model_validate({**self.model_dump(), **given})

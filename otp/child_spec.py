@@ -1,0 +1,228 @@
+"""What a supervisor is told: a spec for each child, flags for itself, and the errors OTP has names for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
+
+from slakeeper.otp.backoff import Backoff
+
+
+class SpecError(ValueError):
+    """A child spec or a supervisor flag that cannot mean anything.
+
+    Attributes:
+        reason: OTP's name of the error, such as ``invalid_restart_type`` or ``bad_combination``.
+        value: what was given.
+        where: ``start_spec`` or ``supervisor_data`` when it was found while a supervisor was made, else ``""``.
+    """
+
+    def __init__(self, reason: str, value: object, where: str = "") -> None:
+        prefix = f"{where}: " if where else ""
+        super().__init__(f"{prefix}{reason}: {value!r}")
+        self.reason = reason
+        self.value = value
+        self.where = where
+
+
+class Restart(StrEnum):
+    """Whether a child that ended comes back."""
+
+    PERMANENT = "permanent"
+    """Always, also after a normal end."""
+    TRANSIENT = "transient"
+    """Only after an abnormal end; after a normal one the spec is kept."""
+    TEMPORARY = "temporary"
+    """Never; the spec goes with the child."""
+
+
+class ChildType(StrEnum):
+    """What the child is; a supervisor is given unlimited time to stop its own children."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
+class Strategy(StrEnum):
+    """Who else is restarted when a child is."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """Nobody."""
+    REST_FOR_ONE = "rest_for_one"
+    """The children started after it: stopped in reverse, started again in order."""
+    ONE_FOR_ALL = "one_for_all"
+    """All the others, in the same way."""
+
+
+class AutoShutdown(StrEnum):
+    """Whether the end of significant children ends the supervisor, with reason ``shutdown``."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    ALL_SIGNIFICANT = "all_significant"
+
+
+class ShutdownMode(StrEnum):
+    """How a child is stopped when not by a number of milliseconds."""
+
+    BRUTAL_KILL = "brutal_kill"
+    """Killed at once."""
+    INFINITY = "infinity"
+    """Asked, and waited for without end."""
+
+
+PERMANENT: Final = Restart.PERMANENT
+TRANSIENT: Final = Restart.TRANSIENT
+TEMPORARY: Final = Restart.TEMPORARY
+WORKER: Final = ChildType.WORKER
+SUPERVISOR: Final = ChildType.SUPERVISOR
+ONE_FOR_ONE: Final = Strategy.ONE_FOR_ONE
+REST_FOR_ONE: Final = Strategy.REST_FOR_ONE
+ONE_FOR_ALL: Final = Strategy.ONE_FOR_ALL
+BRUTAL_KILL: Final = ShutdownMode.BRUTAL_KILL
+INFINITY: Final = ShutdownMode.INFINITY
+
+Shutdown: TypeAlias = int | ShutdownMode
+"""Milliseconds (>= 0) between asking a child to stop and killing it, or a ShutdownMode."""
+
+DEFAULT_SHUTDOWN_MS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One child of a supervisor, as data.
+
+    Args:
+        id: its name among its siblings, not empty.
+        start: what the driver needs to start it; opaque here, not None.
+        restart: whether it comes back after its end.
+        shutdown: ms to wait before a kill, BRUTAL_KILL or INFINITY; by default 5000 for a worker and INFINITY
+            for a supervisor.
+        type: worker or supervisor.
+        significant: its own end may end the supervisor (see AutoShutdown); never of a permanent child.
+
+    Raises:
+        SpecError: missing_id, missing_start, invalid_restart_type, invalid_shutdown, invalid_child_type,
+            invalid_significant, bad_combination.
+    """
+
+    id: str
+    start: Any
+    restart: Restart = PERMANENT
+    # None only between __init__ and __post_init__: the default depends on the type.
+    shutdown: Shutdown = field(default=cast("Shutdown", None))
+    type: ChildType = WORKER
+    significant: bool = False
+
+    def __post_init__(self) -> None:
+        given: Any = (
+            self  # what callers without a type checker pass is looked at, not what the fields promise
+        )
+        if not isinstance(given.id, str) or not self.id:
+            raise SpecError("missing_id", self.id)
+        if self.start is None:
+            raise SpecError("missing_start", self.id)
+        self._set("restart", _member(Restart, self.restart, "invalid_restart_type"))
+        self._set("type", _member(ChildType, self.type, "invalid_child_type"))
+        if given.shutdown is None:
+            self._set("shutdown", INFINITY if self.type is SUPERVISOR else DEFAULT_SHUTDOWN_MS)
+        elif isinstance(self.shutdown, bool) or (isinstance(self.shutdown, int) and self.shutdown < 0):
+            raise SpecError("invalid_shutdown", self.shutdown)
+        elif not isinstance(self.shutdown, int):
+            self._set("shutdown", _member(ShutdownMode, self.shutdown, "invalid_shutdown"))
+        if not isinstance(given.significant, bool):
+            raise SpecError("invalid_significant", self.significant)
+        if self.significant and self.restart is PERMANENT:
+            raise SpecError("bad_combination", ("significant", "permanent"))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_map(cls, given: Mapping[str, Any]) -> Self:
+        """Makes a spec of a mapping with the fields' names as keys; unknown keys are ignored, as OTP does.
+
+        Raises:
+            SpecError: as the class; missing_id and missing_start also when the key is not there.
+        """
+        known = {name: given[name] for name in cls.__dataclass_fields__ if name in given}
+        return cls(**{"id": "", "start": None, **known})
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Not OTP: each child has an intensity of its own, and past it is set aside instead of ending the supervisor.
+
+    Args:
+        intensity: how many restarts of one child are allowed within the period, >= 0.
+        period_s: the look-back in whole seconds [s], > 0.
+        backoff: the waits between the restarts of one child within the period; the first comes at once.
+
+    Raises:
+        SpecError: invalid_intensity, invalid_period, invalid_backoff, or bad_combination when the waits alone
+            outlast the period, so that a child that always fails would never be set aside.
+    """
+
+    intensity: int
+    period_s: int
+    backoff: Backoff
+
+    def __post_init__(self) -> None:
+        _check_intensity(self.intensity, self.period_s)
+        if not isinstance(self.backoff, Backoff):
+            raise SpecError("invalid_backoff", self.backoff)
+        # The waits before restarts 2..intensity and before the exit too many lie between the first counted
+        # exit and the last; the first restart does not wait.
+        if self.backoff.longest_ms(self.intensity - 1) > self.period_s * 1_000:
+            raise SpecError("bad_combination", ("period_s", self.period_s, self.backoff))
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """How a supervisor treats its children.
+
+    Args:
+        strategy: who else is restarted when a child is.
+        intensity: how many restarts are allowed within the period, >= 0; one more ends the supervisor.
+        period_s: the look-back in whole seconds [s], > 0.
+        quarantine: a policy for each child in place of the two above; only under one_for_one.
+        auto_shutdown: whether the end of significant children ends the supervisor.
+
+    Raises:
+        SpecError: invalid_strategy, invalid_intensity, invalid_period, invalid_quarantine,
+            invalid_auto_shutdown, bad_combination; all with ``where`` = ``supervisor_data``.
+    """
+
+    strategy: Strategy = ONE_FOR_ONE
+    intensity: int = 1
+    period_s: int = 5
+    quarantine: Quarantine | None = None
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+
+    def __post_init__(self) -> None:
+        where = "supervisor_data"
+        object.__setattr__(self, "strategy", _member(Strategy, self.strategy, "invalid_strategy", where))
+        _check_intensity(self.intensity, self.period_s, where)
+        auto_shutdown = _member(AutoShutdown, self.auto_shutdown, "invalid_auto_shutdown", where)
+        object.__setattr__(self, "auto_shutdown", auto_shutdown)
+        if self.quarantine is not None:
+            if not isinstance(self.quarantine, Quarantine):
+                raise SpecError("invalid_quarantine", self.quarantine, where)
+            if self.strategy is not ONE_FOR_ONE:
+                raise SpecError("bad_combination", ("quarantine", self.strategy.value), where)
+
+
+_Member = TypeVar("_Member", bound=StrEnum)
+
+
+def _member(kind: type[_Member], value: object, reason: str, where: str = "") -> _Member:
+    if isinstance(value, str) and value in set(kind):
+        return kind(value)
+    raise SpecError(reason, value, where)
+
+
+def _check_intensity(intensity: object, period_s: object, where: str = "") -> None:
+    if not isinstance(intensity, int) or isinstance(intensity, bool) or intensity < 0:
+        raise SpecError("invalid_intensity", intensity, where)
+    if not isinstance(period_s, int) or isinstance(period_s, bool) or period_s <= 0:
+        raise SpecError("invalid_period", period_s, where)

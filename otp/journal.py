@@ -1,0 +1,291 @@
+"""The journal: framed, checksummed, chained records in segments, and the rules for reading them after a crash.
+
+A segment ``journal-<first seq>.log`` begins with a header (magic, format, epoch, first sequence number, chain,
+crc) and holds the records from that sequence number on. A record is::
+
+    length u32 | crc u32 | chain u32 | seq u64 | epoch u32 | schema u16 | payload
+
+big-endian; ``length`` [bytes] is the payload's; ``chain`` is the crc of the record before, over segments too, so
+that no record can be missing, foreign or out of order unnoticed; ``crc`` is the CRC-32 of all the rest. The chain
+stands in the record by itself so that a record can be recognised when the one before it is damaged: that
+tells a torn last write (nothing valid follows: it was never acknowledged) from damage (something does).
+
+One writer has one epoch, higher than any before it, and begins a segment of its own. A segment gets its name
+only when its header is durable, and one commit is in flight at a time. A crash can therefore leave at most
+the last record of the last segment incomplete; everything else that does not fit is damage, and refused.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from slakeeper.otp.filesystem import File, FileSystem, write_atomically
+
+FORMAT = 1
+MAX_PAYLOAD_BYTES = 2**30
+
+_MAGIC = b"OTPJRNL\n"
+_HEADER = struct.Struct(">8sHIQI")
+_CRC = struct.Struct(">I")
+_HEADER_BYTES = _HEADER.size + _CRC.size
+_FRAME = struct.Struct(">IIIQIH")
+_CHECKED = struct.Struct(">IQIH")  # the frame without length and crc
+_NAME = re.compile(r"journal-(\d{20})\.log")
+
+
+class JournalError(Exception):
+    """The journal or a snapshot cannot be read or written; the text names file and offset and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The end of a history: ``seq`` of the last record (0: none yet), its crc, and the epoch that wrote it."""
+
+    seq: int = 0
+    chain: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The records after a snapshot.
+
+    ``payloads`` holds one payload a record, in order; ``position`` is where the history ends; ``size`` [bytes]
+    counts the segments read.
+    """
+
+    payloads: tuple[memoryview, ...]
+    position: Position
+    size: int
+
+
+class Journal:
+    """The segment being written. One thread at a time. After an OSError of any method it must not be used again."""
+
+    __slots__ = ("_directory", "_file", "_fs", "_position", "size")
+
+    def __init__(self, fs: FileSystem, directory: Path, position: Position) -> None:
+        """Begins the segment after ``position``, to be written with the position's epoch; durable on return."""
+        self._fs = fs
+        self._directory = directory
+        self._position = position
+        self._file = _create_segment(fs, directory, position)
+        self.size = 0
+        """Payload and frame bytes in this segment."""
+
+    @property
+    def position(self) -> Position:
+        """Where the history ends."""
+        return self._position
+
+    def write(self, payload: bytes) -> None:
+        """Appends one record and waits until it is durable.
+
+        Raises:
+            ValueError: longer than ``MAX_PAYLOAD_BYTES``; nothing was written.
+            OSError: whether it was written is unknown.
+        """
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise ValueError(f"{len(payload)} bytes in one commit; at most {MAX_PAYLOAD_BYTES} fit a record")
+        seq, chain, epoch = self._position.seq + 1, self._position.chain, self._position.epoch
+        crc = _record_crc(len(payload), chain, seq, epoch, FORMAT, payload)
+        frame = _FRAME.pack(len(payload), crc, chain, seq, epoch, FORMAT) + payload
+        self._file.write(frame)
+        self._file.sync_data()
+        self._position = Position(seq, crc, epoch)
+        self.size += len(frame)
+
+    def rotate(self) -> None:
+        """Goes on in a new segment, durable on return; nothing to do while this one is empty."""
+        if self.size:
+            file = _create_segment(self._fs, self._directory, self._position)
+            self._file.close()
+            self._file, self.size = file, 0
+
+    def close(self) -> None:
+        """Closes the file; a second call does nothing."""
+        self._file.close()
+
+
+def segment_seqs(names: list[str]) -> list[int]:
+    """The first sequence numbers of the segments among the names of a directory, ascending."""
+    return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+
+def segment_path(directory: Path, first_seq: int) -> Path:
+    """Where the segment that begins with record ``first_seq`` lies."""
+    return directory / f"journal-{first_seq:020d}.log"
+
+
+def recover(fs: FileSystem, directory: Path, start: Position) -> Recovered:
+    """Reads everything after ``start`` and makes the end of the journal fit to be relied on.
+
+    A torn last record is copied to ``<segment>.epoch-<n>.torn`` and cut off. The last record that stays is
+    written once more and synced: its writer may have died before its sync, or have been told by a failing one
+    that the kernel dropped the pages, and then what was just read was in memory only.
+
+    Args:
+        start: what the snapshot covers; all zero without one.
+
+    Raises:
+        JournalError: records are missing, damaged, of two writers, or of a newer version. Nothing was changed.
+        OSError: a file cannot be read, or not be made durable.
+    """
+    there = segment_seqs(fs.names(directory))
+    firsts = [first for first in there if first > start.seq]
+    if not there and start.seq == 0:
+        return Recovered((), start, 0)
+    payloads: list[memoryview] = []
+    position, size = start, 0
+    if not firsts:
+        raise _missing(directory, position)
+    for first in firsts:
+        if first > position.seq + 1:
+            raise _missing(directory, position)
+        path = segment_path(directory, first)
+        reader = _Reader(path, fs.read(path), position, is_last=first == firsts[-1])
+        payloads += reader
+        position = reader.position
+        size += reader.end
+        if first == firsts[-1]:
+            _secure_end(fs, reader)
+    return Recovered(tuple(payloads), position, size)
+
+
+class _Reader:
+    """Iterates over one segment's payloads; afterwards knows where its valid part ends."""
+
+    def __init__(self, path: Path, data: bytes, position: Position, is_last: bool) -> None:
+        self.path = path
+        self.data = data
+        self.position = position
+        self.end = 0  # after the last valid piece
+        self.last_piece = 0  # where the last valid piece (header or record) begins
+        self._is_last = is_last
+
+    def __iter__(self) -> Iterator[memoryview]:
+        if not self._read_header():
+            return
+        view = memoryview(self.data)
+        epoch = self.position.epoch
+        while self.end < len(self.data):
+            frame = _frame_at(view, self.end)
+            if frame is None:
+                self._refuse_unless_torn()
+                return
+            crc, chain, seq, record_epoch, schema, end = frame
+            if schema > FORMAT:
+                raise _newer(self.path, schema)
+            if (seq, chain, record_epoch) != (self.position.seq + 1, self.position.chain, epoch):
+                raise self._damage(
+                    "a record that does not follow the one before it, as if two programs had written"
+                )
+            yield view[self.end + _FRAME.size : end]
+            self.position = Position(seq, crc, epoch)
+            self.last_piece, self.end = self.end, end
+
+    def _read_header(self) -> bool:
+        """Whether there is a header; not so in a last segment too short to have held a record."""
+        header = self.data[: _HEADER.size]
+        magic, version, epoch, first, chain = (
+            _HEADER.unpack(header) if len(self.data) >= _HEADER_BYTES else (b"", 0, 0, 0, 0)
+        )
+        if magic != _MAGIC or self.data[_HEADER.size : _HEADER_BYTES] != _CRC.pack(crc32(header)):
+            if self._is_last and len(self.data) <= _HEADER_BYTES:
+                return False
+            raise self._damage("the segment's header is damaged")
+        if version > FORMAT:
+            raise _newer(self.path, version)
+        if (first, chain) != (self.position.seq + 1, self.position.chain) or epoch < self.position.epoch:
+            raise self._damage(
+                f"the segment (epoch {epoch}) does not follow what is before it (sequence {self.position.seq}, "
+                f"epoch {self.position.epoch}), as if two programs had written"
+            )
+        self.position = Position(self.position.seq, chain, epoch)
+        self.end = _HEADER_BYTES
+        return True
+
+    def _refuse_unless_torn(self) -> None:
+        if not self._is_last:
+            raise self._damage("a damaged record before the last segment")
+        later = _valid_record_after(self.data, self.end, self.position)
+        if later is not None:
+            raise self._damage(f"a damaged record with a valid one after it (at byte {later})")
+
+    def _damage(self, what: str) -> JournalError:
+        seq = self.position.seq + 1
+        return JournalError(
+            f"{self.path}: byte {self.end}: {what}. Nothing was changed. Restore this file from a backup; or, to give "
+            f"up everything from sequence {seq} on, move away snapshot files of sequence {seq} and later and all later "
+            f"journal-*.log files, and cut this one: truncate -s {self.end} '{self.path}'"
+        )
+
+
+def _secure_end(fs: FileSystem, segment: _Reader) -> None:
+    torn = segment.data[segment.end :]
+    if torn:
+        aside = segment.path.with_name(f"{segment.path.name}.epoch-{segment.position.epoch}.torn")
+        write_atomically(fs, aside, (torn,)).close()
+    fs.rewrite_end(segment.path, segment.last_piece, segment.data[segment.last_piece : segment.end])
+    # Its writer may have died between a rename and the sync after it: names, too, may be in memory only, and old
+    # files are removed next because a newer snapshot has its name.
+    fs.sync_directory(segment.path.parent)
+
+
+def _create_segment(fs: FileSystem, directory: Path, position: Position) -> File:
+    header = _HEADER.pack(_MAGIC, FORMAT, position.epoch, position.seq + 1, position.chain)
+    return write_atomically(fs, segment_path(directory, position.seq + 1), (header, _CRC.pack(crc32(header))))
+
+
+def _record_crc(
+    length: int, chain: int, seq: int, epoch: int, schema: int, payload: bytes | memoryview
+) -> int:
+    # The length goes in as the starting value: a checksum over a changed length cannot come out the same.
+    return crc32(payload, crc32(_CHECKED.pack(chain, seq, epoch, schema), length))
+
+
+def _frame_at(data: memoryview, offset: int) -> tuple[int, int, int, int, int, int] | None:
+    """(crc, chain, seq, epoch, schema, end) of the record at an offset; None if there is no whole, sound one."""
+    start = offset + _FRAME.size
+    if start > len(data):
+        return None
+    length, crc, chain, seq, epoch, schema = _FRAME.unpack_from(data, offset)
+    end = start + length
+    if end > len(data) or crc != _record_crc(length, chain, seq, epoch, schema, data[start:end]):
+        return None
+    return crc, chain, seq, epoch, schema, end
+
+
+def _valid_record_after(data: bytes, offset: int, position: Position) -> int | None:
+    """Where a sound later record of the same writer begins, at any byte after ``offset``; None if nowhere.
+
+    Looks for the epoch, which stands 20 bytes into each record, and checks what is around each find.
+    """
+    view = memoryview(data)
+    needle, before = position.epoch.to_bytes(4), _FRAME.size - 6
+    at = data.find(needle, offset + 1 + before)
+    while at >= 0:
+        frame = _frame_at(view, at - before)
+        if frame is not None and frame[2] > position.seq and frame[3] == position.epoch:
+            return at - before
+        at = data.find(needle, at + 1)
+    return None
+
+
+def _missing(directory: Path, position: Position) -> JournalError:
+    seq = position.seq + 1
+    path = segment_path(directory, seq)
+    return JournalError(
+        f"{path}: byte 0: the records from sequence {seq} on are missing, yet a snapshot or another segment says that "
+        f"they were there. Nothing was changed. Restore the journal-*.log files from a backup; or, to give up "
+        f"everything from sequence {seq} on, move all later journal-*.log files away: touch '{path}'"
+    )
+
+
+def _newer(path: Path, version: int) -> JournalError:
+    return JournalError(
+        f"{path}: format {version}; this program reads up to {FORMAT}. Start the newer program again."
+    )

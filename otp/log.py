@@ -1,0 +1,103 @@
+"""Logging of every process into one file of JSON lines.
+
+Each line is written by one ``write`` to a file opened for appending, so lines of different processes do not mix.
+A process notices that the file was renamed, by :func:`rotate` or by logrotate, and opens a new one.
+"""
+
+import contextlib
+import json
+import logging
+import logging.handlers
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "actorAddress"}
+
+
+# As they were before Thespian came: the loggers that modules made when they were imported belong to these.
+_ROOT = logging.root
+_MANAGER = logging.Logger.manager
+
+
+class JsonFormatter(logging.Formatter):
+    """One record, one line: at, level, logger, process, message, exception, and what was given as ``extra``."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "at": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": self._process,
+            "pid": record.process,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            record.exc_text = record.exc_text or self.formatException(record.exc_info)
+        if record.exc_text:
+            line["exception"] = record.exc_text
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class JsonFile(logging.handlers.WatchedFileHandler):
+    """Appends to the log; its folder must exist."""
+
+    def __init__(self, path: str, process: str = "") -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.setFormatter(JsonFormatter(process))
+
+
+def log_path(data: Path) -> Path:
+    """Where the log of a data directory is."""
+    return data / "log" / "slakeeper.log"
+
+
+def to_file(data: Path, process: str, level: int | str = logging.INFO) -> None:
+    """Has this process log to the file and nowhere else, whatever Thespian did to the root logger.
+
+    Args:
+        data: the data directory; ``data/log`` exists.
+        process: its name, in every line.
+        level: the least that is written.
+    """
+    # Thespian puts a logger of its own in the root's place that sends every record over its transport.
+    logging.root = _ROOT
+    logging.Logger.root = _ROOT
+    logging.Logger.manager = _MANAGER
+    root = _ROOT
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.addHandler(JsonFile(str(log_path(data)), process))
+    root.setLevel(level)
+
+
+def flush() -> None:
+    """Writes out what waits in buffers, before the process ends without Python's own clean-up."""
+    for handler in logging.root.handlers:
+        handler.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+
+
+def rotate(path: Path, limit_bytes: int, keep: int) -> None:
+    """Renames a log that has grown beyond ``limit_bytes`` to ``.1``, ``.1`` to ``.2`` and so on; keeps ``keep``."""
+    try:
+        if path.stat().st_size <= limit_bytes:
+            return
+    except FileNotFoundError:
+        return
+    for number in range(keep - 1, 0, -1):
+        older = path.with_name(f"{path.name}.{number}")
+        if older.exists():
+            os.replace(older, path.with_name(f"{path.name}.{number + 1}"))
+    os.replace(path, path.with_name(f"{path.name}.1"))

@@ -1,0 +1,246 @@
+"""A partition: the durable records of a group of actors, in one journal and one series of snapshots.
+
+One commit is one journal record and one fdatasync, for however many ops. A snapshot is every record in one
+file; taking one only folds tails into bases, so that the journal before it can go.
+"""
+
+import errno
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slakeeper.otp.codec import Codec, CodecError
+from slakeeper.otp.filesystem import TEMPORARY_SUFFIX, FileSystem, Lock, OsFileSystem
+from slakeeper.otp.journal import Journal, JournalError, Position, recover
+from slakeeper.otp.record import Event, Op, Record, RecordTable, Started, Stopped, body
+from slakeeper.otp.snapshot import newest_snapshot, prune, write_snapshot
+
+__all__ = ["Event", "JournalError", "Op", "Partition", "Record", "Started", "Stopped"]
+
+# A snapshot that finds no room costs nothing but the room: all of it is still in the journal.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Partition:
+    """Owns a directory: one writer at a time, in this and any other process. All methods belong to one thread.
+
+    Args:
+        directory: made if missing; nothing else may live in it.
+        codec: writes the ops and the snapshot's body; it need not know any record class.
+        fs: where the files are; the operating system's if None.
+    """
+
+    def __init__(self, directory: Path, codec: Codec, fs: FileSystem | None = None) -> None:
+        self.directory = directory
+        self._codec = codec
+        self._fs: FileSystem = OsFileSystem() if fs is None else fs
+        self._table = RecordTable(codec)
+        self._lock: Lock | None = None
+        self._journal: Journal | None = None
+        self._failure: str | None = "it is not open"
+        self._older_bytes = 0  # of the journal since the newest snapshot, without the current segment
+        self._snapshot_seq = 0
+        self._writing: Future[None] | None = None
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """By address in the order they started: what the disk holds, and the ops appended since. To be read only."""
+        return self._table.records
+
+    @property
+    def seq(self) -> int:
+        """The number of commits so far; equal to ``snapshot_seq`` when a snapshot would add nothing."""
+        return self._usable_journal().position.seq
+
+    @property
+    def snapshot_seq(self) -> int:
+        """The ``seq`` of the newest durable snapshot; 0 without one."""
+        return self._snapshot_seq
+
+    @property
+    def journal_bytes(self) -> int:
+        """About what the next opening has to read beside the snapshot [bytes]."""
+        return self._older_bytes + self._usable_journal().size
+
+    @property
+    def snapshotting(self) -> bool:
+        """Whether a background snapshot is still being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def open(self) -> None:
+        """Takes the lock, recovers ``records``, and begins a segment with a new epoch; all of it durable on return.
+
+        Raises:
+            JournalError: another writer has it; or damage, a gap, a newer format, an I/O error. Trying lost nothing:
+                bad snapshots are renamed to ``*.broken`` and a torn last record is copied to ``*.torn`` before it
+                is cut off.
+        """
+        if self._lock is not None:
+            raise JournalError(f"{self.directory}: it is open already")
+        try:
+            self._fs.make_directory(self.directory)
+            self._lock = self._fs.lock(self.directory / "lock")
+            self._journal = self._recover()
+        except BlockingIOError as error:
+            raise JournalError(
+                f"{self.directory / 'lock'}: another writer has this partition; stop it first"
+            ) from error
+        except OSError as error:
+            raise JournalError(f"{self.directory}: cannot be opened: {error}") from error
+        finally:
+            if self._journal is None:
+                self.close()
+        self._failure = None
+
+    def append(self, ops: Sequence[Op]) -> None:
+        """Adds ops to the next commit, and to ``records`` at once; nothing is written yet.
+
+        Raises:
+            ValueError: a start of an address that exists, or an event or a stop of one that does not; the ops
+                before it stay appended.
+            JournalError: the partition is closed or has failed.
+        """
+        if self._failure is not None:
+            raise JournalError(f"{self.directory}: {self._failure}")
+        self._table.append(ops)
+
+    def commit(self) -> None:
+        """Makes the ops since the last commit durable, all or none; free if there are none.
+
+        Raises:
+            JournalError: whether they are durable is unknown. Never retried: this and every later call fails, and
+                only opening the directory anew shows what the disk has.
+            ValueError: the ops are over 1 GiB; roll back.
+        """
+        journal = self._usable_journal()
+        if self._table.is_settled:
+            return
+        try:
+            journal.write(self._table.payload())
+        except OSError as error:
+            raise self._fail("writing the journal", error) from error
+        self._table.settle()
+
+    def rollback(self) -> None:
+        """Forgets the ops since the last commit; ``records`` is as it was then.
+
+        Raises:
+            JournalError: the partition is closed or has failed.
+        """
+        self._usable_journal()
+        self._table.undo()
+
+    def snapshot(self, dumps: Mapping[str, bytes], background: Executor | None = None) -> Future[None]:
+        """Writes everything into one file, with new bases for some addresses, and lets old files go.
+
+        The journal goes on in a new segment before the snapshot is written, so commits go on meanwhile.
+
+        Args:
+            dumps: encoded states by address, each as of the last commit; the tails of these are cleared now.
+            background: writes the file on one of its threads; inline if None.
+
+        Returns:
+            Done when the snapshot is durable and the files before the previous one are removed. It raises
+            JournalError if not: with the disk full everything goes on without that snapshot, after any other
+            I/O error the partition has failed. Inline these are raised here.
+
+        Raises:
+            JournalError: the partition is closed or has failed, or someone removed or replaced its lock.
+            RuntimeError: ops are not committed, or another snapshot is being written.
+            ValueError: a dump of an address that does not exist.
+        """
+        journal = self._usable_journal()
+        if not self._table.is_settled:
+            raise RuntimeError(f"{self.directory}: a snapshot between append and commit")
+        if self.snapshotting:
+            raise RuntimeError(f"{self.directory}: a snapshot is being written already")
+        # The bases first: they mean what base and tail meant before, so that a failure below changes nothing.
+        self._table.rebase(dumps)
+        try:
+            if self._lock is None or not self._lock.is_current():
+                self._failure = "its lock file was removed or replaced: another writer may have it"
+                raise JournalError(f"{self.directory}: {self._failure}")
+            rotated_bytes = journal.size
+            journal.rotate()
+        except OSError as error:
+            raise self._fail("beginning a segment", error) from error
+        self._older_bytes += rotated_bytes
+        work = (journal.position, self._table.content(), self._older_bytes)
+        if background is not None:
+            self._writing = background.submit(self._write_snapshot, *work)
+            return self._writing
+        self._write_snapshot(*work)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def close(self) -> None:
+        """Waits for a running snapshot, then closes and gives the lock back; appended ops are lost.
+
+        A second call does nothing.
+        """
+        writing, self._writing = self._writing, None
+        # Its outcome belongs to whoever holds the future; here it only has to be over, or never begin.
+        if writing is not None and not writing.cancel():
+            writing.exception()
+        journal, self._journal = self._journal, None
+        lock, self._lock = self._lock, None
+        self._failure = self._failure or "it is closed"
+        try:
+            if journal is not None:
+                journal.close()
+        finally:
+            if lock is not None:
+                lock.release()
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _usable_journal(self) -> Journal:
+        if self._failure is not None or self._journal is None:
+            raise JournalError(f"{self.directory}: {self._failure}")
+        return self._journal
+
+    def _fail(self, doing: str, error: OSError) -> JournalError:
+        self._failure = f"{doing} failed ({error}); what the disk has is unknown: stop, and recover from it"
+        return JournalError(f"{self.directory}: {self._failure}")
+
+    def _recover(self) -> Journal:
+        self._table = RecordTable(self._codec)
+        for name in self._fs.names(self.directory):
+            if name.endswith(TEMPORARY_SUFFIX):
+                self._fs.remove(self.directory / name)
+        start = Position()
+        snapshot = newest_snapshot(self._fs, self.directory)
+        try:
+            if snapshot is not None:
+                start = snapshot.position
+                self._table.load(bytes(snapshot.body))
+            history = recover(self._fs, self.directory, start)
+            for payload in history.payloads:
+                self._table.replay(bytes(payload))
+        except (CodecError, KeyError, TypeError, ValueError) as error:
+            # The checksums hold, so these bytes were written: by another program, or by a defect of this one.
+            raise JournalError(
+                f"{self.directory}: what is there since sequence {start.seq} is sound but unreadable: {error!r}"
+            ) from error
+        self._snapshot_seq, self._older_bytes = start.seq, history.size
+        prune(self._fs, self.directory)
+        end = history.position
+        return Journal(self._fs, self.directory, replace(end, epoch=end.epoch + 1))
+
+    def _write_snapshot(self, position: Position, content: list[tuple[Any, ...]], older_bytes: int) -> None:
+        """On the executor's thread: touches only the snapshot's files and segments that are no longer written."""
+        try:
+            write_snapshot(self._fs, self.directory, position, body(self._codec, content))
+            # Before the pruning: whether old files are gone or not, this snapshot counts.
+            self._snapshot_seq = position.seq
+            self._older_bytes -= older_bytes
+            prune(self._fs, self.directory)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise JournalError(
+                    f"{self.directory}: no room for snapshot {position.seq}: {error}"
+                ) from error
+            raise self._fail("writing a snapshot", error) from error

@@ -1,0 +1,192 @@
+"""Durable records: what is known of each actor, the ops that change it, and their written form."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slakeeper.otp.codec import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An actor exists from here on: what its supervisor needs to start it again. ``arg`` is encoded."""
+
+    address: str
+    supervisor: str
+    kind: str
+    arg: bytes
+    restart: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to an actor; ``data`` is the encoded event."""
+
+    address: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """An actor is gone for good, with its state."""
+
+    address: str
+
+
+Op = Started | Event | Stopped
+
+
+@dataclass(slots=True)
+class Record:
+    """One actor: its state at some point (``base``, None before the first snapshot) and its events since (``tail``).
+
+    ``arg``, ``base`` and each of ``tail`` are encoded values.
+    """
+
+    address: str
+    supervisor: str
+    kind: str
+    arg: bytes
+    restart: str
+    base: bytes | None = None
+    tail: list[bytes] = field(default_factory=list)
+    order: int = field(default=0, compare=False, repr=False)
+    """Rises with each start; puts a record back into its place when its stop is undone."""
+
+
+_STARTED, _EVENT, _STOPPED = 0, 1, 2
+
+
+class RecordTable:
+    """Records by address, in the order they started, and the ops since the last :meth:`settle`, which can be undone.
+
+    Args:
+        codec: writes plain values; it need not know any record class.
+    """
+
+    __slots__ = ("_codec", "_orders", "_pending", "_touched", "records")
+
+    def __init__(self, codec: Codec) -> None:
+        self.records: dict[str, Record] = {}
+        self._codec = codec
+        self._pending: list[tuple[int | str | bytes, ...]] = []
+        self._touched: list[Record] = []  # one for each pending op
+        self._orders = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no op is pending."""
+        return not self._pending
+
+    def append(self, ops: Sequence[Op]) -> None:
+        """Applies ops, keeping them pending.
+
+        Raises:
+            ValueError: a start of an address that exists, or an event or a stop of one that does not; the ops
+                before it stay applied.
+        """
+        records, pending, touched = self.records, self._pending, self._touched
+        for op in ops:
+            address = op.address
+            if isinstance(op, Started):
+                record = self._add(address, op.supervisor, op.kind, op.arg, op.restart)
+                pending.append((_STARTED, address, op.supervisor, op.kind, op.arg, op.restart))
+            elif address not in records:
+                raise ValueError(
+                    f"{type(op).__name__} for {address!r}, which was never started or has stopped"
+                )
+            elif isinstance(op, Event):
+                record = records[address]
+                record.tail.append(op.data)
+                pending.append((_EVENT, address, op.data))
+            else:
+                record = records.pop(address)
+                pending.append((_STOPPED, address))
+            touched.append(record)
+
+    def payload(self) -> bytes:
+        """The pending ops, written."""
+        return self._codec.encode(self._pending)
+
+    def settle(self) -> None:
+        """The pending ops hold for good."""
+        self._pending.clear()
+        self._touched.clear()
+
+    def undo(self) -> None:
+        """Takes the pending ops back, last first."""
+        put_back = False
+        while self._pending:
+            kind, record = self._pending.pop()[0], self._touched.pop()
+            if kind == _EVENT:
+                record.tail.pop()
+            elif kind == _STARTED:
+                del self.records[record.address]
+            else:
+                self.records[record.address] = record
+                put_back = True
+        if put_back:
+            ordered = sorted(self.records.values(), key=lambda record: record.order)
+            self.records.clear()
+            self.records.update((record.address, record) for record in ordered)
+
+    def replay(self, payload: bytes) -> None:
+        """Applies ops that :meth:`payload` wrote.
+
+        Raises:
+            CodecError, KeyError, TypeError, ValueError: it did not, or not after what is here.
+        """
+        for kind, address, *rest in self._codec.decode(payload):
+            if kind == _EVENT:
+                self.records[address].tail.append(*rest)
+            elif kind == _STARTED:
+                self._add(address, *rest)
+            elif kind == _STOPPED:
+                del self.records[address]
+            else:
+                raise ValueError(f"unknown op {kind!r}")
+
+    def rebase(self, dumps: Mapping[str, bytes]) -> None:
+        """Gives records a new base, each the state that its base and tail amount to, and an empty tail.
+
+        Raises:
+            ValueError: an address that does not exist; nothing is changed.
+        """
+        unknown = dumps.keys() - self.records.keys()
+        if unknown:
+            raise ValueError(f"states of {', '.join(map(repr, sorted(unknown)))}, which do not exist")
+        for address, dump in dumps.items():
+            record = self.records[address]
+            record.base, record.tail = dump, []
+
+    def content(self) -> list[tuple[Any, ...]]:
+        """All records as they are now, as plain values that later changes do not reach."""
+        return [
+            (r.address, r.supervisor, r.kind, r.arg, r.restart, r.base, tuple(r.tail))
+            for r in self.records.values()
+        ]
+
+    def load(self, body: bytes) -> None:
+        """Adds the records of a :meth:`body`.
+
+        Raises:
+            CodecError, TypeError, ValueError: it is none.
+        """
+        for address, supervisor, kind, arg, restart, base, tail in self._codec.decode(body):
+            record = self._add(address, supervisor, kind, arg, restart)
+            record.base, record.tail = base, list(tail)
+
+    def _add(self, address: str, supervisor: str, kind: str, arg: bytes, restart: str) -> Record:
+        if address in self.records:
+            raise ValueError(f"a start of {address!r}, which exists")
+        self._orders += 1
+        record = self.records[address] = Record(address, supervisor, kind, arg, restart, order=self._orders)
+        return record
+
+
+def body(codec: Codec, content: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
+    """A snapshot's body from :meth:`RecordTable.content`, in pieces; callable on any thread."""
+    # An array's head, then its items one by one: the whole body never lies in memory a second time.
+    yield b"\xdd" + len(content).to_bytes(4)
+    for record in content:
+        yield codec.encode(record)

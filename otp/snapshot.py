@@ -1,0 +1,134 @@
+"""Snapshots: everything a partition holds at one sequence number, in one file.
+
+``snapshot-<seq>.msgpack``: a header (magic, format, epoch, seq, chain), the body, and last the CRC-32 over both. The
+file gets its name only when it is durable, so a bad one was damaged later; then the one before it and the
+journal since, which is kept for that, give the same state.
+"""
+
+import errno
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from slakeeper.otp.filesystem import FileSystem, write_atomically
+from slakeeper.otp.journal import JournalError, Position, segment_path, segment_seqs
+
+FORMAT = 1
+KEPT = 2
+
+_MAGIC = b"OTPSNAP\n"
+_HEADER = struct.Struct(">8sHIQI")
+_CRC = struct.Struct(">I")
+_NAME = re.compile(r"snapshot-(\d{20})\.msgpack")
+_BROKEN_SUFFIX = ".broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A valid snapshot: what it covers, and its body."""
+
+    position: Position
+    body: memoryview
+
+
+def snapshot_seqs(names: list[str]) -> list[int]:
+    """The sequence numbers of the snapshots among the names of a directory, ascending."""
+    return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+
+def snapshot_path(directory: Path, seq: int) -> Path:
+    """Where the snapshot that covers the records up to ``seq`` lies."""
+    return directory / f"snapshot-{seq:020d}.msgpack"
+
+
+def write_snapshot(fs: FileSystem, directory: Path, position: Position, body: Iterable[bytes]) -> None:
+    """Writes a snapshot of the state at ``position``; durable on return.
+
+    Raises:
+        OSError: nothing changed, or it is there but may not survive a power loss.
+    """
+    write_atomically(fs, snapshot_path(directory, position.seq), _framed(position, body)).close()
+
+
+def _framed(position: Position, body: Iterable[bytes]) -> Iterator[bytes]:
+    header = _HEADER.pack(_MAGIC, FORMAT, position.epoch, position.seq, position.chain)
+    crc = crc32(header)
+    yield header
+    for piece in body:
+        crc = crc32(piece, crc)
+        yield piece
+    yield _CRC.pack(crc)
+
+
+def newest_snapshot(fs: FileSystem, directory: Path) -> Snapshot | None:
+    """Reads the newest valid snapshot; those found bad on the way are renamed to ``*.broken``.
+
+    Returns:
+        None in a directory that never had a snapshot, or whose journal still goes back to its beginning.
+
+    Raises:
+        JournalError: written by a newer version; or none is valid and the journal cannot stand in.
+        OSError: a file cannot be read for a reason other than damage (EIO), or not be renamed.
+    """
+    names = fs.names(directory)
+    for seq in reversed(snapshot_seqs(names)):
+        path = snapshot_path(directory, seq)
+        snapshot = _read(fs, path, seq)
+        if snapshot is not None:
+            return snapshot
+        fs.rename(path, path.with_name(path.name + _BROKEN_SUFFIX))
+        fs.sync_directory(directory)
+    # Also asked at later openings, when the bad files carry their new names: never start empty beside them.
+    lost = sorted(
+        name for name in fs.names(directory) if name.startswith("snapshot-") and name.endswith(_BROKEN_SUFFIX)
+    )
+    if lost and 1 not in segment_seqs(names):
+        raise JournalError(
+            f"{directory / lost[-1]}: damaged, no older snapshot is left, and the journal does not go back to sequence "
+            f"1. Restore a snapshot-*.msgpack and the journal-*.log files after it from a backup."
+        )
+    return None
+
+
+def _read(fs: FileSystem, path: Path, seq: int) -> Snapshot | None:
+    try:
+        data = memoryview(fs.read(path))
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return None
+        raise
+    if len(data) < _HEADER.size + _CRC.size or _CRC.pack(crc32(data[: -_CRC.size])) != data[-_CRC.size :]:
+        return None
+    magic, version, epoch, header_seq, chain = _HEADER.unpack_from(data)
+    if magic != _MAGIC or header_seq != seq:
+        return None
+    if version > FORMAT:
+        raise JournalError(
+            f"{path}: format {version}; this program reads up to {FORMAT}. Start the newer program again."
+        )
+    return Snapshot(Position(seq, chain, epoch), data[_HEADER.size : -_CRC.size])
+
+
+def prune(fs: FileSystem, directory: Path) -> None:
+    """Removes, oldest first, the snapshots before the newest two and the segments that the older of them covers.
+
+    Call it only when the newest snapshot is durable. Whatever part of it a crash leaves undone, the next call does.
+
+    Raises:
+        OSError: some may be left.
+    """
+    names = fs.names(directory)
+    snapshots = snapshot_seqs(names)
+    if len(snapshots) < KEPT:
+        return
+    oldest_kept = snapshots[-KEPT]
+    # A segment begins anew at each snapshot: one that begins at or before it also ends there.
+    dead = [snapshot_path(directory, seq) for seq in snapshots if seq < oldest_kept]
+    dead += [segment_path(directory, first) for first in segment_seqs(names) if first <= oldest_kept]
+    for path in dead:
+        fs.remove(path)
+    if dead:
+        fs.sync_directory(directory)

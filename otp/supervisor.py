@@ -1,0 +1,263 @@
+"""OTP's supervisor as a function: ``step(state, event, now_ms) -> (state, actions)``.
+
+It starts its children in order, restarts those that end by their restart type and its strategy, gives up with
+reason ``shutdown`` when they end too often, and stops what is left in reverse order. It does none of this itself:
+a driver feeds it events and carries out its actions (both are described in ``supervisor_event``). The same events
+at the same times always give the same actions. It is total: an event that is out of date, or about nobody, changes
+nothing, and each request gets exactly one reply.
+
+What OTP does, and where this goes another way:
+
+- OTP's supervisor is deaf while it starts or stops a child. This one answers. What is asked about a child that is
+  being stopped comes after its stop; what would start another child while an order is kept (during init, and under
+  rest_for_one and one_for_all also during a restart) comes after that; StopRequested overtakes everything.
+- OTP starts one child at a time. So does this one in init and in a strategy's restart; under one_for_one, children
+  that restart by themselves, or on request, do not wait for each other: a child that takes long to come up must not
+  hold up its siblings.
+- Exits while an order is kept are acted on at its end, as OTP does with messages that wait in its mailbox.
+- A start that fails after init is tried again at once, each try counted, by way of ScheduleRetry, so that requests
+  get in between. In init it fails the supervisor, with no second try.
+- ``Flags.quarantine`` is not OTP's: see docs/adr/0003-quarantine-and-backoff.md.
+
+Source: erlang/otp, lib/stdlib/src/supervisor.erl.
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from slakeeper.otp.child_spec import PERMANENT, TRANSIENT, AutoShutdown
+from slakeeper.otp.child_table import Child, Phase
+from slakeeper.otp.supervisor_event import (
+    Action,
+    Begin,
+    ChildExited,
+    ChildIgnored,
+    ChildStarted,
+    ChildStartFailed,
+    DeleteRequested,
+    Error,
+    Event,
+    Ok,
+    Ready,
+    Ref,
+    Refusal,
+    ReleaseRequested,
+    Reply,
+    Report,
+    ReportKind,
+    Request,
+    RestartRequested,
+    RetryDue,
+    ScheduleRetry,
+    StartChild,
+    StartFailed,
+    StartRequested,
+    StopChild,
+    StopRequested,
+    Terminated,
+    TerminateRequested,
+    is_normal,
+)
+from slakeeper.otp.supervisor_request import answer
+from slakeeper.otp.supervisor_state import (
+    ChildCount,
+    ChildInfo,
+    Life,
+    Purpose,
+    SupervisorState,
+    child_ids,
+    child_restarts,
+    child_status,
+    count_children,
+    get_childspec,
+    initial_state,
+    which_children,
+)
+from slakeeper.otp.supervisor_turn import Turn
+
+__all__ = [
+    "Action",
+    "Begin",
+    "ChildCount",
+    "ChildExited",
+    "ChildIgnored",
+    "ChildInfo",
+    "ChildStartFailed",
+    "ChildStarted",
+    "DeleteRequested",
+    "Error",
+    "Event",
+    "Ok",
+    "Ready",
+    "Ref",
+    "Refusal",
+    "ReleaseRequested",
+    "Reply",
+    "Report",
+    "ReportKind",
+    "Request",
+    "RestartRequested",
+    "RetryDue",
+    "ScheduleRetry",
+    "StartChild",
+    "StartFailed",
+    "StartRequested",
+    "StopChild",
+    "StopRequested",
+    "SupervisorState",
+    "TerminateRequested",
+    "Terminated",
+    "child_ids",
+    "child_restarts",
+    "child_status",
+    "count_children",
+    "get_childspec",
+    "initial_state",
+    "is_normal",
+    "step",
+    "which_children",
+]
+
+
+def step(state: SupervisorState, event: Event, now_ms: int) -> tuple[SupervisorState, list[Action]]:
+    """What a supervisor does about an event.
+
+    Args:
+        state: as ``initial_state`` or the last step gave it.
+        event: what happened or is asked.
+        now_ms: the monotonic time [ms]; never less than in an earlier step.
+
+    Returns:
+        The new state, and what the driver has to do, in this order.
+    """
+    turn = Turn(state, now_ms)
+    _take(turn, event)
+    while True:
+        if turn.replay:
+            _take(turn, turn.replay.pop(0))
+        elif turn.deferred and turn.sequence is None and turn.life is Life.RUNNING:
+            first, turn.deferred = turn.deferred[0], turn.deferred[1:]
+            _take(turn, first, was_deferred=True)
+        else:
+            return turn.state(), turn.actions
+
+
+def _take(turn: Turn, event: Event, *, was_deferred: bool = False) -> None:
+    if isinstance(event, Request):
+        if turn.life in (Life.ENDING, Life.ENDED):
+            turn.reply(event.ref, Error(Refusal.SHUTDOWN))
+        elif turn.life is Life.NEW or (not was_deferred and _comes_after_a_deferred_one(turn, event)):
+            turn.deferred = (*turn.deferred, event)
+        else:
+            answer(turn, event)
+    elif isinstance(event, Begin):
+        if turn.life is Life.NEW:
+            turn.begin()
+    elif isinstance(event, StopRequested):
+        if turn.life not in (Life.ENDING, Life.ENDED):
+            turn.end(event.reason, Purpose.SHUTDOWN)
+    else:
+        child = turn.children.get(event.child_id)
+        if child is not None and child.incarnation == event.incarnation:
+            _hear(turn, child, event)
+
+
+def _id_of(event: Event) -> str | None:
+    if isinstance(event, StartRequested):
+        return event.spec.id
+    if isinstance(event, Begin | StopRequested):
+        return None
+    return event.child_id
+
+
+def _comes_after_a_deferred_one(turn: Turn, event: Request) -> bool:
+    """Whether a request about the same child waits already: requests about one child keep their order."""
+    child_id = _id_of(event)
+    if isinstance(event, StartRequested) and turn.children.get(event.spec.id) is None:
+        return False  # it will be put behind them anyway, and there may be thousands
+    return any(isinstance(other, Request) and _id_of(other) == child_id for other in turn.deferred)
+
+
+# -- what is heard of a child ---------------------------------------------------------------------------------
+
+
+def _hear(
+    turn: Turn, child: Child, event: ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
+) -> None:
+    """An event about the latest incarnation of a child."""
+    match event:
+        case RetryDue():
+            if child.phase is Phase.RESTARTING:
+                if turn.sequence is None:
+                    turn.retry(child)
+                else:
+                    turn.deferred = (*turn.deferred, event)
+        case ChildStarted(_, _, pid, info):
+            if child.phase is Phase.STARTING:
+                _started(turn, replace(child, phase=Phase.RUNNING, pid=pid), info)
+            elif child.phase is Phase.STOPPING:
+                turn.children = turn.children.put(replace(child, pid=pid))
+        case ChildIgnored():
+            if child.phase is Phase.STARTING:
+                if child.starter is not None:
+                    turn.reply(child.starter.ref, Ok())
+                turn.rest(replace(child, starter=None))
+                turn.advance()
+            elif child.phase is Phase.STOPPING:
+                turn.stopped(child, "shutdown")
+        case ChildStartFailed(_, _, reason):
+            # A start that was overtaken by a stop ends the child either way: nothing to report.
+            _gone(turn, child, event, "shutdown" if child.phase is Phase.STOPPING else reason)
+        case ChildExited(_, _, reason):
+            _gone(turn, child, event, reason)
+        case _:
+            assert_never(event)
+
+
+def _started(turn: Turn, child: Child, info: object) -> None:
+    starter = child.starter
+    turn.children = turn.children.put(replace(child, starter=None))
+    turn.report(ReportKind.PROGRESS, child, "started", "supervised" if starter is None else "requested")
+    if starter is not None:
+        turn.reply(starter.ref, Ok(child.pid, info))
+    turn.advance()
+
+
+def _gone(turn: Turn, child: Child, event: Event, reason: str) -> None:
+    """Nothing of the child is left."""
+    sequence = turn.sequence
+    if child.phase is Phase.STARTING:
+        turn.start_failed(child, reason)
+    elif child.phase is Phase.STOPPING:
+        turn.stopped(child, reason)
+    elif child.phase is Phase.RUNNING and sequence is not None and sequence.dooms(child):
+        turn.stopped(child, reason)  # before its turn to be stopped came
+    elif child.phase in (Phase.RUNNING, Phase.EXITED):
+        child = replace(child, phase=Phase.EXITED, pid=None)
+        turn.children = turn.children.put(child)
+        if sequence is None:
+            _ended(turn, child, reason)
+        else:
+            turn.deferred = (*turn.deferred, event)
+
+
+def _ended(turn: Turn, child: Child, reason: str) -> None:
+    """A child ended by itself."""
+    kind, normal = child.spec.restart, is_normal(reason)
+    if kind is PERMANENT or not normal:
+        turn.report(ReportKind.CHILD_TERMINATED, child, reason)
+    if kind is PERMANENT or (kind is TRANSIENT and not normal):
+        turn.restart(child, reason)
+        return
+    turn.rest(child)
+    if child.spec.significant and _was_the_last_that_counts(turn):
+        turn.end("shutdown", Purpose.SHUTDOWN)
+
+
+def _was_the_last_that_counts(turn: Turn) -> bool:
+    if turn.flags.auto_shutdown is not AutoShutdown.ALL_SIGNIFICANT:
+        return turn.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT
+    return not any(
+        child.spec.significant and child.phase not in (Phase.STOPPED, Phase.QUARANTINED)
+        for child in turn.children
+    )

@@ -1,0 +1,180 @@
+"""What a supervisor remembers between two events, and what can be read from it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from slakeeper.otp.child_spec import SUPERVISOR, AutoShutdown, ChildSpec, ChildType, Flags, SpecError
+from slakeeper.otp.child_table import Child, ChildTable
+from slakeeper.otp.supervisor_event import Event
+
+
+class Purpose(StrEnum):
+    """Why children are stopped and started in order."""
+
+    INIT = "init"
+    REQUEST = "request"
+    RESTART = "restart"
+    INIT_FAILED = "init_failed"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """An ordered stop, then an ordered start, one child at a time.
+
+    Args:
+        purpose: why.
+        stops: ids in the order they are stopped.
+        starts: ids in the order they are started.
+        first_order: children from this place on are part of it.
+        last_incarnation: the latest when it began; whoever has a later one was started by it.
+        at: how many of stops, then starts, are done with.
+    """
+
+    purpose: Purpose
+    stops: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    first_order: int = 0
+    last_incarnation: int = 0
+    at: int = 0
+
+    def dooms(self, child: Child) -> bool:
+        """Whether a running child is, or will be, stopped by this sequence."""
+        return child.order >= self.first_order and child.incarnation <= self.last_incarnation
+
+    def restarts(self, child: Child) -> bool:
+        """Whether a child that has just stopped is started again by this sequence."""
+        return self.purpose is Purpose.RESTART and child.order >= self.first_order
+
+
+class Life(StrEnum):
+    """Where the supervisor itself stands."""
+
+    NEW = "new"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorState:
+    """All of a supervisor; made by ``initial_state``, changed by ``step`` alone.
+
+    Args:
+        flags: how it treats its children.
+        children: by id.
+        life: where it stands itself.
+        sequence: the ordered stop and start that goes on, if one does.
+        deferred: events that wait for the end of the sequence, oldest first.
+        restarts_s: restarts counted against the intensity, newest first.
+        last_order: the highest place given to a child.
+        last_incarnation: the latest number given to a start.
+        reason: why it ends; "" before that.
+        culprit: the initial child that did not start, if that is why.
+    """
+
+    flags: Flags
+    children: ChildTable
+    life: Life = Life.NEW
+    sequence: Sequence | None = None
+    deferred: tuple[Event, ...] = ()
+    restarts_s: tuple[int, ...] = ()
+    last_order: int = 0
+    last_incarnation: int = 0
+    reason: str = ""
+    culprit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """One line of which_children; ``pid`` is None unless it runs."""
+
+    id: str
+    pid: Any
+    type: ChildType
+    status: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCount:
+    """count_children: all specs; those with a running child; specs by type."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
+def initial_state(flags: Flags, specs: Iterable[ChildSpec]) -> SupervisorState:
+    """A supervisor that has not begun.
+
+    Args:
+        flags: how it treats its children.
+        specs: its initial children, in the order of their start.
+
+    Raises:
+        SpecError: duplicate_child_name, bad_combination (a significant child without auto_shutdown); with
+            ``where`` = ``start_spec``.
+    """
+    children = ChildTable()
+    order = 0
+    for spec in specs:
+        if children.get(spec.id) is not None:
+            raise SpecError("duplicate_child_name", spec.id, "start_spec")
+        check_spec(flags, spec, "start_spec")
+        order += 1
+        children = children.put(Child(spec, order))
+    return SupervisorState(flags, children, last_order=order)
+
+
+def check_spec(flags: Flags, spec: ChildSpec, where: str = "") -> None:
+    """Refuses a spec that does not go with the flags.
+
+    Raises:
+        SpecError: bad_combination.
+    """
+    if spec.significant and flags.auto_shutdown is AutoShutdown.NEVER:
+        raise SpecError("bad_combination", ("significant", "auto_shutdown", "never"), where)
+
+
+def which_children(state: SupervisorState) -> list[ChildInfo]:
+    """All children, the last one to start first, as OTP lists them."""
+    return [
+        ChildInfo(child.spec.id, child.pid, child.spec.type, child.status, child.restarts)
+        for child in reversed(state.children.ordered())
+    ]
+
+
+def count_children(state: SupervisorState) -> ChildCount:
+    """How many children there are; one that is restarting is not active."""
+    specs = len(state.children)
+    active = sum(child.status == "running" for child in state.children)
+    supervisors = sum(child.spec.type is SUPERVISOR for child in state.children)
+    return ChildCount(specs, active, supervisors, specs - supervisors)
+
+
+def child_ids(state: SupervisorState) -> list[str]:
+    """The ids of all children, the first to start first."""
+    return [child.spec.id for child in state.children.ordered()]
+
+
+def get_childspec(state: SupervisorState, child_id: str) -> ChildSpec | None:
+    """The spec a child was made of, or None where there is no such child (any more)."""
+    child = state.children.get(child_id)
+    return None if child is None else child.spec
+
+
+def child_status(state: SupervisorState, child_id: str) -> str:
+    """``running``, ``restarting``, ``quarantined`` or ``stopped``; ``stopped`` too where there is no such child."""
+    child = state.children.get(child_id)
+    return "stopped" if child is None else child.status
+
+
+def child_restarts(state: SupervisorState, child_id: str) -> int:
+    """How often the supervisor has started a child again; 0 where there is no such child."""
+    child = state.children.get(child_id)
+    return 0 if child is None else child.restarts

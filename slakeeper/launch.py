@@ -1,0 +1,195 @@
+"""Starting the service: configuration read, system built, heart run in this process, in the background, or viewed."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slakeeper.config.loader import DEFAULT_DIR, DEFINITIONS, Configuration, load, load_contracts
+from slakeeper.config.problem import ConfigError, Problem
+from slakeeper.layout import LayoutError
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import parse_instant
+
+# What `start --detach` prints, and no more: the rest of run.json is for the owner of the data directory.
+READY_KEYS = ("pid", "http", "data", "cells")
+
+START_TIMEOUT_S = 60.0
+
+
+class StartError(Exception):
+    """The service did not start; several lines when the configuration has several errors."""
+
+    def __init__(self, message: str, *, is_configuration: bool = False) -> None:
+        super().__init__(message)
+        self.is_configuration = is_configuration
+
+
+def config_directory(given: Path | None) -> Path:
+    """The folder asked for; else ``./config`` when it holds definitions; else the configuration that is shipped."""
+    if given is not None:
+        return given
+    local = Path("config")
+    return local.absolute() if (local / DEFINITIONS).is_file() else DEFAULT_DIR
+
+
+def problems_of(given: Path | None) -> list[dict[str, Any]]:
+    """Every error of a configuration, as ``check --json`` shows them; empty when it is valid."""
+    try:
+        load(config_directory(given), os.environ)
+    except ConfigError as error:
+        return [_plain(problem) for problem in error.errors]
+    return []
+
+
+def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[dict[str, Any]]]:
+    """The contracts of one file, or all its errors."""
+    contracts, problems = load_contracts(file)
+    return tuple(contracts), [_plain(problem) for problem in problems]
+
+
+def read_ts(text: str) -> int:
+    """A sample's time as people give it: Unix milliseconds, or ISO 8601.
+
+    Raises:
+        ValueError: neither.
+    """
+    return int(text) if text.isdigit() else parse_instant(text)
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": str(problem.file),
+        "line": problem.line,
+        "path": problem.path,
+        "reason": problem.reason,
+        "message": problem.message,
+    }
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the command line asked for."""
+
+    data: Path
+    config: Path | None = None
+    http: str | None = None
+    cells: int | None = None
+    demo: bool = False
+
+    def plain(self, ready: Callable[[Mapping[str, Any]], None]) -> int:
+        """Runs the heart in this process until it is told to stop."""
+        return self._run(self._configuration(), ready)
+
+    def detached(self) -> dict[str, Any]:
+        """Starts in the background and returns what is ready: pid, http, data, cells."""
+        from slakeeper.otp.daemon import start_detached
+        from slakeeper.otp.run_file import HeartError
+
+        configuration = self._configuration()
+        _import_services()
+        try:
+            facts = start_detached(
+                lambda ready: self._run(configuration, ready), self._output(), timeout_s=START_TIMEOUT_S
+            )
+        except HeartError as error:
+            raise StartError(str(error)) from error
+        return {key: facts.get(key) for key in READY_KEYS}
+
+    def with_view(self) -> int:
+        """Runs the heart in a child process and shows live status here until either ends."""
+        from slakeeper.view import show
+
+        configuration = self._configuration()
+        _import_services()
+        read_fd, write_fd = os.pipe()
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            os.close(read_fd)
+            os._exit(self._viewed_heart(configuration, write_fd, parent))
+        os.close(write_fd)
+        return show(self.data, child, read_fd, demo=self.demo)
+
+    def _viewed_heart(self, configuration: Configuration, write_fd: int, parent: int) -> int:
+        from slakeeper.otp import posix
+
+        # The view gone means nobody is left to press Ctrl-C.
+        posix.die_with(parent, signal.SIGTERM)
+        status = 1
+        try:
+            status = self._run(configuration, lambda facts: os.close(write_fd))
+        except StartError as error:
+            for line in str(error).splitlines():
+                print(f"slakeeper: {line}", file=sys.stderr, flush=True)
+        return status
+
+    def _configuration(self) -> Configuration:
+        try:
+            found = load(config_directory(self.config), os.environ)
+            service = found.service.override(http=self.http, cells=self.cells)
+        except ConfigError as error:
+            lines = [
+                f"{problem.file}:{problem.line}: {problem.path}: {problem.message} [{problem.reason}]"
+                for problem in error.errors
+            ]
+            raise StartError("\n".join(lines), is_configuration=True) from error
+        except ValidationError as error:
+            lines = [f"--{line['loc'][0]}: {line['msg']}" for line in error.errors(include_url=False)]
+            raise StartError("\n".join(lines), is_configuration=True) from error
+        changed = Configuration(found.slas, found.enforcement, found.monitoring, service, found.thresholds)
+        if self.demo:
+            from slakeeper.demo import with_demo
+
+            changed = with_demo(changed, _free_port())
+        return changed
+
+    def _run(self, configuration: Configuration, ready: Callable[[Mapping[str, Any]], None]) -> int:
+        from slakeeper.demo import demo_port, demo_process
+        from slakeeper.otp.heart import Heart, freeze
+        from slakeeper.otp.run_file import HeartError
+        from slakeeper.system import build_system
+
+        _import_services()
+        extra = (demo_process(demo_port(configuration)),) if self.demo else ()
+        try:
+            build = build_system(self.data, configuration, extra)
+            freeze()
+            heart = Heart(
+                self.data,
+                build,
+                ready,
+                log_level=configuration.service.log_level.upper(),
+                patience_s=configuration.service.hang_after / 1000,
+            )
+            return heart.run()
+        except (HeartError, LayoutError) as error:
+            raise StartError(str(error)) from error
+
+    def _output(self) -> Path:
+        try:
+            folder = self.data / "log"
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"{self.data}: cannot be used as data directory: {error.strerror}") from error
+        return folder / "output.log"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _import_services() -> None:
+    """Imports what the processes run, once and before they are forked: each then starts in milliseconds."""
+    import slakeeper.admin
+    import slakeeper.supervisors.cell
+    import slakeeper.web.server  # noqa: F401

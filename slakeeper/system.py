@@ -1,0 +1,82 @@
+"""The system as data: which processes there are, and what each is given."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slakeeper.config.loader import Configuration
+from slakeeper.layout import CellPlace, Layout, cell_settings, make_layout
+from slakeeper.otp.child_spec import Flags
+from slakeeper.otp.service import ProcessSpec, SystemSpec
+
+# Processes are few and each restart costs tens of milliseconds: ten within a minute is a defect that starting
+# again from disk as a whole may mend; then the heart takes over with growing waits.
+ROOT_FLAGS = Flags(intensity=10, period_s=60)
+
+
+def build_system(
+    data: Path, configuration: Configuration, extra: tuple[ProcessSpec, ...] = ()
+) -> Callable[[dict[str, Any]], SystemSpec]:
+    """What the heart calls for each generation.
+
+    Args:
+        data: the data directory; its layout is made or read now.
+        configuration: checked; its service settings have the command line's wishes in them.
+        extra: further processes, started first.
+
+    Raises:
+        LayoutError: the data directory cannot be used.
+    """
+    layout = make_layout(data, configuration, configuration.service.cells)
+
+    def build(facts: dict[str, Any]) -> SystemSpec:
+        runtime = Path(facts["runtime_dir"])
+        places = [_place(layout, cell, runtime) for cell in layout.cells]
+        cells = [_cell(cell, layout, data, configuration, runtime) for cell in layout.cells]
+        shared = {"cells": places, "partitions": layout.partition_count}
+        gateway = {
+            **shared,
+            "http": configuration.service.http,
+            "token": facts["token"],
+            "run_file": str(data / "run.json"),
+        }
+        processes = (
+            *extra,
+            *cells,
+            ProcessSpec("gateway", "slakeeper.web.server:gateway", gateway),
+            ProcessSpec("admin", "slakeeper.admin:admin", shared),
+        )
+        timed = tuple(_timed(process, configuration) for process in processes)
+        return SystemSpec(timed, ROOT_FLAGS, {"cells": len(layout.cells), "topology": shared})
+
+    return build
+
+
+def _place(layout: Layout, cell: CellPlace, runtime: Path) -> dict[str, Any]:
+    place: dict[str, Any] = {"name": cell.name, "socket": str(_socket(layout, cell, runtime))}
+    return place if cell.sla_id is None else {**place, "sla": cell.sla_id}
+
+
+def _socket(layout: Layout, cell: CellPlace, runtime: Path) -> Path:
+    # By number: a contract's id may be longer than a socket's path can be.
+    return runtime / f"{layout.cells.index(cell)}.sock"
+
+
+def _cell(
+    cell: CellPlace, layout: Layout, data: Path, configuration: Configuration, runtime: Path
+) -> ProcessSpec:
+    socket_path = _socket(layout, cell, runtime)
+    settings = cell_settings(cell, layout, data, configuration, configuration.slas, socket_path)
+    return ProcessSpec(cell.name, "slakeeper.supervisors.cell:cell", {"settings": settings})
+
+
+def _timed(process: ProcessSpec, configuration: Configuration) -> ProcessSpec:
+    service = configuration.service
+    return replace(
+        process,
+        heartbeat_ms=service.heartbeat_interval,
+        hang_after_ms=service.hang_after,
+        start_timeout_ms=service.start_timeout,
+        shutdown_ms=service.shutdown_timeout,
+    )

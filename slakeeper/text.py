@@ -1,0 +1,185 @@
+"""What people read on a terminal: plain tables and short lines."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from slakeeper.sla.duration import format_duration, format_instant
+
+# Longer cells are cut: a table that wraps is no table.
+MAX_CELL_CHARS = 60
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns as wide as they need to be; numbers to the right."""
+    listed = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[index]) for line in [list(headings), *listed]) for index in range(len(headings))]
+    numeric = [bool(listed) and all(_is_number(line[index]) for line in listed) for index in range(len(headings))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, numeric, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(list(headings)), *(line(each) for each in listed)])
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """``status`` for people: contracts, then processes."""
+    slas = table(
+        ("SLA", "STATUS", "SCORE %", "ATTAINMENT %", "TARGET %", "BUDGET LEFT", "PERIOD LEFT", "OPEN"),
+        (
+            (
+                row["id"],
+                row["status"] + (" (stale)" if row.get("stale") else ""),
+                number(row["compliance_score"]),
+                number(row["attainment"]),
+                number(row["service_level"]),
+                budget(row["error_budget_remaining"]),
+                format_duration(row["time_period_remaining_ms"] // 1000 * 1000),
+                row["open_violations"],
+            )
+            for row in status["slas"]
+        ),
+    )
+    processes = table(
+        ("PROCESS", "PID", "STATUS", "RESTARTS", "ACTORS", "MAILBOX"),
+        (
+            (row["name"], row["pid"], row.get("status", ""), row["restarts"], row["actors"], row["mailbox"])
+            for row in status["processes"]
+        ),
+    )
+    head = f"{status['state']}, up {format_duration(int(status['uptime_s']) * 1000)}, HTTP on {status.get('http')}"
+    return "\n\n".join([head, slas if status["slas"] else "No contracts.", processes])
+
+
+def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Violations for people, one a line."""
+    if not rows:
+        return "No open violations."
+    return table(
+        ("ID", "SLA", "METRIC", "SEVERITY", "STATUS", "ACTUAL", "WORST", "THRESHOLD", "SINCE", "UNTIL", "BY"),
+        (
+            (
+                row["id"],
+                row["sla_id"],
+                row["metric_name"],
+                row["severity"],
+                row["status"],
+                number(row["actual_value"]),
+                number(row["worst_value"]),
+                number(row["threshold_value"]),
+                instant(row["start_time"]),
+                instant(row["end_time"]),
+                row["acknowledged_by"] or "",
+            )
+            for row in rows
+        ),
+    )
+
+
+def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The ledger for people."""
+    if not rows:
+        return "Nothing is owed."
+    return table(
+        ("ID", "SLA", "RULE", "TYPE", "AMOUNT", "CURRENCY", "STATUS", "HOW"),
+        (
+            (
+                row["id"],
+                row["sla_id"],
+                row["rule"],
+                row["compensation_type"],
+                row["amount"],
+                row.get("currency") or "",
+                row["status"],
+                row.get("arithmetic", ""),
+            )
+            for row in rows
+        ),
+    )
+
+
+def tree_text(node: Mapping[str, Any], indent: str = "", mark: str = "") -> str:
+    """The tree with one node a line."""
+    notes = [node["status"]] if node["status"] != "running" else []
+    if node.get("strategy"):
+        notes.append(node["strategy"])
+    if node.get("pid"):
+        notes.append(f"pid {node['pid']}")
+    if node.get("restarts"):
+        notes.append(f"restarts {node['restarts']}")
+    lines = [f"{mark}{node['address']}" + (f"  ({', '.join(notes)})" if notes else "")]
+    children = node.get("children", [])
+    for index, child in enumerate(children):
+        last = index == len(children) - 1
+        below = indent + ("   " if last else "│  ")
+        lines.append(tree_text(child, below, indent + ("└─ " if last else "├─ ")))
+    return "\n".join(lines)
+
+
+def contract_text(document: Mapping[str, Any]) -> str:
+    """One contract for people: what was promised and how it stands."""
+    period = document["period"]
+    lines = [
+        f"{document['id']}: {document['name']}, version {document['version']}, {document['status']}",
+        f"promised {document['service_level']} %, attained {number(period['attainment'])} %"
+        f" from {instant(period['start'])} to {instant(period['end'])}",
+        f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
+        "",
+        table(
+            ("METRIC", "STATE", "VALUE", "PROMISE", "UNIT", "SAMPLES", "LATE", "P(BREACH)"),
+            (
+                (
+                    row["name"],
+                    row["state"],
+                    number(row["value"]),
+                    f"{row['condition']} {number(row['threshold'])}",
+                    row["unit"],
+                    row["samples_accepted"],
+                    row["samples_late"],
+                    number(row["breach_probability"]),
+                )
+                for row in document["metrics"]
+            ),
+        ),
+    ]
+    if document["open_violations"]:
+        lines += ["", "open violations: " + ", ".join(document["open_violations"])]
+    return "\n".join(lines)
+
+
+def number(value: float | str | None) -> str:
+    """A number as short as it can be shown; a dash for none."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def budget(share: float | None) -> str:
+    """What is left of an error budget, in percent of it."""
+    return "-" if share is None else f"{100 * share:.4g} %"
+
+
+def instant(at_ms: int | None) -> str:
+    """An instant to the second, UTC; empty for none."""
+    return "" if at_ms is None else format_instant(at_ms // 1000 * 1000).replace(".000Z", "Z")
+
+
+def duration(duration_ms: float | None) -> str:
+    """A duration; a dash for none."""
+    return "-" if duration_ms is None else format_duration(round(duration_ms))
+
+
+def _cell(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.removesuffix(" %"))
+    except ValueError:
+        return text in ("-", "")
+    return True

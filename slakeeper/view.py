@@ -1,0 +1,224 @@
+"""Live status while the service runs in the foreground: contracts, violations, what was done, processes."""
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slakeeper.client import Cluster, RequestFailed, connect
+from slakeeper.otp.attach import NotRunning, running
+from slakeeper.text import budget, instant, number, table
+
+REFRESH_S = 1.0
+
+# Without a terminal nothing can be redrawn: the whole picture is printed this often, news at once.
+PLAIN_REFRESH_S = 15.0
+
+SHOWN_EVENTS = 8
+ASK_TIMEOUT_S = 2.0
+
+
+def show(data: Path, heart: int, ready_fd: int, *, demo: bool) -> int:
+    """Shows the system on ``data`` until its heart ends.
+
+    Args:
+        heart: the heart's pid, a child of this process.
+        ready_fd: closed by the heart when the system is up, or by its end.
+
+    Returns:
+        The heart's exit status; 130 when it was killed by a signal.
+    """
+    # Ctrl-C reaches the heart too, which stops; the view ends when the heart has.
+    for number_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number_, lambda signum, frame: _pass_on(heart))
+    _wait_readable(ready_fd, heart)
+    os.close(ready_fd)
+    view = _View(data, demo=demo)
+    waiter = threading.Thread(target=view.run, name="view", daemon=True)
+    waiter.start()
+    _, status = os.waitpid(heart, 0)
+    view.stop()
+    waiter.join(ASK_TIMEOUT_S)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        print(f"slakeeper: the heart was killed by signal {-code}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _pass_on(heart: int) -> None:
+    try:
+        os.kill(heart, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def _wait_readable(fd: int, heart: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLHUP)
+    while not poll.poll(1000):
+        if os.waitid(os.P_PID, heart, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+
+
+class _View:
+    def __init__(self, data: Path, *, demo: bool) -> None:
+        self._data = data
+        self._demo = demo
+        self._ended = threading.Event()
+        self._events: deque[str] = deque(maxlen=SHOWN_EVENTS)
+        self._cluster: Cluster | None = None
+        self._sockets: Any = None
+        self._last_violation = ""
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def run(self) -> None:
+        if sys.stdout.isatty():
+            self._run_live()
+        else:
+            self._run_plain()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _run_live(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        console = Console()
+        with Live(console=console, auto_refresh=False, screen=False) as live:
+            while not self._ended.wait(0 if self._cluster is None else REFRESH_S):
+                live.update(Text(self._picture(), no_wrap=True, overflow="crop"), refresh=True)
+
+    def _run_plain(self) -> None:
+        due_s = 0.0
+        while not self._ended.wait(0.2):
+            if time.monotonic() >= due_s:
+                print(self._picture(), end="\n\n", flush=True)
+                due_s = time.monotonic() + PLAIN_REFRESH_S
+                self._events.clear()
+            while self._events:
+                print(self._events.popleft(), flush=True)
+
+    def _picture(self) -> str:
+        try:
+            run = running(self._data)
+        except NotRunning:
+            return "stopping"
+        self._follow(run)
+        parts = [f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"]
+        if self._cluster is not None:
+            parts += self._asked(self._cluster)
+        processes = [row for row in run.get("processes", ()) if row.get("pid")]
+        parts.append(
+            "processes: "
+            + "  ".join(
+                f"{row['name']} {row['pid']}" + (f" (restarts {row['restarts']})" if row.get("restarts") else "")
+                for row in processes
+            )
+        )
+        if self._events and sys.stdout.isatty():
+            parts.append("what happened:\n" + "\n".join(f"  {event}" for event in self._events))
+        parts.append(self._hints(run))
+        return "\n\n".join(parts)
+
+    def _asked(self, cluster: Cluster) -> list[str]:
+        try:
+            status = cluster.status().result(ASK_TIMEOUT_S)
+            rows = cluster.violations().result(ASK_TIMEOUT_S)
+        except (RequestFailed, TimeoutError) as error:
+            return [f"(the cells do not answer: {error})"]
+        slas = table(
+            ("SLA", "STATUS", "SCORE %", "ATTAINED %", "TARGET %", "BUDGET LEFT", "OPEN", "METRICS"),
+            (
+                (
+                    row["id"],
+                    row["status"],
+                    number(row["compliance_score"]),
+                    number(row["attainment"]),
+                    number(row["service_level"]),
+                    budget(row["error_budget_remaining"]),
+                    row["open_violations"],
+                    ", ".join(f"{m['name']} {number(m['value'])}" for m in row.get("metrics", ())),
+                )
+                for row in status["slas"]
+            ),
+        )
+        self._last_violation = rows[0]["id"] if rows else ""
+        violations = table(
+            ("VIOLATION", "SLA", "METRIC", "SEVERITY", "STATUS", "ACTUAL", "PROMISED", "SINCE"),
+            (
+                (
+                    row["id"], row["sla_id"], row["metric_name"], row["severity"], row["status"],
+                    number(row["actual_value"]), number(row["threshold_value"]), instant(row["start_time"]),
+                )
+                for row in rows[:10]
+            ),
+        )  # fmt: skip
+        return [slas, violations if rows else "No open violations."]
+
+    def _follow(self, run: Mapping[str, Any]) -> None:
+        topology = run.get("topology")
+        if topology and topology != self._sockets:
+            if self._cluster is not None:
+                self._cluster.close()
+            self._sockets = topology
+            self._cluster = connect(topology["cells"], topology["partitions"])
+            self._cluster.listen(self._heard)
+
+    def _heard(self, _topic: str, payload: Any) -> None:
+        text = _event_text(payload)
+        if text:
+            self._events.append(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def _hints(self, run: Mapping[str, Any]) -> str:
+        command = "slakeeper"
+        options = "" if str(self._data) == str(Path("slakeeper-data").absolute()) else f" --data {self._data}"
+        lines = ["try, in another terminal:"]
+        demo = next((row for row in run.get("facts", {}).values() if "demo" in row), None)
+        if self._demo and demo is not None:
+            lines.append(f"  curl -X POST http://{demo['demo']}/fault/slow     # remedied by itself; or fault/errors, heal")
+        lines.append(f"  {command}{options} observe throughput 50          # push a sample that breaks sla_002")
+        if self._last_violation:
+            lines.append(f"  {command}{options} ack {self._last_violation} --by $USER")
+        lines.append(f"  {command}{options} actor kill cell-0              # it comes back with its state")
+        lines.append(f"  {command}{options} dashboard                      # the same in a browser")
+        return "\n".join(lines)
+
+
+def _event_text(event: Mapping[str, Any]) -> str:
+    """One line for what people want to see; empty for the rest."""
+    violation = event.get("violation") or {}
+    about = f"{violation.get('sla_id')} {violation.get('metric_name')}" if violation else ""
+    match event.get("topic"):
+        case "violation.opened":
+            return f"violation opened: {about} at {number(violation['actual_value'])} ({violation['severity']})"
+        case "violation.resolved":
+            return f"violation resolved: {about}"
+        case "violation.acknowledged":
+            return f"violation acknowledged: {about} by {violation['acknowledged_by']}"
+        case "violation.escalated":
+            return f"escalation begun: {about}"
+        case "escalation.failed":
+            return f"escalation failed, nobody answered: {about}"
+        case "escalation.sent":
+            return f"told {event['channel']} about {event['violation_id']}"
+        case "alert.sent" | "alert.failed" as topic:
+            return f"{topic.replace('.', ' ')}: {event['channel']}: {event['detail']}"
+        case "remediation.ended":
+            return f"action {event['action']}: {event['outcome']}"
+        case "compensation.booked":
+            entry = event["entry"]
+            return f"booked: {entry['compensation_type']} {entry['amount']} {entry['currency'] or ''} ({entry['arithmetic']})"
+        case "actor.crashed" | "actor.quarantined" as topic:
+            return f"{topic.replace('.', ' ')}: {event['address']}: {json.dumps(event['reason'])}"
+    return ""

@@ -1,0 +1,338 @@
+"""Every page and every call of the HTTP interface, as one ASGI application over a cluster of cells."""
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from slakeeper.client import Cluster, RequestFailed, Unavailable
+from slakeeper.web.body import BodyRefused, read_body
+from slakeeper.web.bridge import Bridge
+from slakeeper.web.events import MAX_SUBSCRIBERS, EventHub
+from slakeeper.web.gate import SESSION_S, Gate, Sessions, cookie_name, error_response, signed_out
+from slakeeper.web.ingest import BadBatch, Batch, is_text, parse_batch
+from slakeeper.web.metrics import CONTENT_TYPE, IngestCounts, exposition
+from slakeeper.web.status import process_rows
+
+# A body above this is read on a thread, so that it does not hold up everybody else (64 KiB parse in under 1 ms).
+PARSE_INLINE_BYTES = 64 * 1024
+
+# "by" and "note" of an acknowledgement.
+MAX_FORM_BYTES = 64 * 1024
+MAX_BY_CHARS = 200
+MAX_NOTE_CHARS = 10_000
+
+HTTP_STATUS = {"not_found": 404, "invalid": 400, "conflict": 409, "unavailable": 503, "forbidden": 403}
+
+REPORT_TYPES = {"html": "text/html", "md": "text/markdown", "json": "application/json", "csv": "text/csv"}
+
+# A report is one file that carries its own style and its charts; it may run nothing and reach nothing.
+_REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+
+_STATIC = Path(__file__).parent / "static"
+_STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+Rows = list[dict[str, Any]]
+
+
+def create_app(
+    cluster: Cluster,
+    token: str,
+    *,
+    host: str = "127.0.0.1",
+    names: Iterable[str] = (),
+    processes: Callable[[], Rows] = list,
+    run: Callable[[], Mapping[str, Any]] | None = None,
+) -> Starlette:
+    """The application.
+
+    Args:
+        cluster: the cells.
+        token: the API token, asked for everything but `/healthz` and `/readyz`.
+        host: the host that was bound; with the loopback names what ``Host`` may say.
+        names: further names that ``Host`` may say.
+        processes: the root's process table, rows ``{"name", "pid", "restarts", …}``; must be quick.
+        run: ``{"state", "uptime_s"}`` of the system; must be quick.
+
+    Returns:
+        The app; ``app.state.hub`` is the `EventHub` to close before the server stops.
+    """
+    hub = EventHub()
+    cluster.listen(hub.hear)
+    sessions = Sessions(token)
+    api = _Api(cluster, hub, sessions, processes, run or _own_run())
+    app = Starlette(
+        routes=api.routes(),
+        middleware=[Middleware(Gate, token=token, sessions=sessions, host=host, names=tuple(names))],
+        exception_handlers={
+            RequestFailed: _request_failed,
+            BodyRefused: _body_refused,
+            HTTPException: _http_error,
+            Exception: _unexpected,
+        },
+    )
+    app.state.hub = hub
+    return app
+
+
+class _Api:
+    def __init__(
+        self,
+        cluster: Cluster,
+        hub: EventHub,
+        sessions: Sessions,
+        processes: Callable[[], Rows],
+        run: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._cluster = cluster
+        self._hub = hub
+        self._sessions = sessions
+        self._processes = processes
+        self._run = run
+        self._counts = IngestCounts()
+        self._bridge = Bridge()
+
+    def routes(self) -> list[Route]:
+        get: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": self.metrics,
+            "/login": self.login,
+            "/v1/status": self.status,
+            "/v1/tree": self.tree,
+            "/v1/slas": self.slas,
+            "/v1/slas/{id}": self.sla,
+            "/v1/violations": self.violations,
+            "/v1/compensation": self.compensation,
+            "/v1/reports/{sla}": self.report,
+        }
+        return [
+            Route("/v1/samples", _Asgi(self.samples), methods=["POST"]),
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()),
+            Route("/v1/events", _Asgi(self.events), methods=["GET"]),
+            Route("/v1/violations/{id}/ack", self.acknowledge, methods=["POST"]),
+            Route("/v1/violations/{id}/resolve", self.resolve, methods=["POST"]),
+            *_pages(),
+        ]
+
+    # --- samples ------------------------------------------------------------------------------------
+
+    async def samples(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive)
+        content_type = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+        query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
+        arguments = (body, content_type, query.get("batch_id"))
+        try:
+            if len(body) > PARSE_INLINE_BYTES:
+                batch = await asyncio.to_thread(parse_batch, *arguments)
+            else:
+                batch = parse_batch(*arguments)
+        except BadBatch as error:
+            await error_response(error.status, "invalid", error.reason)(scope, receive, send)
+            return
+        batch_id = batch.batch_id or secrets.token_hex(8)
+        try:
+            result = await self._bridge.answer(self._cluster.samples(batch.samples, batch_id))
+        except Unavailable as error:
+            self._counts.refused_batches += 1
+            # Some of it may be durable already: sent again under this id, nothing counts twice.
+            error.details["batch_id"] = batch_id
+            raise
+        content = json.dumps(self._summary(batch, result), separators=(",", ":")).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    def _summary(self, batch: Batch, result: Mapping[str, Any]) -> dict[str, Any]:
+        rejected = [*batch.rejected, *((batch.places[place], reason) for place, reason in result["rejected"])]
+        self._counts.accepted += len(result["accepted"])
+        for _, reason in rejected:
+            self._counts.reject(reason)
+        rows = [{"index": index, "reason": reason} for index, reason in sorted(rejected)]
+        return {"accepted": len(result["accepted"]), "rejected": rows}
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    async def status(self, request: Request) -> Response:
+        status = await self._bridge.answer(self._cluster.status())
+        processes = process_rows(self._processes(), status["cells"])
+        facts = {"state": "running", "uptime_s": 0, **self._run()}
+        return JSONResponse(
+            {**facts, "slas": status["slas"], "processes": processes, "cells": status["cells"]}
+        )
+
+    async def tree(self, request: Request) -> Response:
+        return JSONResponse(await self._bridge.answer(self._cluster.tree(self._processes())))
+
+    async def slas(self, request: Request) -> Response:
+        return JSONResponse(await self._bridge.answer(self._cluster.slas()))
+
+    async def sla(self, request: Request) -> Response:
+        return JSONResponse(await self._bridge.answer(self._cluster.sla(request.path_params["id"])))
+
+    async def violations(self, request: Request) -> Response:
+        include_resolved = _flag(request, "all")
+        sla_id = request.query_params.get("sla") or None
+        return JSONResponse(await self._bridge.answer(self._cluster.violations(sla_id, include_resolved)))
+
+    async def compensation(self, request: Request) -> Response:
+        sla_id = request.query_params.get("sla") or None
+        return JSONResponse(await self._bridge.answer(self._cluster.compensation(sla_id)))
+
+    async def report(self, request: Request) -> Response:
+        report_format = request.query_params.get("format") or "json"
+        if report_format not in REPORT_TYPES:
+            return error_response(400, "invalid", f"format is one of {', '.join(REPORT_TYPES)}")
+        period = request.query_params.get("period") or "current"
+        answer = await self._bridge.answer(
+            self._cluster.report(request.path_params["sla"], period, report_format)
+        )
+        if "text" not in answer:
+            return JSONResponse(answer["document"])
+        headers = {"content-security-policy": _REPORT_CSP} if report_format == "html" else {}
+        return Response(answer["text"], 200, headers, REPORT_TYPES[report_format])
+
+    async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._hub.subscribers >= MAX_SUBSCRIBERS:
+            raise Unavailable("too many open event streams", retry_after_s=5)
+        await self._hub.stream(scope, receive, send)
+
+    # --- acting -------------------------------------------------------------------------------------
+
+    async def acknowledge(self, request: Request) -> Response:
+        by, note = await _by_and_note(request)
+        return JSONResponse(
+            await self._bridge.answer(self._cluster.acknowledge(request.path_params["id"], by, note))
+        )
+
+    async def resolve(self, request: Request) -> Response:
+        by, note = await _by_and_note(request)
+        return JSONResponse(
+            await self._bridge.answer(self._cluster.resolve(request.path_params["id"], by, note))
+        )
+
+    # --- about this process -------------------------------------------------------------------------
+
+    async def healthz(self, request: Request) -> Response:
+        return JSONResponse({"alive": True})
+
+    async def readyz(self, request: Request) -> Response:
+        # Without a token: how many, and no names, since a cell of its own is named after its contract.
+        answers = list((await self._bridge.answer(self._cluster.ping())).values())
+        ready = bool(answers) and all(answers)
+        counts = {"ready": ready, "cells": len(answers), "answering": sum(answers)}
+        return JSONResponse(counts, 200 if ready else 503, None if ready else {"retry-after": "1"})
+
+    async def metrics(self, request: Request) -> Response:
+        status = await self._bridge.answer(self._cluster.status())
+        processes = process_rows(self._processes(), status["cells"])
+        text = exposition(status, processes, self._counts, self._cluster.in_flight, self._hub.subscribers)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
+
+    async def login(self, request: Request) -> Response:
+        if request.method != "GET":
+            raise HTTPException(405)  # a look ahead must not use the ticket up
+        cookie = self._sessions.admit(request.query_params.get("ticket", ""))
+        if cookie is None:
+            return signed_out("This ticket is used, too old, or none of ours.")
+        response = RedirectResponse("/", 303)
+        response.set_cookie(cookie_name(request.scope), cookie, SESSION_S, httponly=True, samesite="strict")
+        return response
+
+
+class _Asgi:
+    """An endpoint that writes its answer itself, without a request and a response object for each sample."""
+
+    def __init__(self, serve: ASGIApp) -> None:
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(scope, receive, send)
+
+
+async def _by_and_note(request: Request) -> tuple[str, str | None]:
+    """``{"by", "note"?}`` of the body.
+
+    Raises:
+        RequestFailed: ``invalid``.
+    """
+    body = await read_body(request.scope, request.receive, MAX_FORM_BYTES)
+    try:
+        form = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestFailed("invalid", f"the body is not JSON: {error}") from error
+    by, note = (form.get("by"), form.get("note")) if isinstance(form, dict) else (None, None)
+    if not is_text(by, MAX_BY_CHARS) or not by.strip():
+        raise RequestFailed("invalid", f'"by" has to say who, in at most {MAX_BY_CHARS} characters')
+    if note is not None and not is_text(note, MAX_NOTE_CHARS):
+        raise RequestFailed("invalid", f'"note" is not a text of at most {MAX_NOTE_CHARS} characters')
+    return by, note
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false").lower()
+    if text not in {"", "1", "true", "yes", "0", "false", "no"}:
+        raise RequestFailed("invalid", f'"{name}" is true or false')
+    return text in {"", "1", "true", "yes"}
+
+
+def _pages() -> list[Route]:
+    """The dashboard and what it loads, read once: there are four small files."""
+
+    def page(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return Response(content, media_type=media_type)
+
+        return endpoint
+
+    routes = [Route("/", page((_STATIC / "index.html").read_bytes(), "text/html"), methods=["GET"])]
+    for path in sorted(_STATIC.iterdir()):
+        if path.suffix in _STATIC_TYPES:
+            endpoint = page(path.read_bytes(), _STATIC_TYPES[path.suffix])
+            routes.append(Route(f"/static/{path.name}", endpoint, methods=["GET"]))
+    return routes
+
+
+def _own_run() -> Callable[[], Mapping[str, Any]]:
+    began_s = time.monotonic()
+    return lambda: {"state": "running", "uptime_s": round(time.monotonic() - began_s, 3)}
+
+
+async def _request_failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestFailed)
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
+    status = HTTP_STATUS.get(error.code, 500)
+    if status == 500:
+        logging.getLogger(__name__).error("%s %s failed: %s", request.method, request.url.path, error.message)
+    details = {key: value for key, value in error.details.items() if key not in {"error", "reason"}}
+    return error_response(status, error.code, error.message, headers, **details)
+
+
+async def _body_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BodyRefused)
+    # What is left of the body would be taken for the next request.
+    return error_response(error.status, error.code, error.reason, {"connection": "close"})
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid")
+    return error_response(error.status_code, code, error.detail, dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    logging.getLogger(__name__).error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return PlainTextResponse("internal error", 500)

@@ -1,0 +1,151 @@
+"""What this system says of itself to a Prometheus server."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+STATUSES = ("pending", "healthy", "warning", "critical", "breached", "suspended", "expired")
+
+# (name, key of a row of the status, help)
+_GAUGES = (
+    (
+        "slakeeper_sla_compliance_score",
+        "compliance_score",
+        "Share of the contract's weight that is met now [%]",
+    ),
+    (
+        "slakeeper_sla_attainment_percent",
+        "attainment",
+        "Attainment of the running period [%]; absent while unknown",
+    ),
+    ("slakeeper_sla_service_level_percent", "service_level", "What the contract promises [%]"),
+    (
+        "slakeeper_sla_error_budget_remaining",
+        "error_budget_remaining",
+        "Error budget left in the running period",
+    ),
+    ("slakeeper_sla_open_violations", "open_violations", "Violations of the contract that are open"),
+    (
+        "slakeeper_sla_period_remaining_ms",
+        "time_period_remaining_ms",
+        "What is left of the running period [ms]",
+    ),
+)
+
+
+@dataclass
+class IngestCounts:
+    """Samples that came over HTTP since this gateway started."""
+
+    accepted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    refused_batches: int = 0
+
+    def reject(self, reason: str) -> None:
+        """Counts one sample that was not taken."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+class _Snapshot(Collector):
+    """The metrics of one moment; asked once and thrown away."""
+
+    def __init__(
+        self,
+        status: Mapping[str, Any],
+        processes: Sequence[Mapping[str, Any]],
+        counts: IngestCounts,
+        in_flight: Mapping[str, int],
+        subscribers: int,
+    ) -> None:
+        self._status = status
+        self._processes = processes
+        self._counts = counts
+        self._in_flight = in_flight
+        self._subscribers = subscribers
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._slas()
+        yield from self._cells()
+        yield from self._own()
+
+    def _slas(self) -> Iterable[Metric]:
+        rows = self._status["slas"]
+        yield GaugeMetricFamily("slakeeper_slas", "Contracts", value=len(rows))
+        for name, key, text in _GAUGES:
+            family = GaugeMetricFamily(name, text, labels=["sla"])
+            for row in rows:
+                if row.get(key) is not None:
+                    family.add_metric([row["id"]], float(row[key]))
+            yield family
+        states = GaugeMetricFamily(
+            "slakeeper_sla_status", "1 for the contract's status", labels=["sla", "status"]
+        )
+        for row in rows:
+            for status in STATUSES:
+                states.add_metric([row["id"], status], float(row.get("status") == status))
+        yield states
+
+    def _cells(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("slakeeper_cell_up", "1 while the cell answers", labels=["cell"])
+        actors = GaugeMetricFamily("slakeeper_cell_actors", "Light actors in the cell", labels=["cell"])
+        mailbox = GaugeMetricFamily(
+            "slakeeper_cell_mailbox", "Messages that wait in the cell", labels=["cell"]
+        )
+        for cell in self._status["cells"]:
+            up.add_metric([cell["name"]], float(cell["up"]))
+            actors.add_metric([cell["name"]], float(cell["actors"]))
+            mailbox.add_metric([cell["name"]], float(cell["mailbox"]))
+        yield from (up, actors, mailbox)
+        in_flight = GaugeMetricFamily(
+            "slakeeper_in_flight_samples", "Samples that the cell owes an answer for", labels=["cell"]
+        )
+        for name, samples in self._in_flight.items():
+            in_flight.add_metric([name], samples)
+        yield in_flight
+        restarts = CounterMetricFamily(
+            "slakeeper_process_restarts", "Restarts of a process", labels=["process"]
+        )
+        for process in self._processes:
+            restarts.add_metric([process["name"]], process["restarts"] or 0)
+        yield restarts
+
+    def _own(self) -> Iterable[Metric]:
+        accepted = self._counts.accepted
+        yield CounterMetricFamily("slakeeper_samples_accepted", "Samples taken and durable", value=accepted)
+        rejected = CounterMetricFamily(
+            "slakeeper_samples_rejected", "Samples not taken, by reason", labels=["reason"]
+        )
+        for reason, samples in sorted(self._counts.rejected.items()):
+            rejected.add_metric([reason], samples)
+        yield rejected
+        yield CounterMetricFamily(
+            "slakeeper_batches_refused", "Batches answered with 503", value=self._counts.refused_batches
+        )
+        yield GaugeMetricFamily("slakeeper_event_subscribers", "Open event streams", value=self._subscribers)
+
+
+def exposition(
+    status: Mapping[str, Any],
+    processes: Sequence[Mapping[str, Any]],
+    counts: IngestCounts,
+    in_flight: Mapping[str, int],
+    subscribers: int,
+) -> bytes:
+    """The text that a scrape gets.
+
+    Args:
+        status: of the cluster, with ``slas`` and ``cells``.
+        processes: rows of the process table.
+        counts: what this gateway took in.
+        in_flight: samples that each cell owes an answer for.
+        subscribers: open event streams.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Snapshot(status, processes, counts, in_flight, subscribers))
+    return generate_latest(registry)

@@ -1,0 +1,260 @@
+"""The gateway process: serves the application on a socket of its own, with the event loop on a thread."""
+
+import asyncio
+import errno
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvicorn
+from starlette.applications import Starlette
+
+from slakeeper.client import Cluster, connect
+from slakeeper.web.app import create_app
+
+DEFAULT_HTTP = "127.0.0.1:8765"
+
+# Connections at once; each may hold a body. More are answered 503 by the server itself.
+MAX_CONNECTIONS = 1_000
+
+# What answers get to finish at a stop; open event streams are ended first.
+GRACE_S = 0.5
+
+START_WITHIN_S = 10.0
+TICK_S = 0.1
+
+# Data that a peer does not take for this long closes its connection (TCP_USER_TIMEOUT): a dashboard on a laptop that
+# was shut does not keep its place.
+UNREAD_MS = 15_000
+
+
+def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
+    """The entry point ``slakeeper.web.server:gateway``.
+
+    Args:
+        args: ``{"http": "host:port", "cells": [{"name", "socket", "sla"?}], "partitions", "token", "run_file"?,
+            "names"?: further host names}``.
+        context: the process's own facts; none are needed.
+    """
+    return Gateway(args)
+
+
+class Gateway:
+    """HTTP in front of the cells, as a service of a process."""
+
+    def __init__(self, args: Mapping[str, Any]) -> None:
+        self._args = args
+        self._run_file = RunFile(Path(args["run_file"])) if args.get("run_file") else None
+        self._cluster: Cluster | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._ticked_at_s = time.monotonic()
+
+    def start(self) -> dict[str, Any]:
+        """Serves; returns ``{"http": "host:port"}`` when the port answers.
+
+        Raises:
+            OSError: the address cannot be bound; names it.
+            RuntimeError: the server did not come up.
+        """
+        host, port = parse_address(self._args.get("http") or DEFAULT_HTTP)
+        listener = self._bind(host, port)
+        self._cluster = connect(self._args["cells"], self._args["partitions"])
+        app = create_app(
+            self._cluster,
+            self._args["token"],
+            host=host,
+            names=self._args.get("names", ()),
+            processes=self._run_file.processes if self._run_file else list,
+            run=self._run_file.facts if self._run_file else None,
+        )
+        self._server = uvicorn.Server(_configuration(app))
+        self._thread = threading.Thread(target=self._serve, args=(app, listener), name="gateway", daemon=True)
+        self._thread.start()
+        deadline_s = time.monotonic() + START_WITHIN_S
+        # The port itself is open since it was bound; what is waited for is the server behind it.
+        while not self._server.started:
+            self._thread.join(0.005)
+            if not self._thread.is_alive() or time.monotonic() > deadline_s:
+                self.stop(0.0)
+                raise RuntimeError(f"the gateway did not start: {self._failure}")
+        return {"http": address_text(host, listener.getsockname()[1])}
+
+    def stop(self, deadline_s: float) -> None:
+        """Ends event streams, lets answers finish for a moment, closes everything; within a second."""
+        if self._loop is not None and self._server is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._end)
+            except RuntimeError:
+                self._server.should_exit = True  # its loop has ended by itself
+        if self._thread is not None:
+            self._thread.join(max(deadline_s, 2 * GRACE_S))
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def beat(self) -> dict[str, Any]:
+        """``{"age_ms"}`` of the event loop's last turn, and samples in flight as the mailbox.
+
+        Raises:
+            RuntimeError: the server has ended by itself.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            raise RuntimeError(f"the gateway's server has ended: {self._failure}")
+        waiting = sum(self._cluster.in_flight.values()) if self._cluster is not None else 0
+        return {
+            "age_ms": round((time.monotonic() - self._ticked_at_s) * 1000),
+            "actors": 0,
+            "mailbox": waiting,
+        }
+
+    def _bind(self, host: str, port: int) -> socket.socket:
+        if port == 0 and self._run_file is not None:
+            # "Any port" is chosen once: a gateway that is restarted comes back where its clients know it.
+            earlier = parse_address(self._run_file.read().get("http") or f"{host}:0")[1]
+            if earlier:
+                try:
+                    return bind(host, earlier)
+                except OSError as error:
+                    logging.getLogger(__name__).warning("taking another port: %s", error)
+        return bind(host, port)
+
+    def _serve(self, app: Starlette, listener: socket.socket) -> None:
+        try:
+            asyncio.run(self._main(app, listener))
+        except Exception as error:  # noqa: BLE001 - the thread's last word; start() and beat() raise it
+            self._failure = error
+        finally:
+            listener.close()
+
+    async def _main(self, app: Starlette, listener: socket.socket) -> None:
+        assert self._server is not None
+        self._loop = asyncio.get_running_loop()
+        self._hub = app.state.hub
+        ticking = asyncio.create_task(self._tick())
+        try:
+            # Off the main thread uvicorn leaves signals alone.
+            await self._server.serve([listener])
+        finally:
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked_at_s = time.monotonic()
+            await asyncio.sleep(TICK_S)
+
+    def _end(self) -> None:
+        assert self._server is not None
+        self._hub.close()
+        self._server.should_exit = True
+
+
+class RunFile:
+    """``run.json``, read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._content: dict[str, Any] = {}
+        self._began_s = time.time()
+
+    def read(self) -> dict[str, Any]:
+        """Its content; the last one that could be read while it is being replaced, or empty."""
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if seen != self._seen:
+                content = json.loads(self._path.read_text(encoding="utf-8"))
+                self._content, self._seen = dict(content), seen
+        except (OSError, ValueError) as error:
+            logging.getLogger(__name__).debug("%s: %s", self._path, error)
+        return self._content
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The root's process table."""
+        return list(self.read().get("processes") or ())
+
+    def facts(self) -> dict[str, Any]:
+        """``{"state", "uptime_s"}`` of the whole system."""
+        content = self.read()
+        since_s = _started_at_s(content.get("pid")) or self._began_s
+        return {
+            "state": content.get("state", "running"),
+            "uptime_s": round(max(0.0, time.time() - since_s), 3),
+        }
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address.
+
+    Raises:
+        OSError: with the address in its text.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            # A restarted gateway does not wait for old connections to be forgotten; a listening one still refuses.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+            listener.bind(address)
+            # Listening at once: of two that bind the same address, the second learns it here.
+            listener.listen(512)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        text = f"cannot listen on {address_text(host, port)}: {why}"
+        raise OSError(error.errno or errno.EADDRNOTAVAIL, text) from error
+    return listener
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """``host:port``, ``[v6]:port`` or ``:port`` (loopback) as (host, port).
+
+    Raises:
+        OSError: it is none.
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise OSError(errno.EINVAL, f"{text!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+def address_text(host: str, port: int) -> str:
+    """``host:port``, with brackets for an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _configuration(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        log_level="critical",  # the application logs its own failures
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_S,  # type: ignore[arg-type]  # whole seconds by its type, any by its use
+    )
+
+
+def _started_at_s(pid: Any) -> float | None:
+    """When the process started, Unix [s]; None when it is not there."""
+    if not isinstance(pid, int):
+        return None
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None

@@ -1,0 +1,217 @@
+"use strict";
+
+// Status is polled; events say that it is worth asking at once. Without events (a proxy in between) polling is enough.
+const POLL_MS = 2000;
+const AFTER_EVENT_MS = 150; // many events in a burst make one question
+const MS = { s: 1000, m: 60000, h: 3600000, d: 86400000 };
+
+const TONE = {
+  healthy: "good", running: "good", ok: "good",
+  warning: "warn", restarting: "warn", starting: "warn", stopping: "warn", "not answering": "warn",
+  critical: "bad", breached: "lost", breach: "lost", quarantined: "bad",
+};
+const SEVERITIES = ["breach", "critical", "warning", "info"];
+const STATUSES = ["breached", "critical", "warning", "healthy", "pending", "suspended", "expired"];
+
+const find = (id) => document.getElementById(id);
+
+function make(tag, className, ...children) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const pill = (text) => make("span", `pill ${TONE[text] || ""}`, text);
+
+function number(value, digits) {
+  if (value === null || value === undefined || value === "") return "–";
+  const parsed = Number(value);
+  if (!Number.isFinite(parsed)) return "–";
+  return parsed.toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+const percent = (value, digits) => (value === null || value === undefined ? "–" : `${number(value, digits)} %`);
+
+function span(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < MS.m) return `${Math.max(0, Math.floor(ms / MS.s))} s`;
+  if (ms < MS.h) return `${Math.floor(ms / MS.m)} min`;
+  if (ms < 2 * MS.d) return `${Math.floor(ms / MS.h)} h ${Math.floor((ms % MS.h) / MS.m)} min`;
+  return `${Math.floor(ms / MS.d)} d ${Math.floor((ms % MS.d) / MS.h)} h`;
+}
+
+function since(ms) {
+  const when = new Date(ms);
+  const cell = make("time", "", `${span(Date.now() - ms)} ago`);
+  cell.dateTime = when.toISOString();
+  cell.title = when.toLocaleString();
+  return cell;
+}
+
+function budget(share) {
+  if (share === null || share === undefined) return "–";
+  const left = Number(share);
+  const tone = left <= 0 ? " bad" : left < 0.25 ? " warn" : "";
+  const width = Math.min(100, Math.max(0, left * 100));
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  svg.setAttribute("viewBox", "0 0 100 8");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  bar.setAttribute("width", String(width));
+  bar.setAttribute("height", "8");
+  svg.append(bar);
+  return make("div", `budget${tone}`, svg, make("span", "", left < -9.99 ? "< -999 %" : percent(left * 100, 0)));
+}
+
+// Rows are rebuilt from what the server said; text goes in as text, never as markup.
+function fill(id, rows) {
+  const table = find(id);
+  const labels = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  const numeric = [...table.tHead.rows[0].cells].map((cell) => cell.className);
+  table.tBodies[0].replaceChildren(...rows.map(({ cells, className }) => {
+    const row = make("tr", className || "");
+    cells.forEach((content, index) => {
+      const cell = make("td", numeric[index], content);
+      cell.dataset.label = labels[index];
+      row.append(cell);
+    });
+    return row;
+  }));
+  table.hidden = rows.length === 0;
+  const none = find(`${id}-none`);
+  if (none) none.hidden = rows.length > 0;
+  find(`${id}-count`).textContent = rows.length ? String(rows.length) : "";
+}
+
+const named = (name, sub) => make("div", "", name, sub && sub !== name ? make("div", "sub", sub) : null);
+
+function slaRow(sla) {
+  const below = sla.attainment !== null && sla.attainment !== undefined && Number(sla.attainment) < Number(sla.service_level);
+  return {
+    className: sla.stale ? "stale" : "",
+    cells: [
+      pill(sla.status), named(sla.name || sla.id, sla.id), percent(sla.compliance_score, 1),
+      make("span", below ? "below" : "", percent(sla.attainment, 4)), percent(sla.service_level, 4),
+      budget(sla.error_budget_remaining), number(sla.open_violations, 0), `in ${span(sla.time_period_remaining_ms)}`,
+    ],
+  };
+}
+
+function violationRow(violation) {
+  let handled = "nobody yet";
+  if (violation.acknowledged) handled = `acknowledged by ${violation.acknowledged_by || "somebody"}`;
+  else if ((violation.escalations || []).length) handled = `escalated, ${violation.escalations.length} told`;
+  else if ((violation.remediation_actions || []).length) handled = "remediation runs";
+  return {
+    cells: [
+      pill(violation.severity), violation.sla_id, violation.metric_name,
+      number(violation.actual_value, 4), number(violation.worst_value, 4), number(violation.threshold_value, 4),
+      since(violation.start_time), handled,
+    ],
+  };
+}
+
+function processRow(process) {
+  const restarts = make("span", process.restarts ? "below" : "", number(process.restarts, 0));
+  return {
+    cells: [
+      pill(process.status || "running"), process.name, process.pid === null ? "–" : String(process.pid),
+      restarts, number(process.actors, 0), number(process.mailbox, 0),
+    ],
+  };
+}
+
+function tile(text, count, tone) {
+  return make("li", count ? tone : "", make("strong", "", String(count)), text);
+}
+
+function showStatus(status) {
+  const counts = {};
+  for (const sla of status.slas) counts[sla.status] = (counts[sla.status] || 0) + 1;
+  const order = (sla) => STATUSES.indexOf(sla.status);
+  const slas = [...status.slas].sort((a, b) => order(a) - order(b) || a.id.localeCompare(b.id));
+  fill("slas", slas.map(slaRow));
+  fill("processes", status.processes.map(processRow));
+  find("summary").replaceChildren(
+    tile("healthy", counts.healthy || 0, "good"), tile("warning", counts.warning || 0, "warn"),
+    tile("critical", counts.critical || 0, "bad"), tile("breached", counts.breached || 0, "lost"),
+    tile("restarts", status.processes.reduce((sum, process) => sum + (process.restarts || 0), 0), "warn"),
+  );
+  const state = pill(status.state);
+  state.id = "state";
+  find("state").replaceWith(state);
+  find("uptime").textContent = `for ${span(status.uptime_s * 1000)}`;
+  const worst = slas.length && order(slas[0]) < 3 ? slas[0].status : "";
+  document.title = worst ? `${worst} · slakeeper` : "slakeeper";
+}
+
+function showViolations(violations) {
+  const open = violations.filter((violation) => violation.status !== "resolved");
+  const rank = (violation) => SEVERITIES.indexOf(violation.severity);
+  open.sort((a, b) => rank(a) - rank(b) || b.start_time - a.start_time);
+  fill("violations", open.map(violationRow));
+}
+
+let events = false;
+let reachable = false;
+
+function showLive() {
+  const live = find("live");
+  live.className = `live ${!reachable ? "off" : events ? "on" : "polling"}`;
+  live.textContent = !reachable ? "not reachable" : events ? "live" : "every 2 s";
+}
+
+async function get(path) {
+  const response = await fetch(path, { headers: { accept: "application/json" } });
+  if (response.status === 401) {
+    location.reload(); // the session has ended; the page says how to get another
+    throw new Error("signed out");
+  }
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
+}
+
+let asking = false;
+let again = false;
+
+async function refresh() {
+  if (asking) {
+    again = true;
+    return;
+  }
+  asking = true;
+  const answers = await Promise.allSettled([
+    get("/v1/status").then(showStatus),
+    get("/v1/violations").then(showViolations),
+  ]);
+  reachable = answers[0].status === "fulfilled";
+  for (const answer of answers) if (answer.status === "rejected") console.warn(answer.reason);
+  showLive();
+  asking = false;
+  if (again) {
+    again = false;
+    soon();
+  }
+}
+
+let timer = null;
+
+function soon() {
+  if (timer === null) {
+    timer = setTimeout(() => {
+      timer = null;
+      refresh();
+    }, AFTER_EVENT_MS);
+  }
+}
+
+const source = new EventSource("/v1/events");
+source.onopen = () => { events = true; soon(); };
+source.onerror = () => { events = false; showLive(); };
+source.onmessage = soon;
+
+setInterval(() => { if (!document.hidden) refresh(); }, POLL_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+refresh();
