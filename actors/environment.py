@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slakeeper.integrations.channel import Sender, open_channel
-from slakeeper.integrations.source import Poller
+from slakeeper.integrations.source import Poller, open_source
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.contract import Metric
-from slakeeper.sla.monitoring import MonitoringPolicy
+from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 
 
@@ -84,3 +84,15 @@ class Environment:
             if query is not None:
                 return name, query
         return None
+
+
+def open_environment(
+    enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, lock_dir: Path
+) -> Environment:
+    """An environment with every channel and every enabled, polled source open."""
+    senders = {name: open_channel(name, channel) for name, channel in enforcement.channels.items()}
+    pollers: dict[str, Poller] = {}
+    for name, source in monitoring.sources.items():
+        if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
+            pollers[name] = open_source(name, source)
+    return Environment(enforcement, monitoring, senders, pollers, lock_dir)

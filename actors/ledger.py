@@ -42,7 +42,9 @@ class LedgerActor(Actor):
             case SettlePeriod(accounts):
                 contract = self._contract(None)
                 weights = {metric.name: metric.weight for metric in contract.metrics}
-                shares = [Share(account, weights[name]) for name, account in accounts.items() if name in weights]
+                shares = [
+                    Share(account, weights[name]) for name, account in accounts.items() if name in weights
+                ]
                 attainment_pct = compliance.attainment(shares)
                 ratio = None if attainment_pct is None else attainment_pct / 100
                 account = next(iter(accounts.values()))

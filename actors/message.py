@@ -211,6 +211,11 @@ class EscalateViolation:
 
 
 @dataclass(frozen=True, slots=True)
+class EnforceViolation:
+    """Call: look again at what the violation calls for; what was begun already is not begun twice."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemediateViolation:
     """Call: run an action by hand."""
 

@@ -22,7 +22,7 @@ from slakeeper.actors.monitor import MetricView
 from slakeeper.actors.report import History, PastPeriod
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
-from slakeeper.sla import compliance, period, report
+from slakeeper.sla import compensation, compliance, period, report
 from slakeeper.sla.compliance import Share, Standing
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import parse_instant
@@ -136,6 +136,27 @@ def violations(host: Host, sla_id: str | None, include_resolved: bool) -> list[V
             found[violation.id] = violation
     wanted = (each for each in found.values() if sla_id is None or each.sla_id == sla_id)
     return sorted((each for each in wanted if include_resolved or each.is_open), key=lambda each: each.id)
+
+
+def find_violation(host: Host, violation_id: str) -> Violation:
+    """A violation, open or archived.
+
+    Raises:
+        RequestError: ``not_found``.
+    """
+    for violation in violations(host, None, include_resolved=True):
+        if violation.id == violation_id:
+            return violation
+    raise RequestError("not_found", f"no violation {violation_id}")
+
+
+def estimate(host: Host, violation_id: str) -> list[LedgerEntry]:
+    """What a violation is worth: its ledger entries when it is resolved, else what would be booked now."""
+    violation = find_violation(host, violation_id)
+    if not violation.is_open:
+        return [entry for entry in entries(host, violation.sla_id) if entry.violation_id == violation_id]
+    contract = describe_contract(host, violation.sla_id).contract
+    return compensation.estimate(contract, violation, host.now_ms)
 
 
 def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:

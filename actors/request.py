@@ -14,6 +14,7 @@ from slakeeper.actors.message import (
     AcknowledgeViolation,
     DecideEntry,
     DefineContract,
+    EnforceViolation,
     EscalateViolation,
     Observe,
     RemediateViolation,
@@ -55,6 +56,9 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             "slas": [query.status_line(host, each) for each in contract_ids(host)]
         },
         "sla.show": lambda host, payload: query.contract_document(host, _text(payload, "id")),
+        "sla.document": lambda host, payload: query.describe_contract(
+            host, _text(payload, "id")
+        ).contract.to_document(),
         "sla.define": lambda host, payload: define(host, _map(payload, "document"), partition_of),
         "sla.suspend": lambda host, payload: _ask_contract(
             host, payload, SuspendContract(_text(payload, "by"))
@@ -73,6 +77,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "violation.escalate": lambda host, payload: _ask_violation(
             host, payload, EscalateViolation(_text(payload, "by", ""))
         ),
+        "violation.enforce": lambda host, payload: _ask_violation(host, payload, EnforceViolation()),
         "violation.remediate": lambda host, payload: _ask_violation(
             host,
             payload,
@@ -84,6 +89,9 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             "compensation": [entry.to_document() for entry in query.entries(host, payload.get("sla"))]
         },
         "compensation.decide": _decide,
+        "compensation.estimate": lambda host, payload: {
+            "compensation": [entry.to_document() for entry in query.estimate(host, _text(payload, "id"))]
+        },
         "report": _report,
         "actor.state": lambda host, payload: _plain(host.describe(_text(payload, "address"))),
         "actor.suspend": lambda host, payload: _operate(host, payload, host.suspend),
@@ -224,9 +232,8 @@ def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:
     violation_id = _text(payload, "id")
     address = violation_address(violation_id)
     if not host.is_running(address):
-        if any(each.id == violation_id for each in query.violations(host, None, include_resolved=True)):
-            raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
-        raise RequestError("not_found", f"no violation {violation_id}")
+        query.find_violation(host, violation_id)
+        raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
     violation: Violation = host.ask(address, request)
     return violation.to_document()
 

@@ -11,6 +11,7 @@ from slakeeper.actors.message import (
     ActionAttempted,
     CloseViolation,
     DescribeViolation,
+    EnforceViolation,
     EscalateNow,
     EscalateViolation,
     EscalationEnded,
@@ -138,6 +139,9 @@ class ViolationActor(Actor):
                     ctx.cast(escalation_address(self._violation.id), EscalateNow(self._violation))
                 else:
                     self._call_escalation(ctx)
+            case EnforceViolation():
+                self._require_open()
+                self._enforce(ctx)
             case RemediateViolation(action_name, by, dry_run):
                 self._remediate_by_hand(ctx, action_name, by, dry_run)
             case _:

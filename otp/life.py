@@ -144,7 +144,7 @@ class Life:
     def _hear(self, line: Mapping[str, Any]) -> None:
         if "role" in line and "pid" in line:
             self._meet(line["role"], line["pid"])
-        if "beat" in line:
+        else:
             name = line.get("role", ROOT)
             self._beaten.add(name)
             self._heard_at[name] = time.monotonic()

@@ -20,6 +20,7 @@ from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.frame import FrameError, FrameReader, pack_frame
 from slakeeper.otp.host import Host
+from slakeeper.otp.partition import JournalError
 
 # The loop wakes at least this often, so that its age tells a living loop from a stuck one.
 IDLE_WAKE_S = 0.5
@@ -219,7 +220,11 @@ class Loop:
         host.stop()
         self._writer.shutdown()
         for partition in host.partitions.values():
-            host.snapshot(partition)
+            try:
+                host.snapshot(partition)
+            except JournalError as error:
+                # Nothing is lost: what the snapshot would hold is in the journal.
+                logging.getLogger("slakeeper.otp").error("%s: %s", self.name, error)
             partition.close()
 
     def _watch(self, writing: "Future[None] | None") -> None:

@@ -217,7 +217,11 @@ class Accounting:
         if not left:
             verdict = Verdict.GOOD if cuts.good and not cuts.excluded else Verdict.EXCLUDED
         else:
-            verdict = Verdict.UNKNOWN if total_ms(unknown) == total_ms(left) else Verdict(self._metric.no_data.value)
+            verdict = (
+                Verdict.UNKNOWN
+                if total_ms(unknown) == total_ms(left)
+                else Verdict(self._metric.no_data.value)
+            )
         signals.append(WindowClosed(start_ms, end_ms, verdict))
 
     def _whole_windows(self, span: Span) -> Span:
@@ -284,7 +288,11 @@ class Accounting:
             had_ms = 0
         if not had_ms:
             self._open_account(self.cursor_ms)
-        lost = list(self._tallies) if not kept else [start for start in self._tallies if not self._is_window(start)]
+        lost = (
+            list(self._tallies)
+            if not kept
+            else [start for start in self._tallies if not self._is_window(start)]
+        )
         return sum(self._tallies.pop(start).count for start in lost)
 
     def _is_window(self, start_ms: int) -> bool:

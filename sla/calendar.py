@@ -23,7 +23,8 @@ from slakeeper.sla.span import Span, clip, subtract, total_ms, union
 _CHUNK_MS = 7 * DAY_MS
 _MAX_OCCURRENCES = 100_000
 
-_EPOCH = datetime(1970, 1, 1)
+# Wall-clock times are naive throughout this file, as recurrence rules want them.
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _UNTIL_UTC = re.compile(r"UNTIL=(\d{8}T\d{6})Z", re.IGNORECASE)
 _STEP = {
@@ -66,7 +67,7 @@ def countable_ms(contract: Sla, start_ms: int, end_ms: int) -> int:
 def in_maintenance(contract: Sla, at_ms: int) -> bool:
     """Whether a maintenance window of either mode covers an instant; notifications are held meanwhile."""
     zone = ZoneInfo(contract.timezone)
-    return any(_maintenance_spans(window, zone, at_ms, at_ms + 1) for window in contract.maintenance)
+    return any(_maintenance_spans(window, zone, at_ms) for window in contract.maintenance)
 
 
 def maintenance_end_ms(contract: Sla, at_ms: int) -> int | None:
@@ -74,8 +75,10 @@ def maintenance_end_ms(contract: Sla, at_ms: int) -> int | None:
     zone = ZoneInfo(contract.timezone)
     end_ms = at_ms
     # Windows may overlap or touch, so the end of one is looked at again.
-    while found := [b for window in contract.maintenance for _, b in _maintenance_spans(window, zone, end_ms, end_ms + 1)]:
-        end_ms = max(found)
+    while spans := [
+        span for window in contract.maintenance for span in _maintenance_spans(window, zone, end_ms)
+    ]:
+        end_ms = max(end for _, end in spans)
     return end_ms if end_ms > at_ms else None
 
 
@@ -100,8 +103,11 @@ def _chunk_cuts(
 # --- maintenance -----------------------------------------------------------------------------------------
 
 
-def _maintenance_spans(window: Maintenance, zone: ZoneInfo, start_ms: int, end_ms: int) -> list[Span]:
-    """Occurrences of a window that touch ``[start_ms, end_ms)``, whole, in order of their starts."""
+def _maintenance_spans(
+    window: Maintenance, zone: ZoneInfo, start_ms: int, until_ms: int | None = None
+) -> list[Span]:
+    """Occurrences of a window that touch ``[start_ms, until_ms)`` or cover ``start_ms``, whole."""
+    end_ms = start_ms + 1 if until_ms is None else until_ms
     first = _wall_start(window.start, zone)
     spans: list[Span] = []
     for wall in _occurrences(window.rrule, first, zone, start_ms - window.duration, end_ms):

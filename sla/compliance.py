@@ -159,7 +159,9 @@ def standing(service_level: Decimal, shares: Sequence[Share]) -> Standing:
     """All numbers of a contract's period at once; ``shares`` holds every metric."""
 
     def mean(field: str) -> Fraction:
-        return _mean((Fraction(getattr(share.account, field)), share.weight) for share in shares) or Fraction(0)
+        return _mean((Fraction(getattr(share.account, field)), share.weight) for share in shares) or Fraction(
+            0
+        )
 
     remaining_ms = _mean((Fraction(share.remaining_ms), share.weight) for share in shares) or Fraction(0)
     known_ms, bad_ms = mean("known_ms"), mean("bad_ms")

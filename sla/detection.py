@@ -68,9 +68,9 @@ class Detection:
     ``calm_since_ms`` when the last violation ended.
     """
 
-    __slots__ = ("_accounting", "_alert", "_closed_ms", "_failing_since_ms", "_holding_since_ms", "_metric", "_safe",
-                 "_severity", "_silence_ms", "_updated_ms", "_worst", "calm_since_ms", "last_ms", "probability", "state", "value",
-                 "zone_high", "zone_low")  # fmt: skip
+    __slots__ = ("_accounting", "_alert", "_closed_ms", "_failing_since_ms", "_holding_since_ms", "_metric",
+                 "_safe", "_severity", "_silence_ms", "_updated_ms", "_worst", "calm_since_ms", "last_ms",
+                 "probability", "state", "value", "zone_high", "zone_low")  # fmt: skip
 
     def __init__(self, metric: Metric, violation_threshold: float, accounting: Accounting) -> None:
         self.state = MonitorState.NO_DATA

@@ -75,7 +75,7 @@ def parse_instant(value: object) -> int:
     """Reads an instant.
 
     Args:
-        value: Unix seconds (int or float), an aware datetime, or ISO 8601 text; text without an offset is UTC.
+        value: Unix seconds (int, float or Decimal), an aware datetime, or ISO 8601 text; text without an offset is UTC.
 
     Returns:
         Unix milliseconds.
@@ -83,7 +83,7 @@ def parse_instant(value: object) -> int:
     Raises:
         PydanticCustomError: ``invalid_instant``.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LAST_INSTANT_S:
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and 0 <= value <= _LAST_INSTANT_S:
         return round(Decimal(str(value)) * SECOND_MS)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)

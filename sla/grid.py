@@ -24,7 +24,8 @@ def cell_ms(interval_ms: int, cells: int = GRID_CELLS) -> int:
 class Grid:
     """Sums by cell; ``cell`` number ``c`` holds the instants in ``((c - 1) * length, c * length]``."""
 
-    __slots__ = ("_cell_ms", "_cells", "_counts", "_head", "_interval_ms", "_totals", "count", "newest_ms", "total")
+    __slots__ = ("_cell_ms", "_cells", "_counts", "_head", "_interval_ms", "_totals", "count", "newest_ms",
+                 "total")  # fmt: skip
 
     def __init__(self, interval_ms: int) -> None:
         self._interval_ms = interval_ms

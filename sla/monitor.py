@@ -170,11 +170,17 @@ class Monitor:
         metric = self._metric
         calm_ms = self._detection.calm_since_ms
         points = [point for point in self._accounting.points(self._foreseen_ms) if point[0] >= calm_ms]
-        self._detection.foresee(breach_probability(points, metric.condition, float(metric.value), metric.interval))
+        self._detection.foresee(
+            breach_probability(points, metric.condition, float(metric.value), metric.interval)
+        )
 
     def _slope(self) -> float:
         newest_ms = self._window.newest_ms
-        before_ms = newest_ms + 1 if self._metric.aggregation not in GROWING else newest_ms - self._metric.interval + 1
+        before_ms = (
+            newest_ms + 1
+            if self._metric.aggregation not in GROWING
+            else newest_ms - self._metric.interval + 1
+        )
         slope = self._accounting.slope(before_ms)
         return nan if slope is None else slope
 
@@ -191,7 +197,9 @@ class Monitor:
         if not self._accounting.is_suspended:
             detection.run_out(now_ms, signals)
         if detection.state in _ALIVE and now_ms >= self._silence_due_ms():
-            silent_ms = self._accounting.elapsed_at_ms(self._newest_ms, detection.silence_ms, now_ms + WEEK_MS)
+            silent_ms = self._accounting.elapsed_at_ms(
+                self._newest_ms, detection.silence_ms, now_ms + WEEK_MS
+            )
             if silent_ms is not None and silent_ms <= now_ms:
                 detection.fall_silent(silent_ms, signals)
             else:

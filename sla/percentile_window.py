@@ -20,7 +20,8 @@ def nearest_rank(percentile: Decimal, count: int) -> int:
 class PercentileWindow:
     """Keeps every sample of the interval in order of time and of value, or beyond ``EXACT_ENTRIES`` a sketch."""
 
-    __slots__ = ("_denominator", "_head", "_interval_ms", "_numerator", "_sketch", "_sorted", "_ts", "_xs", "newest_ms")
+    __slots__ = ("_denominator", "_head", "_interval_ms", "_numerator", "_sketch", "_sorted", "_ts", "_xs",
+                 "newest_ms")  # fmt: skip
 
     def __init__(self, interval_ms: int, percentile: Decimal) -> None:
         self._interval_ms = interval_ms

@@ -1,13 +1,13 @@
 """A report's document as Markdown for the customer: times in the contract's zone, every sum with its arithmetic."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.duration import format_duration
-from slakeeper.sla.wording import amount, local_time, percent, promise, with_unit
+from slakeeper.sla.wording import amount, exact_duration, local_time, percent, promise, with_unit
 
 Document = Mapping[str, Any]
 
@@ -15,6 +15,9 @@ _TIME_WORDS = (
     "Unknown time counts neither for nor against the promise; excluded time (maintenance, outside service hours, "
     "suspended) does not count at all."
 )
+
+# An "&" that would begin a character reference; any other may stand as it is.
+_ENTITY = re.compile(r"&(?=\\?#|[A-Za-z0-9]+;)")
 
 _VERDICTS = {
     "met": "The promise was kept",
@@ -52,7 +55,7 @@ def _time(document: Document, at_ms: int | None) -> str:
 
 
 def _duration(duration_ms: float) -> str:
-    return format_duration(round(duration_ms))
+    return exact_duration(round(duration_ms))
 
 
 def _ratio(text: str | None, places: int = 4) -> str:
@@ -68,9 +71,16 @@ def _places(document: Document) -> int:
 def _text(value: object) -> str:
     """Words of others inside Markdown: nothing in them may become markup or end a table's cell."""
     plain = " ".join(str(value).split())
-    for sign in "\\`*_[]|#":
+    for sign in "\\`*_[]|#~":
         plain = plain.replace(sign, f"\\{sign}")
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = _ENTITY.sub("&amp;", plain).replace("<", "&lt;")
+    # At a line's beginning it would quote.
+    return f"\\{safe}" if safe.startswith(">") else safe
+
+
+def _code(value: str) -> str:
+    """Our own arithmetic, as it is; it holds neither backticks nor the sign that ends a cell."""
+    return f"`{value}`"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -239,7 +249,7 @@ def _compensation(document: Document) -> list[str]:
             _subject(entry, numbers),
             entry["compensation_type"].replace("_", " "),
             _amount(entry),
-            _text(entry["arithmetic"]),
+            _code(entry["arithmetic"]) if entry["threshold"] is None else _text(entry["arithmetic"]),
             _decided(entry),
         ]
         for entry in ledger
@@ -296,7 +306,7 @@ def _trend(document: Document) -> list[str]:
 
 def _foot(document: Document) -> list[str]:
     sla = document["sla"]
-    team = f", kept by {_text(sla['owner_team'])}" if sla["owner_team"] else ""
+    team = f", owner {_text(sla['owner_team'])}" if sla["owner_team"] else ""
     contract = f"Contract `{sla['id']}`, version {sla['version']}{team}."
     made = f"Made at {_time(document, document['generated_at'])} by slakeeper."
     return ["---", f"{contract} All times in {_text(sla['timezone'])}. {made}"]

@@ -11,16 +11,22 @@ from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, Grid
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints
 
 _COMPACT_FROM = 512
+# Beyond, dividing ints may overflow; quotient() may not.
+_ORDINARY_TOTAL = 1 << 1000
 
 
 class SumWindow:
     """Keeps every sample of the interval, or beyond ``EXACT_ENTRIES`` of them a grid of their sums."""
 
-    __slots__ = ("_grid", "_head", "_interval_ms", "_kind", "_total", "_ts", "_xs", "newest_ms")
+    __slots__ = ("_divisor", "_grid", "_head", "_interval_ms", "_is_average", "_is_count", "_total", "_ts", "_xs",
+                 "newest_ms")  # fmt: skip
 
     def __init__(self, interval_ms: int, kind: Aggregation) -> None:
         self._interval_ms = interval_ms
-        self._kind = kind
+        self._is_average = kind is Aggregation.AVG
+        self._is_count = kind is Aggregation.COUNT
+        # A rate is for a second, a sum is just a sum.
+        self._divisor = Fraction(interval_ms, 1000) if kind is Aggregation.RATE else Fraction(1)
         self.clear()
 
     def clear(self) -> None:
@@ -34,50 +40,57 @@ class SumWindow:
     def add(self, ts_ms: int, x: float) -> float:
         if self._grid is not None:
             return self._add_to_grid(ts_ms, x)
-        ts = self._ts
+        ts, xs = self._ts, self._xs
         if ts_ms >= self.newest_ms:
             self.newest_ms = ts_ms
             ts.append(ts_ms)
-            self._xs.append(x)
-            if ts[self._head] <= ts_ms - self._interval_ms:
-                self._evict(ts_ms - self._interval_ms)
+            xs.append(x)
+            limit_ms = ts_ms - self._interval_ms
+            if ts[self._head] <= limit_ms:
+                self._evict(limit_ms)
         elif ts_ms > self.newest_ms - self._interval_ms:
             place = bisect_right(ts, ts_ms, self._head)
             ts.insert(place, ts_ms)
-            self._xs.insert(place, x)
+            xs.insert(place, x)
         else:
             return self._value(len(ts) - self._head, self._total)
-        self._total += int(x * SCALE) if TINY <= x <= HUGE else scaled(x)
         count = len(ts) - self._head
+        if self._is_count:
+            total: Scaled = 0
+        else:
+            self._total = total = self._total + (int(x * SCALE) if TINY <= x <= HUGE else scaled(x))
+            if self._is_average and type(total) is int and count <= EXACT_ENTRIES:
+                return total / (count << SHIFT)
         if count > EXACT_ENTRIES:
             self._change_to_grid()
-        elif self._kind is Aggregation.AVG and type(self._total) is int:
-            return self._total / (count << SHIFT)
-        return self._value(count, self._total)
+        return self._value(count, total)
 
     def _evict(self, limit_ms: int) -> None:
-        ts, xs, head, total = self._ts, self._xs, self._head, self._total
-        end = len(ts)
-        while head < end and ts[head] <= limit_ms:
-            x = xs[head]
-            total -= int(x * SCALE) if TINY <= x <= HUGE else scaled(x)
-            head += 1
-        if head > _COMPACT_FROM and head * 2 > end:
+        """Lets go of what is not newer than the limit; the newest sample always is."""
+        ts, xs, head = self._ts, self._xs, self._head
+        if self._is_count:
+            while ts[head] <= limit_ms:
+                head += 1
+        else:
+            total = self._total
+            while ts[head] <= limit_ms:
+                x = xs[head]
+                total -= int(x * SCALE) if TINY <= x <= HUGE else scaled(x)
+                head += 1
+            self._total = total if type(total) is int else whole(total)
+        if head > _COMPACT_FROM and head * 2 > len(ts):
             del ts[:head], xs[:head]
             head = 0
         self._head = head
-        self._total = total if type(total) is int else whole(total)
 
     def _value(self, count: int, total: Scaled) -> float:
-        match self._kind:
-            case Aggregation.AVG:
-                return quotient(total, count)
-            case Aggregation.COUNT:
-                return float(count)
-            case Aggregation.RATE:
-                return quotient(total, Fraction(self._interval_ms, 1000))
-            case _:
-                return quotient(total, 1)
+        if self._is_count:
+            return float(count)
+        if self._is_average:
+            return quotient(total, count)
+        if type(total) is not int or abs(total) > _ORDINARY_TOTAL:
+            return quotient(total, self._divisor)
+        return total * self._divisor.denominator / (self._divisor.numerator << SHIFT)
 
     # --- the grid --------------------------------------------------------------------------------------
 
@@ -100,7 +113,7 @@ class SumWindow:
         if ts_ms > newest_ms - self._interval_ms:
             grid.add(ts_ms, int(x * SCALE) if TINY <= x <= HUGE else scaled(x), newest_ms)
         self._total = grid.total
-        if self._kind is Aggregation.AVG and type(grid.total) is int:
+        if self._is_average and type(grid.total) is int:
             return grid.total / (grid.count << SHIFT)
         return self._value(grid.count, grid.total)
 

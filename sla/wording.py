@@ -6,6 +6,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from slakeeper.sla.contract import Condition
+from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 _SIGN = {
     Condition.GT: ">",
@@ -15,6 +16,7 @@ _SIGN = {
     Condition.EQ: "=",
     Condition.NE: "other than",
 }
+_UNITS = (("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS), ("ms", 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,6 +25,19 @@ def local_time(at_ms: int, zone: str) -> str:
     moment = (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(ZoneInfo(zone))
     fraction = f".{at_ms % 1000:03d}" if at_ms % 1000 else ""
     return f"{moment:%Y-%m-%d %H:%M:%S}{fraction} {moment.tzname()}"
+
+
+def exact_duration(duration_ms: int) -> str:
+    """A duration [ms] to the millisecond, in as many units as it takes: ``23h 59m 30s``."""
+    if duration_ms < 0:
+        return "-" + exact_duration(-duration_ms)
+    parts = []
+    rest_ms = duration_ms
+    for unit, unit_ms in _UNITS:
+        count, rest_ms = divmod(rest_ms, unit_ms)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts) or "0s"
 
 
 def number(value: float | Decimal) -> str:

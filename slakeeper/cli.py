@@ -84,7 +84,9 @@ def _guard(run: Callable[[], None]) -> None:
         fail(TIMED_OUT, str(error))
     except RequestFailed as failure:
         for problem in failure.details.get("errors", ()):
-            click.echo(f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True)
+            click.echo(
+                f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True
+            )
         fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be written, not even at exit.
@@ -103,12 +105,20 @@ def main(data: Path | None, as_json: bool) -> None:
 
 
 @command(main, "start")
-@click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files (default: ./config or the shipped one).")
-@click.option("--http", metavar="HOST:PORT", help="Where HTTP is served; port 0 takes any (default 127.0.0.1:8765).")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Folder of the YAML files (default: ./config or the shipped one).",
+)
+@click.option(
+    "--http", metavar="HOST:PORT", help="Where HTTP is served; port 0 takes any (default 127.0.0.1:8765)."
+)
 @click.option("--cells", type=click.IntRange(1, 64), help="Processes that share the contracts.")
 @click.option("--detach", is_flag=True, help="Return when it is ready; it runs on in the background.")
 @click.option("--demo", is_flag=True, help="Also run a small web service to watch and break.")
 @click.option("--view/--no-view", default=True, help="Show live status while it runs in the foreground.")
+@click.option("--no-config", is_flag=True, hidden=True, help="Begin without contracts.")
+@click.option("--with-parent", type=int, hidden=True, help="Stop when the process of this id ends.")
 def start(
     session: Session,
     config: Path | None,
@@ -117,19 +127,28 @@ def start(
     detach: bool,
     demo: bool,
     view: bool,
+    no_config: bool,
+    with_parent: int | None,
 ) -> None:
     """Start the service and serve until it is stopped."""
     from slakeeper.launch import Start, StartError
 
-    wanted = Start(session.data, config, http, cells, demo=demo)
+    wanted = Start(session.data, config, http, cells, demo=demo, without_config=no_config, parent=with_parent)
     try:
         if detach:
             facts = wanted.detached()
-            session.show(facts, lambda ready: f"running: pid {ready['pid']}, http://{ready['http']}, data {ready['data']}")
+            session.show(
+                facts,
+                lambda ready: f"running: pid {ready['pid']}, http://{ready['http']}, data {ready['data']}",
+            )
         elif view and not session.as_json:
             sys.exit(wanted.with_view())
         else:
-            sys.exit(wanted.plain(lambda facts: session.show(facts, lambda ready: f"ready on http://{ready['http']}")))
+            sys.exit(
+                wanted.plain(
+                    lambda facts: session.show(facts, lambda ready: f"ready on http://{ready['http']}")
+                )
+            )
     except StartError as error:
         for line in str(error).splitlines():
             click.echo(f"slakeeper: {line}", err=True)
@@ -183,8 +202,14 @@ def check(session: Session, config: Path | None) -> None:
         click.echo(json.dumps({"ok": not problems, "errors": problems}))
     else:
         for problem in problems:
-            click.echo(f"{problem['file']}:{problem['line']}: {problem['path']}: {problem['message']} [{problem['reason']}]")
-        click.echo(f"{len(problems)} error{'s' if len(problems) != 1 else ''}" if problems else "The configuration is valid.")
+            click.echo(
+                f"{problem['file']}:{problem['line']}: {problem['path']}: {problem['message']} [{problem['reason']}]"
+            )
+        click.echo(
+            f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
+            if problems
+            else "The configuration is valid."
+        )
     if problems:
         sys.exit(BAD_CONFIGURATION)
 
@@ -215,18 +240,14 @@ def sla_list(session: Session) -> None:
     """Every contract with its status."""
     from slakeeper.text import number, table
 
-    session.show(
-        session.ask("slas")["slas"],
-        lambda rows: table(
-            ("ID", "NAME", "STATUS", "SCORE %", "TARGET %", "OPEN"),
-            (
-                (row["id"], row["name"], row["status"], number(row["compliance_score"]), number(row["service_level"]), row["open_violations"])
-                for row in rows
-            ),
+    def listed(rows: list[dict[str, Any]]) -> str:
+        keys = ("id", "name", "status", "compliance_score", "service_level", "open_violations")
+        cells = ([number(row[key]) for key in keys] for row in rows)
+        return (
+            table(("ID", "NAME", "STATUS", "SCORE %", "TARGET %", "OPEN"), cells) if rows else "No contracts."
         )
-        if rows
-        else "No contracts.",
-    )  # fmt: skip
+
+    session.show(session.ask("slas")["slas"], listed)
 
 
 @command(sla, "show")
@@ -247,14 +268,19 @@ def sla_define(session: Session, file: Path) -> None:
     contracts, problems = contracts_of(file)
     if problems:
         for problem in problems:
-            click.echo(f"slakeeper: {problem['file']}:{problem['line']}: {problem['path']}: {problem['message']}", err=True)
+            click.echo(
+                f"slakeeper: {problem['file']}:{problem['line']}: {problem['path']}: {problem['message']}",
+                err=True,
+            )
         sys.exit(BAD_CONFIGURATION)
     defined = [session.ask("define", document=contract.to_document()) for contract in contracts]
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
 def _by_option(run: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")(run)
+    return click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")(
+        run
+    )
 
 
 def _contract_act(name: str, past: str, text: str) -> None:
@@ -267,7 +293,9 @@ def _contract_act(name: str, past: str, text: str) -> None:
 
 _contract_act("suspend", "is suspended", "From now on nothing counts for or against the contract.")
 _contract_act("resume", "counts again", "End a suspension.")
-_contract_act("remove", "is removed; its ledger is kept", "End a contract; refused while it has open violations.")
+_contract_act(
+    "remove", "is removed; its ledger is kept", "End a contract; refused while it has open violations."
+)
 
 
 @command(main, "observe")
@@ -388,7 +416,9 @@ _decision("reject", "rejected", approve=False)
 @click.option("--period", default="current", show_default=True, help="current, last or START/END.")
 @click.option("--format", "report_format", type=click.Choice(["md", "json"]), default="md", show_default=True)
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
-def report(session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None) -> None:
+def report(
+    session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None
+) -> None:
     """A report about a contract's period."""
     if sla_id is None:
         ids = [row["id"] for row in session.ask("slas")["slas"]]

@@ -135,6 +135,10 @@ class Cluster:
         """One contract with its period and metrics."""
         return self._owner(sla_id).request("sla.show", {"id": sla_id})
 
+    def document(self, sla_id: str) -> Future[dict[str, Any]]:
+        """One contract as a document that defines it again."""
+        return self._owner(sla_id).request("sla.document", {"id": sla_id})
+
     def define(self, document: Mapping[str, Any]) -> Future[dict[str, Any]]:
         """Defines a contract, or its next version."""
         return self._changing("sla.define", str(document.get("id", "")), {"document": dict(document)})
@@ -181,6 +185,14 @@ class Cluster:
     def escalate(self, violation_id: str, by: str) -> Future[dict[str, Any]]:
         """Begins an escalation by hand."""
         return self._find("violation.escalate", {"id": violation_id, "by": by})
+
+    def enforce(self, violation_id: str) -> Future[dict[str, Any]]:
+        """Looks again at what an open violation calls for."""
+        return self._find("violation.enforce", {"id": violation_id})
+
+    def estimate(self, violation_id: str) -> Future[dict[str, Any]]:
+        """``{"compensation": [entries]}`` of one violation, booked or as they would be now."""
+        return self._find("compensation.estimate", {"id": violation_id})
 
     def remediate(self, violation_id: str, action: str, dry_run: bool, by: str) -> Future[dict[str, Any]]:
         """Runs an action by hand."""

@@ -56,7 +56,7 @@ def with_demo(configuration: Configuration, port: int) -> Configuration:
                 },
             ],
             "compensation": [
-                {"metric": "shop_up", "type": "credit", "formula": "credit = duration_s / 60 * 2", "auto_approve": True},
+                {"metric": "shop_up", "type": "credit", "formula": "credit = duration_min * 2", "auto_approve": True},
                 {"metric": "shop_latency", "type": "credit"},
             ],
             "penalties": [{"threshold": 99, "type": "refund", "rate": 10}],
@@ -156,5 +156,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Says nothing: one line a second about a probe helps nobody."""

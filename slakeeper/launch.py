@@ -3,19 +3,22 @@
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import ValidationError
 
 from slakeeper.config.loader import DEFAULT_DIR, DEFINITIONS, Configuration, load, load_contracts
 from slakeeper.config.problem import ConfigError, Problem
+from slakeeper.config.service import ServiceSettings
 from slakeeper.layout import LayoutError
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import parse_instant
+from slakeeper.sla.monitoring import MonitoringPolicy
+from slakeeper.sla.policy import EnforcementPolicy
 
 # What `start --detach` prints, and no more: the rest of run.json is for the owner of the data directory.
 READY_KEYS = ("pid", "http", "data", "cells")
@@ -37,6 +40,11 @@ def config_directory(given: Path | None) -> Path:
         return given
     local = Path("config")
     return local.absolute() if (local / DEFINITIONS).is_file() else DEFAULT_DIR
+
+
+def empty_configuration() -> Configuration:
+    """No contracts, no channels, no sources."""
+    return Configuration((), EnforcementPolicy(), MonitoringPolicy(), ServiceSettings(), {})
 
 
 def problems_of(given: Path | None) -> list[dict[str, Any]]:
@@ -82,9 +90,15 @@ class Start:
     http: str | None = None
     cells: int | None = None
     demo: bool = False
+    without_config: bool = False
+    parent: int | None = None
 
     def plain(self, ready: Callable[[Mapping[str, Any]], None]) -> int:
-        """Runs the heart in this process until it is told to stop."""
+        """Runs the heart in this process until it is told to stop, or its ``parent`` has ended."""
+        if self.parent is not None:
+            from slakeeper.otp import posix
+
+            posix.die_with(self.parent, signal.SIGTERM)
         return self._run(self._configuration(), ready)
 
     def detached(self) -> dict[str, Any]:
@@ -127,12 +141,16 @@ class Start:
             status = self._run(configuration, lambda facts: os.close(write_fd))
         except StartError as error:
             for line in str(error).splitlines():
-                print(f"slakeeper: {line}", file=sys.stderr, flush=True)
+                click.echo(f"slakeeper: {line}", err=True)
         return status
 
     def _configuration(self) -> Configuration:
         try:
-            found = load(config_directory(self.config), os.environ)
+            found = (
+                empty_configuration()
+                if self.without_config
+                else load(config_directory(self.config), os.environ)
+            )
             service = found.service.override(http=self.http, cells=self.cells)
         except ConfigError as error:
             lines = [

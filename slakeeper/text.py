@@ -13,7 +13,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns as wide as they need to be; numbers to the right."""
     listed = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(line[index]) for line in [list(headings), *listed]) for index in range(len(headings))]
-    numeric = [bool(listed) and all(_is_number(line[index]) for line in listed) for index in range(len(headings))]
+    numeric = [
+        bool(listed) and all(_is_number(line[index]) for line in listed) for index in range(len(headings))
+    ]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
@@ -124,8 +126,8 @@ def contract_text(document: Mapping[str, Any]) -> str:
     period = document["period"]
     lines = [
         f"{document['id']}: {document['name']}, version {document['version']}, {document['status']}",
-        f"promised {document['service_level']} %, attained {number(period['attainment'])} %"
-        f" from {instant(period['start'])} to {instant(period['end'])}",
+        f"promised {document['service_level']} %, attained {number(period['attainment'])} %",
+        f"period {instant(period['start'])} to {instant(period['end'])}",
         f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
         "",
         table(

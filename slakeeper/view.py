@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from slakeeper.client import Cluster, RequestFailed, connect
 from slakeeper.otp.attach import NotRunning, running
 from slakeeper.text import budget, instant, number, table
@@ -48,7 +50,7 @@ def show(data: Path, heart: int, ready_fd: int, *, demo: bool) -> int:
     waiter.join(ASK_TIMEOUT_S)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        print(f"slakeeper: the heart was killed by signal {-code}", file=sys.stderr)
+        click.echo(f"slakeeper: the heart was killed by signal {-code}", err=True)
         return 1
     return code
 
@@ -103,11 +105,11 @@ class _View:
         due_s = 0.0
         while not self._ended.wait(0.2):
             if time.monotonic() >= due_s:
-                print(self._picture(), end="\n\n", flush=True)
+                click.echo(self._picture() + "\n")
                 due_s = time.monotonic() + PLAIN_REFRESH_S
                 self._events.clear()
             while self._events:
-                print(self._events.popleft(), flush=True)
+                click.echo(self._events.popleft())
 
     def _picture(self) -> str:
         try:
@@ -115,14 +117,17 @@ class _View:
         except NotRunning:
             return "stopping"
         self._follow(run)
-        parts = [f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"]
+        parts = [
+            f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"
+        ]
         if self._cluster is not None:
             parts += self._asked(self._cluster)
         processes = [row for row in run.get("processes", ()) if row.get("pid")]
         parts.append(
             "processes: "
             + "  ".join(
-                f"{row['name']} {row['pid']}" + (f" (restarts {row['restarts']})" if row.get("restarts") else "")
+                f"{row['name']} {row['pid']}"
+                + (f" (restarts {row['restarts']})" if row.get("restarts") else "")
                 for row in processes
             )
         )
@@ -186,8 +191,12 @@ class _View:
         lines = ["try, in another terminal:"]
         demo = next((row for row in run.get("facts", {}).values() if "demo" in row), None)
         if self._demo and demo is not None:
-            lines.append(f"  curl -X POST http://{demo['demo']}/fault/slow     # remedied by itself; or fault/errors, heal")
-        lines.append(f"  {command}{options} observe throughput 50          # push a sample that breaks sla_002")
+            lines.append(
+                f"  curl -X POST http://{demo['demo']}/fault/slow     # remedied by itself; or fault/errors, heal"
+            )
+        lines.append(
+            f"  {command}{options} observe throughput 50          # push a sample that breaks sla_002"
+        )
         if self._last_violation:
             lines.append(f"  {command}{options} ack {self._last_violation} --by $USER")
         lines.append(f"  {command}{options} actor kill cell-0              # it comes back with its state")
@@ -201,7 +210,9 @@ def _event_text(event: Mapping[str, Any]) -> str:
     about = f"{violation.get('sla_id')} {violation.get('metric_name')}" if violation else ""
     match event.get("topic"):
         case "violation.opened":
-            return f"violation opened: {about} at {number(violation['actual_value'])} ({violation['severity']})"
+            return (
+                f"violation opened: {about} at {number(violation['actual_value'])} ({violation['severity']})"
+            )
         case "violation.resolved":
             return f"violation resolved: {about}"
         case "violation.acknowledged":
@@ -218,7 +229,8 @@ def _event_text(event: Mapping[str, Any]) -> str:
             return f"action {event['action']}: {event['outcome']}"
         case "compensation.booked":
             entry = event["entry"]
-            return f"booked: {entry['compensation_type']} {entry['amount']} {entry['currency'] or ''} ({entry['arithmetic']})"
+            amount = f"{entry['amount']} {entry['currency'] or ''}".strip()
+            return f"booked: {entry['compensation_type']} {amount} ({entry['arithmetic']})"
         case "actor.crashed" | "actor.quarantined" as topic:
             return f"{topic.replace('.', ' ')}: {event['address']}: {json.dumps(event['reason'])}"
     return ""

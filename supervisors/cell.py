@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slakeeper.actors.environment import Environment
+from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_handlers
-from slakeeper.integrations.channel import open_channel
-from slakeeper.integrations.source import Poller, open_source
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
@@ -19,7 +17,7 @@ from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
 from slakeeper.otp.service import RequestRefused, ServiceContext
-from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
+from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.supervisors.tree import cell_tree
 
@@ -71,7 +69,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
             partition = Partition(settings.data / "partitions" / name, codec)
             partition.open()
             partitions[number] = partition
-        environment = _environment(settings)
+        environment = open_environment(settings.enforcement, settings.monitoring, settings.data / "locks")
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish)
@@ -120,12 +118,3 @@ class CellService:
 
     def request(self, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         raise RequestRefused("invalid", "cells are asked over their sockets")
-
-
-def _environment(settings: CellSettings) -> Environment:
-    senders = {name: open_channel(name, channel) for name, channel in settings.enforcement.channels.items()}
-    pollers: dict[str, Poller] = {}
-    for name, source in settings.monitoring.sources.items():
-        if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
-            pollers[name] = open_source(name, source)
-    return Environment(settings.enforcement, settings.monitoring, senders, pollers, settings.data / "locks")

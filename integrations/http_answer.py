@@ -1,0 +1,82 @@
+"""An HTTP answer: what it says, how long it asks to wait, and what of it may be shown."""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from slakeeper.sla.duration import DAY_MS, SECOND_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response.
+
+    Attributes:
+        body: at most the limit that was asked for; what had come when ``broken`` is set.
+        broken: why the body is not whole, empty when it is.
+        is_cut: not whole because the peer, or the time, ended it; False when it is only longer than wanted.
+        secrets: texts that must not be shown.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    broken: str = ""
+    is_cut: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """What ``Retry-After`` asks for [ms], at most a day; None when it is missing or makes no sense."""
+        return parse_retry_after(self.headers.get("Retry-After"), time.time())
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    def excerpt(self, limit: int = 200) -> str:
+        """The beginning of the body as one line, secrets masked."""
+        text = " ".join(self.body[: 16 * limit].decode("utf-8", "replace").split())
+        text = masked("".join(sign for sign in text if sign.isprintable()), self.secrets)
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """``text`` without the secrets."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def parse_retry_after(value: str | None, now_s: float) -> int | None:
+    """Reads ``Retry-After``: seconds or a date (RFC 9110 §10.2.3).
+
+    Args:
+        now_s: Unix time [s], for a date.
+
+    Returns:
+        How long to wait [ms], 0 up to a day; None when there is no sense in it.
+    """
+    text = (value or "").strip()
+    try:
+        seconds = float(text) if text[:1].isdigit() else parsedate_to_datetime(text).timestamp() - now_s
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if not math.isfinite(seconds):
+        return None
+    return min(max(math.ceil(seconds * SECOND_MS), 0), DAY_MS)

@@ -1,0 +1,274 @@
+"""HTTP for channels, remedies and sources: one exchange, one total time limit, no hidden retry or redirect.
+
+An exchange that fails says whether the request may have reached the other side, because that decides whether a
+message is lost or merely unconfirmed. Connections live as long as one send or one poll: a kept one may be closed
+by the peer just as the next request leaves, and then nobody knows.
+
+urllib3's pools are not used: they log every request's path, and a path can be a secret (Slack's webhooks).
+"""
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlsplit
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from slakeeper import __version__
+from slakeeper.integrations.deadline import Deadline, connect, limit, tls_context
+from slakeeper.integrations.http_answer import Answer
+from slakeeper.sla.duration import format_duration
+
+ANSWER_LIMIT = 1024 * 1024
+"""How much of an answer is read [bytes] unless the caller wants more."""
+
+# What may stand in a path as it is (RFC 3986 §3.3), and what is encoded already.
+_PATH_SIGNS = "/%:@!$&'()*+,;=~-._"
+
+_Failure = (OSError, http.client.HTTPException, HTTPError)
+
+
+class HttpError(Exception):
+    """No answer.
+
+    Attributes:
+        sent: the request, or a part of it, may have reached the other side.
+        lasting: trying again the same way is of no use.
+    """
+
+    def __init__(self, message: str, *, sent: bool, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.lasting = lasting
+
+
+class HttpClient:
+    """The way to one address.
+
+    Args:
+        url: base address; user and password in it become basic authorisation.
+        headers: sent with every request.
+        secrets: texts that never appear in an error or an excerpt.
+    """
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
+    ) -> None:
+        parts = urlsplit(url)
+        self.scheme = parts.scheme
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.path = quote(parts.path, safe=_PATH_SIGNS) or "/"
+        self.query = quote(parts.query, safe=_PATH_SIGNS + "?")
+        self.headers = {
+            "User-Agent": f"slakeeper/{__version__}",
+            "Accept": "application/json, */*;q=0.1",
+            **(headers or {}),
+        }
+        if parts.username is not None:
+            user, password = unquote(parts.username), unquote(parts.password or "")
+            self.headers.setdefault("Authorization", basic_auth(user, password))
+            secrets = (*secrets, password)
+        self.secrets = tuple(sorted({secret for secret in secrets if secret}, key=len, reverse=True))
+        self._context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self.scheme}://{self.host}:{self.port})"
+
+    @property
+    def target(self) -> str:
+        """Path and query of the base address."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    def open(self, deadline: Deadline) -> "HttpConnection":
+        """A connection for one send or one poll; it is made with the first request."""
+        return HttpConnection(self, deadline)
+
+    def post(self, target: str, body: bytes, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+        """One POST.
+
+        Raises:
+            HttpError: no answer came.
+        """
+        with self.open(deadline) as connection:
+            return connection.request("POST", target, body=body, headers={**headers, "Connection": "close"})
+
+    def tls(self) -> ssl.SSLContext:
+        """Made once, when first needed: reading the system's certificates takes a while."""
+        with self._lock:
+            if self._context is None:
+                self._context = tls_context()
+            return self._context
+
+
+class HttpConnection:
+    """A connection with a time limit for all that is done over it; used by one thread."""
+
+    def __init__(self, client: HttpClient, deadline: Deadline) -> None:
+        self._client = client
+        self._deadline = deadline
+        self._connection: HTTPConnection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        answer_limit: int = ANSWER_LIMIT,
+    ) -> Answer:
+        """One request and its answer.
+
+        Args:
+            target: path and query, encoded.
+            answer_limit: how much of the body is read [bytes]; what is beyond makes it ``broken``.
+
+        Raises:
+            HttpError: no status line and headers came back.
+        """
+        sent = False
+        try:
+            connection = self._connected()
+            self._write(connection, method, target, body, {**self._client.headers, **(headers or {})})
+            sent = True
+            response = connection.getresponse()
+        except _Unwritable:
+            # Its text shows the header or the path, and either may be a secret.
+            self.close()
+            message = "a header or the address holds a sign that HTTP does not allow"
+            raise HttpError(message, sent=False, lasting=True) from None
+        except _Interrupted as error:
+            self.close()
+            raise HttpError(self._reason(error, sent=True), sent=True) from None
+        except _Failure as error:
+            self.close()
+            raise HttpError(self._reason(error, sent=sent), sent=sent) from None
+        content, broken = bytearray(), ""
+        try:
+            while len(content) <= answer_limit and (piece := response.read(64 * 1024)):
+                content += piece
+        except _Failure as error:
+            broken = self._reason(error, sent=True)
+        is_cut = bool(broken)
+        if len(content) > answer_limit:
+            broken = f"the answer is longer than {answer_limit} bytes"
+        if broken:
+            self.close()
+        body = bytes(content[:answer_limit])
+        return Answer(response.status, response.headers, body, broken, is_cut, self._client.secrets)
+
+    @staticmethod
+    def _write(
+        connection: HTTPConnection, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> None:
+        try:
+            connection.request(method, target, body=body, headers=headers, preload_content=False)
+        except (ValueError, http.client.InvalidURL):  # found before the first byte leaves
+            raise _Unwritable from None
+        except _Failure as error:
+            raise _Interrupted from error
+
+    def _connected(self) -> HTTPConnection:
+        """The connection, made anew when the peer has closed it after an answer."""
+        client, connection = self._client, self._connection
+        if connection is None:
+            if client.scheme == "https":
+                connection = _TlsConnection(client.host, client.port, ssl_context=client.tls())
+            else:
+                connection = _PlainConnection(client.host, client.port)
+            self._connection = connection
+        connection.deadline = self._deadline  # type: ignore[attr-defined]
+        if connection.sock is None or not connection.is_connected:
+            connection.close()
+            connection.connect()
+        limit(connection.sock, self._deadline)
+        connection.timeout = self._deadline.remaining_s()
+        return connection
+
+    def _reason(self, error: BaseException, *, sent: bool) -> str:
+        where = f"{self._client.host}:{self._client.port}"
+        causes = list(_causes(error))
+        if self._deadline.is_over or any(isinstance(cause, TimeoutError) for cause in causes):
+            within = f"within {format_duration(self._deadline.limit_ms)}"
+            return f"no answer from {where} {within}" if sent else f"no connection to {where} {within}"
+        for cause in causes:
+            match cause:
+                case ssl.SSLCertVerificationError():
+                    return f"the certificate of {where} is not trusted: {cause.verify_message}"
+                case ssl.SSLError():
+                    return f"no TLS with {where}: {cause.reason or 'the handshake failed'}"
+                case socket.gaierror():
+                    return f"cannot resolve {self._client.host}: {cause.strerror}"
+                case ConnectionRefusedError():
+                    return f"{where} refused the connection"
+                case http.client.RemoteDisconnected() | ConnectionResetError() | BrokenPipeError():
+                    return f"{where} cut the connection"
+                case http.client.IncompleteRead():
+                    return f"{where} cut its answer short"
+                case OSError() if cause.strerror:
+                    return f"no connection to {where}: {cause.strerror}"
+        return f"{where} does not speak HTTP as expected ({type(causes[-1]).__name__})"
+
+
+class _Unwritable(Exception):
+    """A request that HTTP has no form for; nothing was sent."""
+
+
+class _Interrupted(Exception):
+    """A request that may have been sent in part."""
+
+
+class _PlainConnection(HTTPConnection):
+    deadline: Deadline
+
+    def _new_conn(self) -> socket.socket:
+        return connect(self.host, self.port, self.deadline)
+
+
+class _TlsConnection(HTTPSConnection):
+    deadline: Deadline
+
+    def _new_conn(self) -> socket.socket:
+        return connect(self.host, self.port, self.deadline)
+
+
+def basic_auth(user: str, password: str) -> str:
+    """The value of an ``Authorization`` header."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+def to_json(document: Any) -> bytes:
+    """Compact JSON; what JSON has no word for goes as text."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+
+
+def _causes(error: BaseException | None) -> Iterable[BaseException]:
+    """The error and what is behind it: libraries wrap one in another, as an argument or as its cause."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        inner = next((each for each in error.args[1:] if isinstance(each, BaseException)), None)
+        error = inner or error.__cause__ or error.__context__
+    return seen

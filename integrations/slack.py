@@ -1,0 +1,76 @@
+"""Slack by an incoming webhook."""
+
+from slakeeper.integrations.channel import OnUncertain, Recipient
+from slakeeper.integrations.deadline import Deadline
+from slakeeper.integrations.delivery import Post, deliver
+from slakeeper.integrations.http_client import HttpClient, to_json
+from slakeeper.sla.notification import Notification
+from slakeeper.sla.policy import SlackChannel
+
+# Slack's limit for the text of a section is 3000 signs, of which the code fence takes a few.
+_BODY_LIMIT = 2900
+_SUBJECT_LIMIT = 280
+
+
+class SlackSender:
+    """Posts to one webhook, whose address is itself the secret."""
+
+    type = "slack"
+    # Slack has no word for "this is the same message again".
+    idempotent = False
+
+    def __init__(self, name: str, settings: SlackChannel) -> None:
+        url = settings.url.get_secret_value() if settings.url else ""
+        self.name = name
+        self.on_uncertain: OnUncertain = settings.on_uncertain
+        self._room = settings.room
+        self._timeout_ms = settings.timeout
+        self._client = HttpClient(url)
+        path = self._client.target
+        self._client.secrets = (*self._client.secrets, url, *([path] if len(path) > 1 else []))
+
+    def send(self, notification: Notification, recipient: Recipient) -> str:
+        """See :class:`slakeeper.integrations.channel.Sender`."""
+        room = recipient.room or self._room
+        post = Post(
+            self._client.target,
+            to_json(document(notification, recipient, room)),
+            {"Content-Type": "application/json"},
+        )
+        deliver(self._client, post, Deadline(self._timeout_ms))
+        return f"posted to {room}" if room else "posted"
+
+
+def document(notification: Notification, recipient: Recipient, room: str | None) -> dict[str, object]:
+    """The message: subject as a line, body set in fixed width, because it holds a table."""
+    subject = _escaped(notification.subject, _SUBJECT_LIMIT)
+    # A fence within the text would end ours.
+    body = _escaped(notification.body.strip().replace("```", "'''"), _BODY_LIMIT)
+    heading = f"*{subject}*"
+    if recipient.recipients:
+        heading += "\nfor " + _escaped(", ".join(recipient.recipients), _SUBJECT_LIMIT)
+    blocks = [_section(heading)]
+    if body:
+        blocks.append(_section(f"```{body}```"))
+    message: dict[str, object] = {"text": subject, "blocks": blocks}
+    if room:
+        message["channel"] = room
+    return message
+
+
+def _section(text: str) -> dict[str, object]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def _escaped(text: str, limit: int) -> str:
+    """Slack's three control signs escaped, and what is beyond the limit cut between two signs."""
+    signs: list[str] = []
+    length = 0
+    for sign in text:
+        escaped = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(sign, sign)
+        length += len(escaped)
+        if length >= limit:
+            signs.append("…")
+            break
+        signs.append(escaped)
+    return "".join(signs)

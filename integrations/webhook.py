@@ -1,0 +1,112 @@
+"""Webhooks: any address that takes a signed JSON POST, as a channel and as a remedy.
+
+The signature is the HMAC-SHA256 of ``<timestamp>.<body>`` under the shared secret, in hexadecimal, so that a
+receiver can tell both a forgery and an old message sent anew. ``Idempotency-Key`` is the same for a repetition.
+"""
+
+import hashlib
+import hmac
+import time
+from typing import Any
+
+from slakeeper.integrations.channel import OnUncertain, Recipient
+from slakeeper.integrations.deadline import Deadline
+from slakeeper.integrations.delivery import Post, deliver
+from slakeeper.integrations.http_answer import masked
+from slakeeper.integrations.http_client import HttpClient, HttpError, to_json
+from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
+from slakeeper.sla.notification import Notification
+from slakeeper.sla.policy import AutomaticAction, WebhookChannel, WebhookRemedy
+
+
+class WebhookSender:
+    """Posts the notification as it is."""
+
+    type = "webhook"
+
+    def __init__(self, name: str, settings: WebhookChannel) -> None:
+        headers = {key: value.get_secret_value() for key, value in settings.headers.items()}
+        self.name = name
+        self.on_uncertain: OnUncertain = settings.on_uncertain
+        # A receiver has the Idempotency-Key to tell a repetition by; ``hold`` says that it does not look.
+        self.idempotent = settings.on_uncertain == "resend"
+        self._timeout_ms = settings.timeout
+        self._secret = settings.secret.get_secret_value() if settings.secret else ""
+        self._client = HttpClient(settings.url or "", headers, secrets=[self._secret, *headers.values()])
+
+    def send(self, notification: Notification, recipient: Recipient) -> str:
+        """See :class:`slakeeper.integrations.channel.Sender`."""
+        post = signed_post(
+            self._client.target, document(notification, recipient), notification.id, self._secret
+        )
+        answer = deliver(self._client, post, Deadline(self._timeout_ms))
+        return f"answered {answer.status}"
+
+
+def document(notification: Notification, recipient: Recipient) -> dict[str, Any]:
+    """The notification as plain JSON values."""
+    return {
+        "id": notification.id,
+        "kind": notification.kind.value,
+        "sla_id": notification.sla_id,
+        "sla_name": notification.sla_name,
+        "severity": notification.severity.value,
+        "subject": notification.subject,
+        "body": notification.body,
+        "dedup_key": notification.dedup_key,
+        "violation_ids": list(notification.violation_ids),
+        "at_ms": notification.at_ms,
+        "recipients": list(recipient.recipients),
+        "room": recipient.room,
+        "service": recipient.service,
+        "details": notification.details,
+    }
+
+
+def call_webhook(
+    remedy: WebhookRemedy, action: AutomaticAction, *, idempotency_key: str, timeout_ms: int
+) -> RemedyResult:
+    """Posts an action to do; done when the answer is one of success.
+
+    See :func:`slakeeper.integrations.remedy.run_remedy`.
+    """
+    began_s = time.monotonic()
+    secret = remedy.secret.get_secret_value() if remedy.secret else ""
+    client = HttpClient(remedy.url, secrets=[secret])
+    order = {
+        "action": action.name,
+        "remedy": action.action,
+        "target": action.target_name,
+        "trigger_metric": action.trigger_metric,
+        "parameters": action.parameters,
+        "idempotency_key": idempotency_key,
+    }
+    post = signed_post(client.target, order, idempotency_key, secret)
+    output = ""
+    try:
+        answer = client.post(post.target, post.body, post.headers, Deadline(timeout_ms))
+    except HttpError as error:
+        ok, detail = False, f"{error}; it may have been carried out" if error.sent else str(error)
+    else:
+        ok = answer.is_success
+        said = "" if ok else answer.excerpt()
+        detail = f"answered {answer.status}{f': {said}' if said else ''}"
+        text = masked(answer.body.decode("utf-8", "replace"), client.secrets)
+        output = text.encode()[:OUTPUT_LIMIT].decode("utf-8", "ignore")
+    return RemedyResult(ok, detail, output, None, round((time.monotonic() - began_s) * 1000))
+
+
+def signed_post(target: str, document: dict[str, Any], idempotency_key: str, secret: str) -> Post:
+    """A JSON document with its idempotency key and, under a secret, the signature."""
+    body = to_json(document)
+    headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+    timestamp = str(int(time.time()))
+    headers["X-Slakeeper-Timestamp"] = timestamp
+    if secret:
+        headers["X-Slakeeper-Signature"] = f"sha256={signature(secret, timestamp, body)}"
+    return Post(target, body, headers)
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """HMAC-SHA256 of ``<timestamp>.<body>`` in hexadecimal."""
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()

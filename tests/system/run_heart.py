@@ -1,0 +1,45 @@
+"""Runs a heart with echo services: ``python -m tests.system.run_heart '{"data": …, "processes": {name: args}}'``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from slakeeper.otp.backoff import Backoff
+from slakeeper.otp.child_spec import Flags
+from slakeeper.otp.heart import Heart
+from slakeeper.otp.run_file import HeartError
+from slakeeper.otp.service import ProcessSpec, SystemSpec
+
+_TIMES = {"shutdown_ms": 2_000, "heartbeat_ms": 200, "hang_after_ms": 2_500, "start_timeout_ms": 10_000}
+
+
+def system(settings: dict[str, Any]) -> SystemSpec:
+    entry = settings.get("entry", "tests.system.echo_service:echo")
+    processes = [
+        ProcessSpec(name, entry, args, **{**_TIMES, **settings.get("times", {})})
+        for name, args in settings["processes"].items()
+    ]
+    return SystemSpec(
+        tuple(processes), Flags(intensity=settings.get("intensity", 5), period_s=30), {"cells": 2}
+    )
+
+
+def main() -> int:
+    settings = json.loads(sys.argv[1])
+    heart = Heart(
+        Path(settings["data"]),
+        lambda _facts: system(settings),
+        lambda facts: print(json.dumps(facts), flush=True),  # noqa: T201
+        patience_s=settings.get("patience_s", 3.0),
+        backoff=Backoff(50, 500),
+    )
+    try:
+        return heart.run()
+    except HeartError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""How slakeeper itself runs: defaults, limits, overrides."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from slakeeper.config.loader import DEFAULT_DIR, load
+from slakeeper.config.service import ServiceSettings, split_address
+
+
+def reasons(**values: object) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        ServiceSettings.model_validate(values)
+    return [error["type"] for error in caught.value.errors()]
+
+
+def test_the_shipped_settings_are_the_defaults() -> None:
+    assert load(DEFAULT_DIR, {}).service == ServiceSettings()
+
+
+@pytest.mark.parametrize(
+    "address, expected",
+    [("127.0.0.1:8765", ("127.0.0.1", 8765)), ("localhost:0", ("localhost", 0)), ("[::1]:80", ("::1", 80))],
+)
+def test_an_address_is_a_host_and_a_port(address: str, expected: tuple[str, int]) -> None:
+    assert split_address(address) == expected
+    assert (ServiceSettings(http=address).http_host, ServiceSettings(http=address).http_port) == expected
+
+
+@pytest.mark.parametrize(
+    "address", ["", "localhost", ":80", "a:b", "a:-1", "a:65536", "::1:80", "a b:80", "a:٣", "a:000080"]
+)
+def test_anything_else_is_no_address(address: str) -> None:
+    assert reasons(http=address) == ["invalid_address"]
+
+
+def test_each_cell_has_at_least_one_partition() -> None:
+    assert reasons(partitions=4, cells=5) == ["invalid_cells"]
+    assert ServiceSettings(partitions=4, cells=4).cells == 4
+
+
+@pytest.mark.parametrize(
+    "key", ["snapshot_interval", "heartbeat_interval", "start_timeout", "shutdown_timeout"]
+)
+def test_a_span_is_longer_than_nothing(key: str) -> None:
+    assert reasons(**{key: 0}) == ["invalid_duration"]
+
+
+def test_a_hang_takes_longer_than_a_heartbeat() -> None:
+    assert reasons(heartbeat_interval="2s", hang_after="2s") == ["invalid_hang_after"]
+
+
+def test_options_override_the_file_and_are_checked_like_it() -> None:
+    settings = ServiceSettings().override(cells=4, http=None)
+    assert (settings.cells, settings.http) == (4, "127.0.0.1:8765")
+    with pytest.raises(ValidationError):
+        settings.override(cells=9)
+
+
+def test_every_shipped_key_is_known_and_every_known_key_is_shipped() -> None:
+    text = Path(DEFAULT_DIR / "service.yaml").read_text()
+    for key in ServiceSettings.model_fields:
+        assert f"\n{key}:" in text

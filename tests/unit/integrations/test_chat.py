@@ -1,0 +1,239 @@
+"""Slack, PagerDuty and plain webhooks, against counterparts that keep what they are told."""
+
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from slakeeper.integrations.channel import Recipient, open_channel
+from slakeeper.integrations.pagerduty import dedup_key
+from slakeeper.integrations.slack import document as slack_document
+from slakeeper.integrations.webhook import signature
+from slakeeper.sla.notification import Notification, NotificationKind
+from slakeeper.sla.policy import PagerDutyChannel, Severity, SlackChannel, WebhookChannel
+from tests.unit.integrations.fake_http import Behaviour, FakeServer, Reply, Request, json_reply
+
+# --- Slack -------------------------------------------------------------------------------------------
+
+
+class Slack:
+    """A workspace: posts by room."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, list[dict[str, Any]]] = {"#alerts": [], "#general": []}
+
+    def __call__(self, request: Request) -> Behaviour:
+        if request.path != "/services/T0/B0/secret":
+            return Reply(404, b"no_service")
+        post = request.json()
+        room = post.get("channel", "#general")
+        if room not in self.rooms:
+            return Reply(404, b"channel_not_found")
+        self.rooms[room].append(post)
+        return Reply(200, b"ok")
+
+
+def slack_settings(server: FakeServer, room: str | None = None) -> SlackChannel:
+    return SlackChannel(type="slack", url=SecretStr(f"{server.url}/services/T0/B0/secret"), room=room)
+
+
+def test_slack_posts_to_the_room_of_the_level(notification: Notification) -> None:
+    slack = Slack()
+    with FakeServer(slack) as server:
+        sender = open_channel("chat", slack_settings(server, "#general"))
+        detail = sender.send(notification, Recipient(room="#alerts"))
+    assert detail == "posted to #alerts"
+    assert slack.rooms["#general"] == []
+    [post] = slack.rooms["#alerts"]
+    assert post["text"] == notification.subject
+    assert [block["type"] for block in post["blocks"]] == ["section", "section"]
+    assert "measured  312 ms" in post["blocks"][1]["text"]["text"]
+
+
+def test_slack_posts_to_its_own_room_without_another(notification: Notification) -> None:
+    slack = Slack()
+    with FakeServer(slack) as server:
+        assert open_channel("chat", slack_settings(server)).send(notification, Recipient()) == "posted"
+        sender = open_channel("chat", slack_settings(server, "#alerts"))
+        assert sender.send(notification, Recipient()) == "posted to #alerts"
+    assert (len(slack.rooms["#general"]), len(slack.rooms["#alerts"])) == (1, 1)
+
+
+def test_slack_cannot_tell_a_repetition_and_holds_by_default(server: FakeServer) -> None:
+    sender = open_channel("chat", slack_settings(server))
+    assert (sender.name, sender.type, sender.idempotent, sender.on_uncertain) == (
+        "chat",
+        "slack",
+        False,
+        "hold",
+    )
+
+
+def test_slack_text_is_escaped_and_within_its_limits(notification: Notification) -> None:
+    wild = replace(notification, subject="a < b & c", body="```<!channel>" + "&" * 5_000)
+    message = slack_document(wild, Recipient(("<ops>",)), None)
+    assert message["text"] == "a &lt; b &amp; c"
+    heading, body = (block["text"]["text"] for block in message["blocks"])  # type: ignore[attr-defined]
+    assert heading == "*a &lt; b &amp; c*\nfor &lt;ops&gt;"
+    assert body.startswith("```'''&lt;!channel&gt;&amp;")
+    assert body.endswith("&amp;…```")
+    assert len(body) <= 3_000
+    assert "channel" not in message
+
+
+# --- PagerDuty ---------------------------------------------------------------------------------------
+
+
+class PagerDuty:
+    """A service: the state of its incidents by dedup key."""
+
+    def __init__(self) -> None:
+        self.incidents: dict[str, str] = {}
+        self.events: list[dict[str, Any]] = []
+
+    def __call__(self, request: Request) -> Behaviour:
+        event = request.json()
+        if request.path != "/v2/enqueue" or event.get("routing_key") != "key-1":
+            return json_reply({"status": "invalid event"}, 400)
+        key, action = event["dedup_key"], event["event_action"]
+        if action == "trigger":
+            payload = event["payload"]
+            if not (payload["summary"] and payload["source"]):
+                return json_reply({"status": "invalid event"}, 400)
+            if payload["severity"] not in {"critical", "error", "warning", "info"}:
+                return json_reply({"status": "invalid event"}, 400)
+            self.incidents[key] = "triggered"
+        elif key in self.incidents:
+            self.incidents[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
+        self.events.append(event)
+        return json_reply({"status": "success", "message": "Event processed", "dedup_key": key}, 202)
+
+
+def pagerduty_settings(server: FakeServer) -> PagerDutyChannel:
+    return PagerDutyChannel(type="pagerduty", base_url=f"{server.url}/", routing_key=SecretStr("key-1"))
+
+
+def test_an_incident_is_raised_repeated_and_ended_under_one_key(notification: Notification) -> None:
+    pagerduty, key = PagerDuty(), notification.dedup_key
+    with FakeServer(pagerduty) as server:
+        sender = open_channel("pager", pagerduty_settings(server))
+        assert sender.idempotent
+        assert sender.send(notification, Recipient(service="api")) == f"trigger of {key} taken"
+        for kind in (
+            NotificationKind.WORSENED,
+            NotificationKind.ESCALATION,
+            NotificationKind.ESCALATION_FAILED,
+        ):
+            sender.send(replace(notification, kind=kind), Recipient())
+        assert pagerduty.incidents == {key: "triggered"}
+        assert sender.send(replace(notification, kind=NotificationKind.RESOLVED), Recipient()) == (
+            f"resolve of {key} taken"
+        )
+    assert pagerduty.incidents == {key: "resolved"}
+    payload = pagerduty.events[0]["payload"]
+    assert payload["summary"] == notification.subject
+    assert (payload["source"], payload["component"], payload["severity"]) == ("api_gold", "api", "critical")
+    assert payload["timestamp"] == "2023-11-14T22:13:20.000+00:00"
+    assert payload["custom_details"]["violations"] == notification.details["violations"]
+
+
+@pytest.mark.parametrize(
+    ("severity", "expected"),
+    [
+        (Severity.INFO, "info"),
+        (Severity.WARNING, "warning"),
+        (Severity.CRITICAL, "critical"),
+        (Severity.BREACH, "critical"),
+    ],
+)
+def test_a_severity_has_its_word_there(severity: Severity, expected: str, notification: Notification) -> None:
+    pagerduty = PagerDuty()
+    with FakeServer(pagerduty) as server:
+        sender = open_channel("pager", pagerduty_settings(server))
+        sender.send(replace(notification, severity=severity), Recipient())
+    assert pagerduty.events[0]["payload"]["severity"] == expected
+
+
+def test_a_key_that_is_too_long_is_cut_and_stays_its_own() -> None:
+    one, other = dedup_key("k" * 400 + "1"), dedup_key("k" * 400 + "2")
+    assert len(one) == len(other) == 255
+    assert one != other
+    assert one == dedup_key("k" * 400 + "1")
+
+
+def test_an_event_keeps_within_what_is_taken(notification: Notification) -> None:
+    pagerduty = PagerDuty()
+    huge = replace(notification, subject="s" * 5_000, body="b" * 1_000_000, details={"x": "y" * 1_000_000})
+    with FakeServer(pagerduty) as server:
+        open_channel("pager", pagerduty_settings(server)).send(huge, Recipient())
+        assert len(server.requests[0].body) < 512_000
+    assert len(pagerduty.events[0]["payload"]["summary"]) == 1_024
+
+
+# --- webhooks ----------------------------------------------------------------------------------------
+
+
+class Receiver:
+    """Takes what is signed and new."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self.taken: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, request: Request) -> Behaviour:
+        timestamp = request.headers["X-Slakeeper-Timestamp"]
+        expected = hmac.new(
+            self.secret.encode(), f"{timestamp}.".encode() + request.body, hashlib.sha256
+        ).hexdigest()
+        if request.headers["X-Slakeeper-Signature"] != f"sha256={expected}":
+            return Reply(401, b"forged")
+        if abs(time.time() - int(timestamp)) > 60:
+            return Reply(401, b"stale")
+        self.taken.setdefault(request.headers["Idempotency-Key"], request.json())
+        return Reply(204, b"")
+
+
+def test_a_webhook_carries_the_whole_notification_signed_and_with_its_key(notification: Notification) -> None:
+    receiver = Receiver("s3cret")
+    with FakeServer(receiver) as server:
+        settings = WebhookChannel(
+            type="webhook",
+            url=f"{server.url}/in?tenant=a",
+            secret=SecretStr("s3cret"),
+            headers={"X-Tenant": SecretStr("acme")},
+        )
+        sender = open_channel("hook", settings)
+        assert sender.idempotent
+        for _ in range(2):
+            assert sender.send(notification, Recipient(("a", "b"), "#r", "svc")) == "answered 204"
+        assert server.requests[0].headers["X-Tenant"] == "acme"
+        assert server.requests[0].headers["Content-Type"] == "application/json"
+        assert (server.requests[0].path, server.requests[0].query) == ("/in", {"tenant": "a"})
+    assert list(receiver.taken) == [notification.id]
+    document = receiver.taken[notification.id]
+    assert document["kind"] == "opened"
+    assert document["severity"] == "critical"
+    assert document["violation_ids"] == list(notification.violation_ids)
+    assert (document["recipients"], document["room"], document["service"]) == (["a", "b"], "#r", "svc")
+    assert document["details"] == notification.details
+
+
+def test_a_webhook_without_a_secret_is_not_signed(server: FakeServer, notification: Notification) -> None:
+    open_channel("hook", WebhookChannel(type="webhook", url=server.url)).send(notification, Recipient())
+    assert "X-Slakeeper-Signature" not in server.requests[0].headers
+    assert json.loads(server.requests[0].body)["id"] == notification.id
+
+
+def test_a_webhook_that_is_to_be_held_counts_as_one_that_looks_at_no_key(server: FakeServer) -> None:
+    settings = WebhookChannel(type="webhook", url=server.url, on_uncertain="hold")
+    assert not open_channel("hook", settings).idempotent
+
+
+def test_the_signature_is_as_documented() -> None:
+    # printf '1700000000.{}' | openssl dgst -sha256 -hmac key
+    assert signature("key", "1700000000", b"{}") == hmac.new(b"key", b"1700000000.{}", "sha256").hexdigest()

@@ -1,0 +1,425 @@
+"""Email, against a real SMTP server on the loopback that can refuse, hang and vanish."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as modern
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import SMTP as Server
+from pydantic import SecretStr
+
+from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, open_channel
+from slakeeper.integrations.mail import compose, message_id
+from slakeeper.sla.notification import Notification, NotificationKind
+from slakeeper.sla.policy import EmailChannel
+from tests.unit.integrations.fake_http import CERTIFICATE, free_port, silent_listener
+
+PASSWORD = "hush-hush-4711"
+
+
+@dataclass
+class Post:
+    """A post office: what it took, and how it treats a phase of the conversation.
+
+    A plan is a reply such as ``450 later``, or ``hang``, or ``cut``.
+    """
+
+    plans: dict[str, str] = field(default_factory=dict)
+    letters: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
+    hellos: list[str] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
+
+    async def _plan(self, phase: str, server: Server, usual: str) -> str:
+        plan = self.plans.get(phase, usual)
+        if plan == "hang":
+            await asyncio.Event().wait()
+        if plan == "cut" and server.transport is not None:
+            server.transport.abort()
+        return plan
+
+    async def handle_EHLO(
+        self, server: Server, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        self.hellos.append(hostname)
+        session.host_name = hostname
+        await self._plan("ehlo", server, "")
+        return responses
+
+    async def handle_MAIL(
+        self, server: Server, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        reply = await self._plan("mail", server, "250 OK")
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return reply
+
+    async def handle_RCPT(
+        self, server: Server, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        reply = await self._plan(address, server, "250 OK")
+        if reply.startswith("25"):
+            envelope.rcpt_tos.append(address)
+        return reply
+
+    async def handle_DATA(self, server: Server, session: Session, envelope: Envelope) -> str:
+        reply = await self._plan("data", server, "250 taken")
+        if reply.startswith("250"):
+            content = envelope.content if isinstance(envelope.content, bytes) else b""
+            letter = message_from_bytes(content, policy=modern)
+            assert isinstance(letter, EmailMessage)
+            self.letters.append((envelope.rcpt_tos, letter))
+        return reply
+
+    async def handle_QUIT(self, server: Server, session: Session, envelope: Envelope) -> str:
+        return await self._plan("quit", server, "221 Bye")
+
+    def authenticate(
+        self, server: Server, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        self.logins.append(data.login.decode())
+        return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
+
+
+@contextlib.contextmanager
+def running(post: Post, **options: Any) -> Iterator[int]:
+    # Port 0 is looked up as it stands by the controller's own check, so that a free one is taken.
+    controller = Controller(post, hostname="127.0.0.1", port=free_port(), server_hostname="fake", **options)
+    controller.start()
+    try:
+        yield controller.port
+    finally:
+        controller.stop()
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+def opened(port: int, timeout_ms: int = 5_000, **settings: Any) -> Sender:
+    values = {"host": "127.0.0.1", "sender": "SLA <sla@example.com>", **settings}
+    return open_channel("mail", EmailChannel(type="email", port=port, timeout=timeout_ms, **values))
+
+
+def failure(sender: Sender, notification: Notification, *addresses: str) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        sender.send(notification, Recipient(addresses or ("a@example.com",)))
+    return caught.value
+
+
+# --- what arrives ------------------------------------------------------------------------------------
+
+
+def test_a_message_arrives_as_plain_text(notification: Notification) -> None:
+    post = Post()
+    with running(post) as port:
+        sender = opened(port, recipients=("ops@example.com",))
+        assert sender.send(notification, Recipient()) == "sent to ops@example.com"
+    [(recipients, letter)] = post.letters
+    assert recipients == ["ops@example.com"]
+    assert letter["Subject"] == notification.subject
+    assert letter["From"] == "SLA <sla@example.com>"
+    assert letter["To"] == "ops@example.com"
+    assert letter["Message-ID"] == message_id(notification.id, "example.com")
+    assert letter["Auto-Submitted"] == "auto-generated"
+    assert letter["Date"].datetime.timestamp() * 1000 == notification.at_ms
+    assert letter.get_content().rstrip() == notification.body.rstrip()
+    assert post.hellos == ["[127.0.0.1]"]
+
+
+def test_the_levels_recipients_come_before_the_channels_own(notification: Notification) -> None:
+    post = Post()
+    with running(post) as port:
+        sender = opened(port, recipients=("ops@example.com",))
+        assert sender.send(notification, Recipient(("Eva <eva@example.com>",))) == (
+            "sent to Eva <eva@example.com>"
+        )
+    assert post.letters[0][0] == ["eva@example.com"]
+
+
+def test_a_body_keeps_its_dots_its_umlauts_and_its_long_lines(notification: Notification) -> None:
+    post = Post()
+    body = ".\n..two\n.one\n" + "Grüße € " * 500 + "\nend\n"
+    with running(post) as port:
+        opened(port).send(replace(notification, body=body), Recipient(("a@example.com",)))
+    assert post.letters[0][1].get_content().replace("\r\n", "\n") == body
+
+
+def test_a_subject_cannot_bring_headers_of_its_own(notification: Notification) -> None:
+    post = Post()
+    wild = replace(notification, subject="one\r\nBcc: eve@example.com\n" + "ü" * 300)
+    with running(post) as port:
+        opened(port).send(wild, Recipient(("a@example.com",)))
+    [(_, letter)] = post.letters
+    assert letter["Bcc"] is None
+    assert letter["Subject"].startswith("one Bcc: eve@example.com ü")
+
+
+def test_the_same_notification_is_the_same_message(notification: Notification) -> None:
+    first = compose(notification, "sla@example.com", ["a@example.com"])
+    assert bytes(first) == bytes(compose(notification, "sla@example.com", ["a@example.com"]))
+    resolved = replace(notification, id="resolved-1", kind=NotificationKind.RESOLVED)
+    second = compose(resolved, "sla@example.com", ["a@example.com"])
+    assert first["Message-ID"] != second["Message-ID"]
+    assert first["References"] == second["References"]
+
+
+def test_keys_that_look_alike_have_different_message_ids() -> None:
+    assert message_id("a b", "x") != message_id("a-b", "x")
+    assert message_id("ü", "x").isascii()
+
+
+def test_an_address_beyond_ascii_is_taken_where_the_server_can(notification: Notification) -> None:
+    post = Post()
+    with running(post, enable_SMTPUTF8=True) as port:
+        assert opened(port).send(notification, Recipient(("jörg@example.com",)))
+    [(recipients, letter)] = post.letters
+    assert recipients == ["jörg@example.com"]
+    assert letter["To"] == "jörg@example.com"
+    with running(Post(), enable_SMTPUTF8=False) as port:
+        error = failure(opened(port), notification, "jörg@example.com")
+    assert (error.retryable, error.uncertain) == (False, False)
+
+
+def test_without_recipients_the_log_is_told_and_says_why(
+    notification: Notification, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert opened(free_port()).send(notification, Recipient()) == "logged: channel mail has no recipients"
+    assert notification.subject in caplog.text
+
+
+# --- recipients --------------------------------------------------------------------------------------
+
+
+def test_a_refused_recipient_is_named_beside_those_that_were_told(notification: Notification) -> None:
+    post = Post({"b@example.com": "550 no such user", "c@example.com": "450 greylisted"})
+    with running(post) as port:
+        detail = opened(port).send(
+            notification, Recipient(("a@example.com", "b@example.com", "c@example.com", "no address"))
+        )
+    assert detail == (
+        "sent to a@example.com; refused: no address (not an address), "
+        "b@example.com (550 no such user), c@example.com (450 greylisted)"
+    )
+    assert post.letters[0][0] == ["a@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "retryable"),
+    [
+        (("550 no", "553 no"), False),
+        (("450 later", "450 later"), True),
+        (("550 no", "450 later"), True),
+    ],
+)
+def test_recipients_all_refused(replies: tuple[str, str], retryable: bool, notification: Notification) -> None:
+    post = Post({"a@example.com": replies[0], "b@example.com": replies[1]})
+    with running(post) as port:
+        error = failure(opened(port), notification, "a@example.com", "b@example.com")
+    assert (error.retryable, error.uncertain) == (retryable, False)
+    assert replies[1] in str(error)
+
+
+def test_recipients_that_are_no_addresses_are_a_final_failure(notification: Notification) -> None:
+    error = failure(opened(free_port()), notification, "a b", "x@y\r\nDATA", "", "a,b@c")
+    assert (error.retryable, error.uncertain) == (False, False)
+
+
+# --- failures by phase -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plans", "retryable", "uncertain"),
+    [
+        ({"mail": "451 later"}, True, False),
+        ({"mail": "550 not you"}, False, False),
+        ({"mail": "cut"}, True, False),
+        ({"mail": "hang"}, True, False),
+        ({"ehlo": "hang"}, True, False),
+        ({"a@example.com": "cut"}, True, False),
+        ({"a@example.com": "421 closing"}, True, False),
+        ({"data": "451 later"}, True, False),
+        ({"data": "554 spam"}, False, False),
+        ({"data": "hang"}, True, True),
+        ({"data": "cut"}, True, True),
+    ],
+    ids=str,
+)
+def test_a_failure_says_what_is_known(
+    plans: dict[str, str], retryable: bool, uncertain: bool, notification: Notification
+) -> None:
+    with running(Post(plans)) as port:
+        error = failure(opened(port, 300), notification)
+    assert (error.retryable, error.uncertain, error.retry_after_ms) == (retryable, uncertain, None)
+
+
+@pytest.mark.parametrize("plan", ["hang", "cut"])
+def test_a_message_that_was_taken_is_delivered_whatever_comes_after(
+    plan: str, notification: Notification
+) -> None:
+    post = Post({"quit": plan})
+    with running(post) as port:
+        began_s = time.monotonic()
+        assert opened(port).send(notification, Recipient(("a@example.com",))) == "sent to a@example.com"
+        assert time.monotonic() - began_s < 3
+    assert len(post.letters) == 1
+
+
+def test_the_timeout_is_a_total_even_while_the_server_talks(notification: Notification) -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                while not stop.wait(0.02):
+                    peer.sendall(b"220-welcome\r\n")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began_s = time.monotonic()
+        error = failure(opened(listener.getsockname()[1], 300), notification)
+        took_s = time.monotonic() - began_s
+        stop.set()
+        thread.join()
+    assert took_s < 2
+    assert (error.retryable, error.uncertain) == (True, False)
+    assert "did not finish within 300ms" in str(error)
+
+
+def test_a_refused_connection_is_worth_another_try(notification: Notification) -> None:
+    error = failure(opened(free_port()), notification)
+    assert (error.retryable, error.uncertain) == (True, False)
+    assert "refused the connection" in str(error)
+
+
+def test_an_unknown_host_is_worth_another_try(notification: Notification) -> None:
+    error = failure(opened(25, host="nowhere.invalid"), notification)
+    assert (error.retryable, error.uncertain) == (True, False)
+
+
+# --- TLS and login -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("trusted")
+def test_starttls_with_login(notification: Notification) -> None:
+    post = Post()
+    options = {
+        "tls_context": server_tls(),
+        "require_starttls": True,
+        "auth_required": True,
+        "authenticator": post.authenticate,
+    }
+    with running(post, **options) as port:
+        sender = opened(
+            port, host="localhost", tls="starttls", username="me", password=SecretStr(PASSWORD)
+        )
+        assert sender.send(notification, Recipient(("a@example.com",))) == "sent to a@example.com"
+    assert post.logins == ["me"]
+    assert len(post.letters) == 1
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_from_the_first_byte(notification: Notification) -> None:
+    post = Post()
+    with running_tls(post) as port:
+        sender = opened(port, host="localhost", tls="implicit")
+        assert sender.send(notification, Recipient(("a@example.com",))) == "sent to a@example.com"
+    assert len(post.letters) == 1
+
+
+@contextlib.contextmanager
+def running_tls(post: Post) -> Iterator[int]:
+    # The controller's own check of its start trusts nobody, our certificate neither, hence the bare server.
+    ready = threading.Event()
+    port = 0
+
+    async def serve() -> None:
+        nonlocal port
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Server(post, loop=loop), "127.0.0.1", 0, ssl=server_tls())
+        port = server.sockets[0].getsockname()[1]
+        ready.set()
+        async with server:
+            await stopped.wait()
+
+    loop = asyncio.new_event_loop()
+    stopped = asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(5)
+    try:
+        yield port
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_certificate_nobody_vouches_for_is_not_spoken_to(tls: str, notification: Notification) -> None:
+    post = Post()
+    with running_tls(post) if tls == "implicit" else running(post, tls_context=server_tls()) as port:
+        error = failure(opened(port, host="localhost", tls=tls), notification)
+    assert (error.retryable, error.uncertain) == (True, False)
+    assert "certificate" in str(error)
+    assert post.letters == []
+
+
+def test_a_server_without_starttls_is_not_spoken_to_in_the_clear(notification: Notification) -> None:
+    post = Post()
+    with running(post) as port:
+        error = failure(opened(port, tls="starttls"), notification)
+    assert (error.retryable, error.uncertain) == (False, False)
+    assert "STARTTLS" in str(error)
+    assert post.letters == []
+
+
+def test_a_handshake_that_never_ends_is_bounded(notification: Notification) -> None:
+    with silent_listener() as port:
+        began_s = time.monotonic()
+        error = failure(opened(port, 300, tls="implicit"), notification)
+    assert time.monotonic() - began_s < 2
+    assert (error.retryable, error.uncertain) == (True, False)
+
+
+def test_a_wrong_password_is_final_and_not_shown(
+    notification: Notification, caplog: pytest.LogCaptureFixture
+) -> None:
+    post = Post()
+    with running(post, auth_required=True, auth_require_tls=False, authenticator=post.authenticate) as port:
+        sender = opened(port, username="me", password=SecretStr(PASSWORD + "x"))
+        error = failure(sender, notification)
+    assert (error.retryable, error.uncertain) == (False, False)
+    assert "535" in str(error)
+    assert PASSWORD not in str(error) + repr(sender) + caplog.text
+
+
+def test_a_password_that_smtp_cannot_carry_is_final_and_not_shown(notification: Notification) -> None:
+    post = Post()
+    with running(post, auth_required=True, auth_require_tls=False, authenticator=post.authenticate) as port:
+        error = failure(opened(port, username="me", password=SecretStr("hüsh")), notification)
+    assert (error.retryable, error.uncertain) == (False, False)
+    assert "hüsh" not in str(error)
+
+
+def test_a_server_that_takes_no_login_is_final(notification: Notification) -> None:
+    with running(Post()) as port:
+        error = failure(opened(port, username="me", password=SecretStr(PASSWORD)), notification)
+    assert (error.retryable, error.uncertain) == (False, False)

@@ -1,0 +1,178 @@
+"""Twilio's API, against an account that keeps what it sent."""
+
+from base64 import b64decode
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+from pydantic import SecretStr
+
+from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, open_channel
+from slakeeper.integrations.sms import message
+from slakeeper.sla.notification import Notification, NotificationKind
+from slakeeper.sla.policy import SmsChannel
+from tests.unit.integrations.fake_http import Behaviour, Cut, FakeServer, Hang, Reply, Request, json_reply
+
+
+class Twilio:
+    """An account: what was sent to whom; ``plans`` says how the next posts to a number end."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.plans: dict[str, list[Behaviour]] = {}
+
+    def __call__(self, request: Request) -> Behaviour:
+        user, _, token = (
+            b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode().partition(":")
+        )
+        if request.path != f"/2010-04-01/Accounts/{user}/Messages.json" or token != "token":
+            return json_reply({"code": 20003, "message": "Authenticate"}, 401)
+        form = request.form()
+        if not ({"From", "MessagingServiceSid"} & form.keys()):
+            return json_reply({"code": 21603, "message": "A 'From' number is required"}, 400)
+        plan = self.plans.get(form["To"])
+        if plan:
+            return plan.pop(0)
+        self.sent.append((form["To"], form["Body"]))
+        return json_reply({"sid": f"SM{len(self.sent)}", "status": "queued"}, 201)
+
+    @property
+    def told(self) -> list[str]:
+        return [number for number, _ in self.sent]
+
+
+def opened(
+    server: FakeServer,
+    *recipients: str,
+    on_uncertain: Literal["resend", "hold"] = "hold",
+    timeout_ms: int = 5_000,
+    **settings: Any,
+) -> Sender:
+    return open_channel(
+        "phone",
+        SmsChannel(
+            type="sms",
+            base_url=server.url,
+            account_sid="AC1",
+            auth_token=SecretStr("token"),
+            recipients=recipients,
+            on_uncertain=on_uncertain,
+            timeout=timeout_ms,
+            **{"sender": "+4930", **settings},
+        ),
+    )
+
+
+def failure(sender: Sender, notification: Notification, *numbers: str) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        sender.send(notification, Recipient(numbers))
+    return caught.value
+
+
+REFUSED = json_reply({"code": 21211, "message": "Invalid 'To' number"}, 400)
+
+
+def test_every_number_is_told_once(notification: Notification) -> None:
+    twilio = Twilio()
+    with FakeServer(twilio) as server:
+        sender = opened(server, "+491", "+492")
+        assert sender.send(notification, Recipient()) == "sent to +491 (SM1), +492 (SM2)"
+        assert sender.send(replace(notification, id="other"), Recipient(("+493", "+493"))) == (
+            "sent to +493 (SM3)"
+        )
+    assert twilio.told == ["+491", "+492", "+493"]
+    assert twilio.sent[0][1] == message(notification)
+
+
+def test_a_messaging_service_stands_in_for_a_number(notification: Notification) -> None:
+    with FakeServer(Twilio()) as server:
+        opened(server, sender="MG42").send(notification, Recipient(("+491",)))
+        assert server.requests[0].form()["MessagingServiceSid"] == "MG42"
+
+
+def test_a_refused_number_is_named_beside_those_that_were_told(notification: Notification) -> None:
+    twilio = Twilio()
+    twilio.plans["+491"] = [REFUSED]
+    with FakeServer(twilio) as server:
+        detail = opened(server).send(notification, Recipient(("+491", "+492")))
+    assert detail.startswith("sent to +492 (SM1); +491 refused: answered 400")
+
+
+def test_numbers_all_refused_are_a_final_failure(notification: Notification) -> None:
+    twilio = Twilio()
+    twilio.plans = {"+491": [REFUSED], "+492": [REFUSED]}
+    with FakeServer(twilio) as server:
+        error = failure(opened(server), notification, "+491", "+492")
+    assert (error.retryable, error.uncertain) == (False, False)
+
+
+def test_another_try_goes_only_to_those_who_were_not_told(notification: Notification) -> None:
+    twilio = Twilio()
+    twilio.plans = {"+492": [Reply(429, b"", {"Retry-After": "7"})], "+493": [REFUSED]}
+    with FakeServer(twilio) as server:
+        sender, numbers = opened(server), ("+491", "+492", "+493")
+        error = failure(sender, notification, *numbers)
+        assert (error.retryable, error.uncertain, error.retry_after_ms) == (True, False, 7_000)
+        detail = sender.send(notification, Recipient(numbers))
+    assert detail.startswith("sent to +491 (SM1), +492 (SM2); +493 refused")
+    assert twilio.told == ["+491", "+492"]
+
+
+def test_a_doubtful_number_is_not_tried_again_when_it_is_to_be_held(notification: Notification) -> None:
+    twilio = Twilio()
+    twilio.plans = {"+491": [Cut()], "+492": [Reply(500)]}
+    with FakeServer(twilio) as server:
+        sender = opened(server)
+        # First the one that is worth another try ...
+        error = failure(sender, notification, "+491", "+492")
+        assert (error.retryable, error.uncertain) == (True, False)
+        # ... and in the end the doubt remains.
+        error = failure(sender, notification, "+491", "+492")
+        assert error.uncertain
+    assert twilio.told == ["+492"]
+
+
+def test_a_doubtful_number_is_tried_again_when_it_is_to_be_resent(notification: Notification) -> None:
+    twilio = Twilio()
+    twilio.plans = {"+491": [Cut()]}
+    with FakeServer(twilio) as server:
+        sender = opened(server, on_uncertain="resend")
+        assert failure(sender, notification, "+491", "+492").uncertain
+        assert sender.send(notification, Recipient(("+491", "+492"))).startswith("sent to")
+    assert twilio.told == ["+492", "+491"]
+
+
+def test_numbers_for_which_no_time_is_left_wait_for_another_try(notification: Notification) -> None:
+    twilio = Twilio()
+    twilio.plans = {"+491": [Hang()]}
+    with FakeServer(twilio) as server:
+        sender = opened(server, timeout_ms=200)
+        error = failure(sender, notification, "+491", "+492")
+        assert (error.retryable, error.uncertain) == (True, False)
+        assert "+492: not tried, the time was up" in str(error)
+
+
+def test_without_recipients_the_log_is_told_and_says_why(
+    server: FakeServer, notification: Notification, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert opened(server).send(notification, Recipient()) == "logged: channel phone has no recipients"
+    assert notification.subject in caplog.text
+    assert server.requests == []
+
+
+def test_a_text_fits_on_a_telephone(notification: Notification) -> None:
+    lines = message(notification).splitlines()
+    assert lines == [notification.subject, f"slakeeper ack {notification.violation_ids[0]} --by YOUR-NAME"]
+    resolved = replace(notification, kind=NotificationKind.RESOLVED, subject="s" * 600)
+    assert message(resolved) == "s" * 458 + "…"
+
+
+def test_of_old_messages_it_is_forgotten_who_has_them(notification: Notification) -> None:
+    twilio = Twilio()
+    with FakeServer(twilio) as server:
+        sender = opened(server, "+491")
+        for number in range(300):
+            sender.send(replace(notification, id=f"n{number}"), Recipient())
+        sender.send(replace(notification, id="n299"), Recipient())
+        sender.send(replace(notification, id="n0"), Recipient())
+    assert len(twilio.sent) == 301

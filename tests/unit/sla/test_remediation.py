@@ -1,0 +1,322 @@
+"""Remediation runs: tried, verified, tried again, given up."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slakeeper.sla.policy import AutomaticAction, RemediationSettings
+from slakeeper.sla.remediation import (
+    TARGET_LOOK_MS,
+    Breaker,
+    Effect,
+    Execute,
+    Finished,
+    Outcome,
+    Phase,
+    Recorded,
+    Run,
+    Verify,
+    applicable_actions,
+    backoff_ms,
+    busy_targets,
+    deadline_ms,
+    on_deadline,
+    on_interrupted,
+    on_recovered,
+    on_result,
+    on_verify,
+    start,
+)
+from slakeeper.sla.violation import ActionStatus, ActionType
+from tests.unit.sla.acting import NOW_MS, policy
+
+SETTINGS = RemediationSettings(
+    remediation_timeout=5000, verify_after=2000, backoff=1000, backoff_max=3000, max_remediation_attempts=3
+)
+ACTION = policy().automatic_actions[0]
+
+
+def begun(**more: Any) -> tuple[Run, Execute]:
+    run, effects = on_deadline(start("v1", ACTION, NOW_MS, **more), SETTINGS, NOW_MS)
+    return run, executed(effects)
+
+
+def executed(effects: list[Effect]) -> Execute:
+    return next(effect for effect in effects if isinstance(effect, Execute))
+
+
+def recorded(effects: list[Effect]) -> list[tuple[ActionStatus, str]]:
+    return [(each.record.status, each.record.result) for each in effects if isinstance(each, Recorded)]
+
+
+def finished(effects: list[Effect]) -> list[Outcome]:
+    return [each.outcome for each in effects if isinstance(each, Finished)]
+
+
+@pytest.mark.parametrize(
+    ("actual", "names"), [(9999.5, ["scale_nodes"]), (10000, []), (Decimal("10000.1"), [])]
+)
+def test_an_action_applies_when_its_condition_meets_the_actual_value(actual: float, names: list[str]) -> None:
+    assert [action.name for action in applicable_actions(policy(), "throughput", actual)] == names
+
+
+def test_an_action_of_another_metric_does_not_apply() -> None:
+    assert applicable_actions(policy(), "latency", 1) == []
+
+
+def test_a_disabled_action_does_not_apply() -> None:
+    off = {**ACTION.model_dump(), "enabled": False}
+    assert applicable_actions(policy(automatic_actions=[off]), "throughput", 1) == []
+
+
+def test_the_global_switch_turns_every_action_off() -> None:
+    assert applicable_actions(policy(remediation={"auto_remediate": False}), "throughput", 1) == []
+
+
+def test_an_attempt_is_executed_with_its_own_key_and_timeout() -> None:
+    run, execute = begun()
+    assert execute == Execute(
+        "v1.scale_nodes.1", "scale_nodes", "scale_resources", "scale_resources", {"nodes": 2}, 1, 5000, False
+    )
+    assert (run.phase, deadline_ms(run)) == (Phase.RUNNING, NOW_MS + 5000)
+
+
+def test_nothing_happens_before_its_time() -> None:
+    run = start("v1", ACTION, NOW_MS + 10)
+    assert on_deadline(run, SETTINGS, NOW_MS + 9) == (run, [])
+
+
+def test_done_is_not_effective_before_the_metric_was_looked_at() -> None:
+    run, execute = begun()
+    run, effects = on_result(run, execute.key, True, "two more", SETTINGS, NOW_MS + 100)
+    assert recorded(effects) == [(ActionStatus.COMPLETED, "two more")]
+    assert (run.phase, run.outcome, deadline_ms(run)) == (Phase.VERIFYING, None, NOW_MS + 2100)
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 2100)
+    assert effects == [Verify("v1.scale_nodes.1")]
+    run, effects = on_verify(run, True, SETTINGS, NOW_MS + 2100)
+    assert finished(effects) == [Outcome.EFFECTIVE]
+    assert not run.exhausted
+
+
+def test_a_look_whose_answer_gets_lost_is_taken_again() -> None:
+    run, execute = begun()
+    run, _ = on_result(run, execute.key, True, "", SETTINGS, NOW_MS)
+    run, _ = on_deadline(run, SETTINGS, NOW_MS + 2000)
+    _, effects = on_deadline(run, SETTINGS, NOW_MS + 4000)
+    assert effects == [Verify("v1.scale_nodes.1")]
+
+
+def test_an_ineffective_attempt_is_followed_by_the_next_after_the_backoff() -> None:
+    run, execute = begun()
+    run, _ = on_result(run, execute.key, True, "", SETTINGS, NOW_MS)
+    run, effects = on_verify(run, False, SETTINGS, NOW_MS + 2000, detail="still 9000")
+    assert recorded(effects) == [(ActionStatus.COMPLETED, "ineffective: still 9000")]
+    assert (run.phase, deadline_ms(run)) == (Phase.WAITING, NOW_MS + 3000)
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 3000)
+    assert executed(effects).key == "v1.scale_nodes.2"
+
+
+def test_a_run_gives_up_after_its_last_attempt() -> None:
+    run, execute = begun()
+    now_ms = NOW_MS
+    for _ in range(2):
+        run, _ = on_result(run, execute.key, False, "no", SETTINGS, now_ms)
+        now_ms = deadline_ms(run) or 0
+        run, effects = on_deadline(run, SETTINGS, now_ms)
+        execute = executed(effects)
+    run, effects = on_result(run, execute.key, False, "no", SETTINGS, now_ms)
+    assert finished(effects) == [Outcome.FAILED]
+    assert run.exhausted
+    assert deadline_ms(run) is None
+
+
+def test_an_attempt_without_an_answer_counts_as_failed() -> None:
+    run, execute = begun()
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 5000)
+    assert recorded(effects) == [(ActionStatus.FAILED, "no answer within 5 s; its result is unknown")]
+    assert on_result(run, execute.key, True, "late", SETTINGS, NOW_MS + 5001) == (run, [])
+
+
+def test_an_answer_to_an_older_attempt_changes_nothing() -> None:
+    run, _ = begun()
+    assert on_result(run, "v1.scale_nodes.0", True, "", SETTINGS, NOW_MS) == (run, [])
+
+
+def test_an_attempt_cut_off_by_a_restart_counts_as_failed() -> None:
+    run, effects = on_interrupted(begun()[0], SETTINGS, NOW_MS + 60_000)
+    assert recorded(effects)[0][0] is ActionStatus.FAILED
+    assert (run.phase, run.attempt) == (Phase.WAITING, 1)
+
+
+def test_a_restart_between_attempts_interrupts_nothing() -> None:
+    run = start("v1", ACTION, NOW_MS)
+    assert on_interrupted(run, SETTINGS, NOW_MS) == (run, [])
+
+
+def test_one_at_a_time_for_a_target() -> None:
+    running, _ = begun()
+    waiting = start("v2", ACTION, NOW_MS)
+    assert busy_targets([running, waiting]) == {"scale_resources"}
+    later, effects = on_deadline(waiting, SETTINGS, NOW_MS, target_free=False)
+    assert (effects, deadline_ms(later)) == ([], NOW_MS + TARGET_LOOK_MS)
+
+
+def test_a_verified_target_is_still_busy() -> None:
+    run, execute = begun()
+    run, _ = on_result(run, execute.key, True, "", SETTINGS, NOW_MS)
+    assert busy_targets([run]) == {"scale_resources"}
+
+
+def test_an_open_breaker_stops_the_run_before_its_attempt() -> None:
+    run, effects = on_deadline(start("v1", ACTION, NOW_MS), SETTINGS, NOW_MS, allowed=False)
+    assert finished(effects) == [Outcome.STOPPED]
+    assert run.exhausted
+
+
+def test_a_dry_run_is_shown_once_and_helps_nobody() -> None:
+    run, execute = begun(dry_run=True)
+    assert execute.dry_run
+    run, effects = on_result(run, execute.key, True, "would scale by 2", SETTINGS, NOW_MS)
+    assert recorded(effects) == [(ActionStatus.COMPLETED, "dry run: would scale by 2")]
+    assert finished(effects) == [Outcome.DRY_RUN]
+    assert run.exhausted
+
+
+def test_a_recovery_while_waiting_cancels() -> None:
+    run, effects = on_recovered(start("v1", ACTION, NOW_MS), NOW_MS)
+    assert finished(effects) == [Outcome.CANCELLED]
+    assert not run.exhausted
+
+
+def test_a_recovery_while_running_lets_the_attempt_end() -> None:
+    run, execute = begun()
+    run, effects = on_recovered(run, NOW_MS)
+    assert effects == []
+    _, effects = on_result(run, execute.key, True, "", SETTINGS, NOW_MS)
+    assert finished(effects) == [Outcome.EFFECTIVE]
+
+
+def test_a_recovery_while_a_failing_attempt_runs_is_not_its_doing() -> None:
+    run, execute = begun()
+    run, _ = on_recovered(run, NOW_MS)
+    _, effects = on_result(run, execute.key, False, "no", SETTINGS, NOW_MS)
+    assert finished(effects) == [Outcome.CANCELLED]
+
+
+def test_a_recovery_while_verifying_is_effective() -> None:
+    run, execute = begun()
+    run, _ = on_result(run, execute.key, True, "", SETTINGS, NOW_MS)
+    run, effects = on_recovered(run, NOW_MS)
+    assert finished(effects) == [Outcome.EFFECTIVE]
+    assert on_recovered(run, NOW_MS) == (run, [])
+
+
+def test_a_run_asked_for_by_hand_says_who() -> None:
+    _, effects = on_deadline(start("v1", ACTION, NOW_MS, by="ada"), SETTINGS, NOW_MS)
+    record = next(each.record for each in effects if isinstance(each, Recorded))
+    assert (record.action_type, record.by, record.target) == (ActionType.MANUAL, "ada", "scale_resources")
+
+
+def test_a_second_run_goes_on_counting_and_has_all_its_attempts() -> None:
+    run, execute = begun(attempts_before=3)
+    assert execute.key == "v1.scale_nodes.4"
+    run, effects = on_result(run, execute.key, False, "", SETTINGS, NOW_MS)
+    assert (run.phase, finished(effects)) == (Phase.WAITING, [])
+
+
+@pytest.mark.parametrize(("failed", "wait_ms"), [(1, 1000), (2, 2000), (3, 3000), (4, 3000), (10_000, 3000)])
+def test_the_backoff_doubles_up_to_its_limit(failed: int, wait_ms: int) -> None:
+    assert backoff_ms(SETTINGS, failed) == wait_ms
+
+
+ANSWERS = st.lists(
+    st.tuples(
+        st.sampled_from(["ok+good", "ok+bad", "fail", "silent", "interrupted", "stale"]), st.integers(0, 3000)
+    ),
+    max_size=30,
+)
+
+
+@given(ANSWERS, st.integers(1, 5))
+@settings(deadline=None)
+def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
+    answers: list[tuple[str, int]], most: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"max_remediation_attempts": most})
+    run, now_ms = start("v1", ACTION, NOW_MS), NOW_MS
+    keys: list[str] = []
+    outcomes: list[Outcome] = []
+    for answer, late_ms in [*answers, *[("fail", 0)] * 10]:
+        if run.due_ms is None:
+            break
+        now_ms = max(now_ms, run.due_ms) + late_ms
+        run, effects = on_deadline(run, settings, now_ms)
+        keys.extend(effect.key for effect in effects if isinstance(effect, Execute))
+        match answer:
+            case "ok+good" | "ok+bad":
+                run, more = on_result(run, run.key, True, "", settings, now_ms)
+                run, last = on_verify(run, answer == "ok+good", settings, now_ms)
+                more += last
+            case "fail":
+                run, more = on_result(run, run.key, False, "", settings, now_ms)
+            case "interrupted":
+                run, more = on_interrupted(run, settings, now_ms)
+            case "stale":
+                run, more = on_result(run, "v1.scale_nodes.99", True, "", settings, now_ms)
+            case _:
+                more = []
+        outcomes.extend(finished(effects) + finished(more))
+    assert keys == [f"v1.scale_nodes.{n}" for n in range(1, len(keys) + 1)]
+    assert len(keys) <= most
+    assert len(outcomes) <= 1
+    assert (run.phase is Phase.DONE) is bool(outcomes)
+
+
+BREAKER = RemediationSettings(breaker_failures=3, breaker_reset=10_000)
+
+
+def broken(at_ms: int = NOW_MS) -> Breaker:
+    breaker = Breaker("scale_nodes")
+    for _ in range(3):
+        breaker = breaker.failed(BREAKER, at_ms)
+    return breaker
+
+
+def test_a_breaker_opens_after_failures_in_a_row() -> None:
+    twice = Breaker("scale_nodes").failed(BREAKER, NOW_MS).failed(BREAKER, NOW_MS)
+    assert twice.allow(BREAKER, NOW_MS)
+    assert not broken().allow(BREAKER, NOW_MS + 9_999)
+
+
+def test_a_success_forgets_earlier_failures() -> None:
+    breaker = Breaker("scale_nodes").failed(BREAKER, NOW_MS).failed(BREAKER, NOW_MS).succeeded()
+    assert breaker.failed(BREAKER, NOW_MS).allow(BREAKER, NOW_MS)
+
+
+def test_after_the_reset_one_attempt_may_try() -> None:
+    later_ms = NOW_MS + 10_000
+    breaker = broken()
+    assert breaker.allow(BREAKER, later_ms)
+    breaker = breaker.trying(later_ms)
+    assert not breaker.allow(BREAKER, later_ms + 1)
+    assert breaker.succeeded().allow(BREAKER, later_ms + 1)
+    assert not breaker.failed(BREAKER, later_ms + 1).allow(BREAKER, later_ms + 2)
+
+
+def test_a_try_that_never_ends_does_not_hold_the_breaker_open_for_ever() -> None:
+    breaker = broken().trying(NOW_MS + 10_000)
+    assert breaker.allow(BREAKER, NOW_MS + 20_000)
+
+
+def test_a_closed_breaker_lets_any_number_through() -> None:
+    breaker = Breaker("scale_nodes").trying(NOW_MS)
+    assert breaker.allow(BREAKER, NOW_MS)
+
+
+def test_an_action_without_a_target_of_its_own_acts_on_what_its_remedy_names() -> None:
+    other = AutomaticAction.model_validate({**ACTION.model_dump(), "target": "pool-a"})
+    assert start("v1", other, NOW_MS).target == "pool-a"
+    assert start("v1", ACTION, NOW_MS).target == "scale_resources"

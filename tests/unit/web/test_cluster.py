@@ -1,0 +1,386 @@
+"""All cells as one: placement, merged answers, samples to those who want them. Cells here are plain objects."""
+
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slakeeper import routing
+from slakeeper.client import (
+    CellConnection,
+    Cluster,
+    Overloaded,
+    RequestFailed,
+    Unavailable,
+    owner_of,
+    partition_of,
+    system_tree,
+)
+from tests.unit.web.fake_cell import FakeCell, until
+
+
+class PlainCell:
+    """Answers from a table, at once or, for kinds in ``held``, when told."""
+
+    def __init__(self, name: str, metrics: dict[str, list[str]] | None = None) -> None:
+        self.name = name
+        self.connected = True
+        self.metrics = metrics or {}
+        self.version: int | None = None
+        self.answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.held: set[str] = set()
+        self.waiting: list[tuple[Future[Any], str, dict[str, Any]]] = []
+
+    def request(self, kind: str, payload: dict[str, Any]) -> Future[Any]:
+        self.asked.append((kind, payload))
+        future: Future[Any] = Future()
+        if kind in self.held:
+            self.waiting.append((future, kind, payload))
+        else:
+            self._settle(future, kind, payload)
+        return future
+
+    def release(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for future, kind, payload in waiting:
+            self._settle(future, kind, payload)
+
+    def count(self, kind: str) -> int:
+        return sum(asked == kind for asked, _ in self.asked)
+
+    def _settle(self, future: Future[Any], kind: str, payload: dict[str, Any]) -> None:
+        try:
+            future.set_result(self._answer(kind, payload))
+        except RequestFailed as error:
+            future.set_exception(error)
+
+    def _answer(self, kind: str, payload: dict[str, Any]) -> Any:
+        if not self.connected:
+            raise Unavailable(f"{self.name} is away")
+        if kind in self.answers:
+            return self.answers[kind](payload)
+        if kind == "catalog":
+            if self.version is not None and payload.get("version") == self.version:
+                return {"version": self.version}
+            slas = sorted({sla for ids in self.metrics.values() for sla in ids})
+            return {"metrics": self.metrics, "slas": slas, "version": self.version}
+        if kind == "samples":
+            return {"accepted": list(range(len(payload["samples"]))), "rejected": []}
+        raise RequestFailed("not_found", f"{self.name} has none")
+
+
+def sample(metric: str, sla: str | None = None, value: float = 1.0) -> list[Any]:
+    return [metric, value, None, sla, None]
+
+
+@pytest.fixture
+def plain() -> tuple[PlainCell, PlainCell]:
+    return PlainCell("cell-0", {"latency": ["api"], "uptime": ["api"]}), PlainCell("cell-1", {"latency": ["web"]})
+
+
+def raising(code: str) -> Callable[[dict[str, Any]], Any]:
+    def answer(payload: dict[str, Any]) -> Any:
+        raise RequestFailed(code, code)
+
+    return answer
+
+
+# --- placement ---------------------------------------------------------------------------------------
+
+
+@given(st.text(), st.integers(1, 64), st.integers(1, 16))
+def test_placement_is_the_checksum_of_the_id(sla_id: str, partitions: int, cells: int) -> None:
+    assert partition_of(sla_id, partitions) == zlib.crc32(sla_id.encode()) % partitions
+    assert owner_of(sla_id, partitions, cells) == partition_of(sla_id, partitions) % cells
+
+
+def test_a_contract_is_asked_of_its_owner_only(plain: tuple[PlainCell, PlainCell]) -> None:
+    for cell in plain:
+        cell.answers["sla.show"] = lambda payload, name=cell.name: {"id": payload["id"], "cell": name}
+    cluster = Cluster(plain, 8)
+    for sla_id in ("a", "b", "c", "d", "e"):
+        assert cluster.sla(sla_id).result(1)["cell"] == f"cell-{owner_of(sla_id, 8, 2)}"
+
+
+def test_an_isolated_contract_lives_in_its_own_cell_and_others_do_not(plain: tuple[PlainCell, PlainCell]) -> None:
+    alone = PlainCell("cell-gold")
+    for cell in (*plain, alone):
+        cell.answers["sla.show"] = lambda payload, name=cell.name: {"cell": name}
+    cluster = Cluster([*plain, alone], 8, {"gold": "cell-gold"})
+    assert cluster.sla("gold").result(1) == {"cell": "cell-gold"}
+    seen = {cluster.sla(f"sla-{number}").result(1)["cell"] for number in range(50)}
+    assert seen == {"cell-0", "cell-1"}
+
+
+# --- merged answers ----------------------------------------------------------------------------------
+
+
+def test_violations_of_all_cells_come_newest_first(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[0].answers["violations"] = lambda payload: [{"id": "a", "start_time": 1}, {"id": "c", "start_time": 3}]
+    plain[1].answers["violations"] = lambda payload: [{"id": "b", "start_time": 2}]
+    assert [row["id"] for row in Cluster(plain, 8).violations().result(1)] == ["c", "b", "a"]
+
+
+def test_a_list_is_whole_or_not_there(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[0].answers["sla.list"] = lambda payload: [{"id": "api"}]
+    plain[1].connected = False
+    with pytest.raises(Unavailable):
+        Cluster(plain, 8).slas().result(1)
+
+
+def test_what_no_hash_tells_is_asked_of_all_and_one_answers(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[1].answers["violation.ack"] = lambda payload: {"id": payload["id"], "acknowledged_by": payload["by"]}
+    cluster = Cluster(plain, 8)
+    assert cluster.acknowledge("v1", "ada").result(1) == {"id": "v1", "acknowledged_by": "ada"}
+    with pytest.raises(RequestFailed) as caught:
+        cluster.resolve("v1", "ada").result(1)
+    assert caught.value.code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [("conflict", "not_found", "conflict"), ("not_found", "unavailable", "unavailable"),
+     ("unavailable", "forbidden", "forbidden")],
+)  # fmt: skip
+def test_of_several_refusals_the_one_that_says_most_is_told(
+    plain: tuple[PlainCell, PlainCell], first: str, second: str, told: str
+) -> None:
+    plain[0].answers["violation.ack"], plain[1].answers["violation.ack"] = raising(first), raising(second)
+    with pytest.raises(RequestFailed) as caught:
+        Cluster(plain, 8).acknowledge("v1", "ada").result(1)
+    assert caught.value.code == told
+
+
+def test_one_good_answer_does_not_wait_for_the_others(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[0].held = {"violation.ack"}
+    plain[1].answers["violation.ack"] = lambda payload: {"id": "v1"}
+    assert Cluster(plain, 8).acknowledge("v1", "ada").done()
+
+
+def test_status_shows_contracts_of_a_lost_cell_as_last_seen(plain: tuple[PlainCell, PlainCell]) -> None:
+    for cell, sla_id in zip(plain, ("b", "a"), strict=True):
+        cell.answers["status"] = lambda payload, i=sla_id: {"slas": [{"id": i}], "actors": 3, "mailbox": 1}
+    cluster = Cluster(plain, 8)
+    assert [row["id"] for row in cluster.status().result(1)["slas"]] == ["a", "b"]
+    plain[1].connected = False
+    status = cluster.status().result(1)
+    assert status["slas"] == [{"id": "a", "stale": True}, {"id": "b"}]
+    assert status["cells"][0] == {"name": "cell-0", "up": True, "actors": 3, "mailbox": 1}
+    assert status["cells"][1] == {"name": "cell-1", "up": False, "actors": 0, "mailbox": 0}
+
+
+def test_the_tree_holds_every_process_below_the_root() -> None:
+    processes = [
+        {"name": "heart", "pid": 1, "restarts": 0},
+        {"name": "root", "pid": 4, "restarts": 1, "status": "running"},
+        {"name": "cell-0", "pid": 5, "restarts": 2, "status": "running"},
+        {"name": "cell-1", "pid": None, "restarts": 3, "status": "quarantined"},
+        {"name": "gateway", "pid": 7, "restarts": 0, "status": "running"},
+    ]
+    cell = {"address": "cell-0", "kind": "cell", "type": "supervisor", "strategy": "rest_for_one", "children": [1]}
+    tree = system_tree(processes, {"cell-0": cell, "cell-1": None})
+    assert (tree["address"], tree["pid"], tree["restarts"]) == ("root", 4, 1)
+    first, second, third = tree["children"]
+    assert (first["strategy"], first["children"], first["pid"], first["restarts"]) == ("rest_for_one", [1], 5, 2)
+    assert (second["address"], second["status"], second["children"]) == ("cell-1", "quarantined", [])
+    assert (third["address"], third["type"]) == ("gateway", "worker")
+
+
+class _ForeignFailure(Exception):
+    def to_wire(self) -> dict[str, Any]:
+        return {"code": "conflict", "message": "not now", "errors": [1]}
+
+
+def test_a_failure_of_a_cell_in_this_process_becomes_one_of_ours() -> None:
+    class LocalCell:
+        name = "cell-0"
+
+        def request(self, kind: str, payload: dict[str, Any]) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(_ForeignFailure())
+            return future
+
+    with pytest.raises(RequestFailed, match="not now") as caught:
+        Cluster([LocalCell()], 8).sla("api").result(1)
+    assert (caught.value.code, caught.value.details) == ("conflict", {"errors": [1]})
+
+
+# --- samples -----------------------------------------------------------------------------------------
+
+
+def test_a_sample_goes_to_every_cell_that_has_the_metric_and_to_no_other(plain: tuple[PlainCell, PlainCell]) -> None:
+    batch = [sample("latency"), sample("uptime"), sample("latency", "web")]
+    result = Cluster(plain, 8).samples(batch, "b1").result(1)
+    assert result == {"accepted": [0, 1, 2], "rejected": []}
+    assert plain[0].asked[-1] == ("samples", {"samples": batch[:2], "batch_id": "b1"})
+    assert plain[1].asked[-1] == ("samples", {"samples": [batch[0], batch[2]], "batch_id": "b1"})
+
+
+def test_unknown_samples_are_rejected_by_place_and_reason(plain: tuple[PlainCell, PlainCell]) -> None:
+    batch = [sample("nothing"), sample("latency", "nobody"), sample("uptime", "web"), sample("uptime")]
+    result = Cluster(plain, 8).samples(batch).result(1)
+    assert result["accepted"] == [3]
+    assert result["rejected"] == [[0, "unknown_metric"], [1, "unknown_sla"], [2, "unknown_metric"]]
+
+
+def test_a_sample_is_accepted_if_any_cell_accepts_it(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[0].answers["samples"] = lambda payload: {"accepted": [], "rejected": [[0, "too_old"]]}
+    cluster = Cluster(plain, 8)
+    assert cluster.samples([sample("latency")]).result(1) == {"accepted": [0], "rejected": []}
+    assert cluster.samples([sample("uptime")]).result(1) == {"accepted": [], "rejected": [[0, "too_old"]]}
+
+
+def test_a_batch_is_done_when_its_last_part_is(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[1].held = {"samples"}
+    future = Cluster(plain, 8).samples([sample("latency")])
+    assert not future.done()
+    plain[1].release()
+    assert future.result(1)["accepted"] == [0]
+
+
+def test_a_part_that_is_lost_fails_the_batch(plain: tuple[PlainCell, PlainCell]) -> None:
+    cluster = Cluster(plain, 8)
+    plain[1].answers["samples"] = raising("unavailable")
+    with pytest.raises(RequestFailed):
+        cluster.samples([sample("latency")]).result(1)
+    assert cluster.in_flight == {"cell-0": 0, "cell-1": 0}
+
+
+def test_a_contract_that_was_just_defined_gets_samples_of_a_known_metric(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    cluster = Cluster(plain, 8)
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    plain[1].metrics["uptime"] = ["web"]
+    now_s[0] += routing.CATALOG_FRESH_S
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    assert plain[1].count("samples") == 1
+
+
+def test_a_metric_that_was_just_defined_is_not_called_unknown(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    cluster = Cluster(plain, 8)
+    assert cluster.samples([sample("fresh")]).result(1)["accepted"] == []
+    plain[1].metrics["fresh"] = ["web"]
+    now_s[0] += routing.CATALOG_CERTAIN_S
+    assert cluster.samples([sample("fresh")]).result(1)["accepted"] == [0]
+
+
+def test_a_definition_through_the_same_cluster_is_seen_at_once(plain: tuple[PlainCell, PlainCell]) -> None:
+    cluster = Cluster(plain, 8)
+    assert cluster.samples([sample("fresh")]).result(1)["accepted"] == []
+    for cell in plain:
+        cell.answers["sla.define"] = lambda payload: {"id": payload["document"]["id"]}
+    plain[0].metrics["fresh"] = ["new"]
+    cluster.define({"id": "new"}).result(1)
+    assert cluster.samples([sample("fresh")]).result(1)["accepted"] == [0]
+
+
+def test_a_busy_cluster_asks_for_catalogs_a_few_times_a_second(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    cluster = Cluster(plain, 8)
+    for _ in range(1000):
+        cluster.samples([sample("latency")]).result(1)
+        now_s[0] += 0.001
+    assert plain[0].count("catalog") <= 5
+
+
+def test_a_catalog_with_a_version_is_sent_once(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    plain[0].version = 7
+    cluster = Cluster(plain, 8)
+    for _ in range(2):
+        assert cluster.samples([sample("latency")]).result(1)["accepted"] == [0]
+        now_s[0] += 1
+    assert [payload for kind, payload in plain[0].asked if kind == "catalog"] == [{}, {"version": 7}]
+
+
+def test_samples_for_a_known_cell_go_on_while_another_is_away(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    cluster = Cluster(plain, 8)
+    cluster.samples([sample("latency")]).result(1)
+    plain[1].connected = False
+    now_s[0] += 10
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    with pytest.raises(Unavailable):
+        cluster.samples([sample("latency")]).result(1)
+    with pytest.raises(Unavailable, match="may want some"):
+        cluster.samples([sample("who knows")]).result(1)
+
+
+def test_more_than_a_cell_takes_is_refused_before_anything_is_sent(plain: tuple[PlainCell, PlainCell]) -> None:
+    cluster = Cluster(plain, 8, max_in_flight=10)
+    plain[0].held = {"samples"}
+    first = cluster.samples([sample("uptime")] * 25)
+    assert not first.done()
+    assert cluster.in_flight == {"cell-0": 25, "cell-1": 0}
+    with pytest.raises(Overloaded, match="25 samples wait for cell-0"):
+        cluster.samples([sample("latency")]).result(1)
+    assert plain[1].count("samples") == 0
+    plain[0].release()
+    plain[0].held = set()
+    assert len(first.result(1)["accepted"]) == 25
+    assert cluster.samples([sample("latency")]).result(1)["accepted"] == [0]
+
+
+def test_a_long_batch_is_cut_by_place_and_numbered(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "MAX_FRAME_SAMPLES", 3)
+    batch = [sample("uptime", value=float(number)) for number in range(8)]
+    plain[0].answers["samples"] = lambda payload: {
+        "accepted": [i for i, row in enumerate(payload["samples"]) if row[1] != 4.0],
+        "rejected": [[i, "too_old"] for i, row in enumerate(payload["samples"]) if row[1] == 4.0],
+    }
+    result = Cluster(plain, 8).samples(batch, "b").result(1)
+    assert result == {"accepted": [0, 1, 2, 3, 5, 6, 7], "rejected": [[4, "too_old"]]}
+    sent = [(payload["batch_id"], len(payload["samples"])) for kind, payload in plain[0].asked if kind == "samples"]
+    assert sent == [("b#0", 3), ("b#1", 3), ("b#2", 2)]
+
+
+def test_an_empty_batch_asks_nobody(plain: tuple[PlainCell, PlainCell]) -> None:
+    assert Cluster(plain, 8).samples([]).result(1) == {"accepted": [], "rejected": []}
+    assert not plain[0].asked
+
+
+@given(st.lists(st.tuples(st.sampled_from(["latency", "uptime", "x"]), st.sampled_from([None, "api", "web", "y"]))))
+def test_every_sample_is_accepted_or_rejected_as_the_catalogs_say(wishes: list[tuple[str, str | None]]) -> None:
+    catalogs = [{"latency": ["api"], "uptime": ["api"]}, {"latency": ["web"]}]
+    cells = [PlainCell(f"cell-{number}", catalog) for number, catalog in enumerate(catalogs)]
+    result = Cluster(cells, 8).samples([sample(metric, sla) for metric, sla in wishes]).result(1)
+    has = {(metric, sla) for catalog in catalogs for metric, slas in catalog.items() for sla in (None, *slas)}
+    assert result["accepted"] == [index for index, wish in enumerate(wishes) if wish in has]
+    assert [index for index, _ in result["rejected"]] == [i for i, wish in enumerate(wishes) if wish not in has]
+
+
+def test_a_cluster_over_sockets_rides_out_a_restart(cells: list[FakeCell]) -> None:
+    connections = [CellConnection(cell.name, cell.path) for cell in cells]
+    cluster = Cluster(connections, 8)
+    assert cluster.samples([sample("latency")]).result(5)["accepted"] == [0]
+    cells[0].die()
+    until(lambda: not connections[0].connected)
+    future = cluster.samples([sample("latency")], "b2")
+    cells[0].start()
+    assert future.result(5)["accepted"] == [0]
+    assert cells[0].asked("samples")[-1]["batch_id"] == "b2"
+    cluster.close()
