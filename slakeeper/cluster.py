@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from slakeeper.connection import CellConnection
+from slakeeper.connection import RECONNECT_PATIENCE_S, CellConnection
 from slakeeper.future import first_found, gather, then, translated
 from slakeeper.request import failure_of
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample, owner_of
@@ -15,17 +15,24 @@ _ABOVE_ROOT = frozenset({"heart", "launcher", "thespian-admin", "thespian-logger
 Rows = list[dict[str, Any]]
 
 
-def connect(cells: Sequence[Mapping[str, Any]], partitions: int, **options: Any) -> "Cluster":
+def connect(
+    cells: Sequence[Mapping[str, Any]],
+    partitions: int,
+    *,
+    patience_s: float = RECONNECT_PATIENCE_S,
+    max_in_flight: int = MAX_IN_FLIGHT_SAMPLES,
+) -> "Cluster":
     """A cluster over sockets.
 
     Args:
         cells: ``{"name", "socket", "sla"?}`` each; one with ``sla`` serves that contract alone.
         partitions: how many the data directory has.
-        options: for every `CellConnection`, e.g. ``patience_s``.
+        patience_s: how long a request waits for a cell that is away.
+        max_in_flight: samples that one cell may owe an answer for.
     """
-    connections = [CellConnection(cell["name"], cell["socket"], **options) for cell in cells]
+    connections = [CellConnection(cell["name"], cell["socket"], patience_s=patience_s) for cell in cells]
     isolated = {cell["sla"]: cell["name"] for cell in cells if cell.get("sla") is not None}
-    return Cluster(connections, partitions, isolated)
+    return Cluster(connections, partitions, isolated, max_in_flight)
 
 
 class _LocalCell:

@@ -138,7 +138,8 @@ class Start:
         posix.die_with(parent, signal.SIGTERM)
         status = 1
         try:
-            status = self._run(configuration, lambda facts: os.close(write_fd))
+            # A byte, not a close: processes forked from here hold the pipe open as well.
+            status = self._run(configuration, lambda facts: _say_ready(write_fd))
         except StartError as error:
             for line in str(error).splitlines():
                 click.echo(f"slakeeper: {line}", err=True)
@@ -197,6 +198,11 @@ class Start:
         except OSError as error:
             raise StartError(f"{self.data}: cannot be used as data directory: {error.strerror}") from error
         return folder / "output.log"
+
+
+def _say_ready(fd: int) -> None:
+    os.write(fd, b"1")
+    os.close(fd)
 
 
 def _free_port() -> int:

@@ -32,7 +32,7 @@ def show(data: Path, heart: int, ready_fd: int, *, demo: bool) -> int:
 
     Args:
         heart: the heart's pid, a child of this process.
-        ready_fd: closed by the heart when the system is up, or by its end.
+        ready_fd: readable once the system is up.
 
     Returns:
         The heart's exit status; 130 when it was killed by a signal.
