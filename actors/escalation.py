@@ -156,6 +156,7 @@ class EscalationActor(Actor):
             ctx.set_timer(DEADLINE_TIMER, deadline_ms, Tick())
 
     def _notify(self, ctx: Context, effect: Notify) -> None:
+        environment: Environment = ctx.environment
         level = effect.level
         record = EscalationRecord(
             effect.key, effect.level_index, effect.severity, level.channel, level.recipients, ctx.now_ms
@@ -166,6 +167,9 @@ class EscalationActor(Actor):
         )
         recipient = Recipient(level.recipients, level.room, level.service)
         self._outbox.post(ctx, effect.key, level.channel, recipient, message)
+        policy = environment.enforcement.policy(effect.severity)
+        for channel in policy.notify_channels if policy is not None else ():
+            self._outbox.post(ctx, f"{effect.key}@{channel}", channel, Recipient(), message)
 
     def _record(self, ctx: Context, record: EscalationRecord) -> None:
         ctx.emit(record)

@@ -1,6 +1,7 @@
 """RemediationActor: one action against one violation, attempt by attempt until it helps or is given up."""
 
 import fcntl
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,12 @@ class RemediationActor(Actor):
                     self._follow(ctx, remediation.on_verify(run, False, self._settings(ctx), ctx.now_ms))
                     return
                 case Recorded(record):
+                    if self._settings(ctx).log_remediation:
+                        logging.getLogger("slakeeper.remediation").info(
+                            "%s: %s on %s, attempt %d: %s %s",
+                            run.violation_id, record.name, record.target, record.attempt, record.status.value,
+                            record.result,
+                        )  # fmt: skip
                     ctx.cast(violation_address(run.violation_id), ActionAttempted(record))
                 case Finished(outcome):
                     self._finish(ctx, outcome)

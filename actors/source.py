@@ -61,7 +61,7 @@ class SourceActor(Actor):
         source = environment.monitoring.sources[self._name]
         if isinstance(source, InternalSource):
             raise LookupError(f"source {self._name} is not polled")
-        interval_ms, jitter_ms = source.interval, source.jitter
+        interval_ms = environment.monitoring.check_interval if source.interval is None else source.interval
         queries = dict(environment.bindings.get(self._name, {}))
         if queries and not self._asking:
             # A source that answers more slowly than its interval is asked again only when it has answered.
@@ -70,7 +70,7 @@ class SourceActor(Actor):
             poller = environment.pollers[self._name]
             ctx.perform(f"poll-{self._polls}", lambda: poller.poll(queries), lane=f"source-{self._name}")
         # Spread by name and count: not all cells ask at the same moment, and a replay asks at the same ones.
-        spread = zlib.crc32(f"{self.address}{self._polls}".encode()) % (jitter_ms + 1)
+        spread = zlib.crc32(f"{self.address}{self._polls}".encode()) % (source.jitter + 1)
         ctx.set_timer(POLL_TIMER, ctx.now_ms + interval_ms + spread, Tick())
 
     def _take(self, ctx: Context, readings: Any, error: BaseException | None) -> None:

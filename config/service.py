@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import DAY_MS, MINUTE_MS, SECOND_MS, DurationMs
+from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs
 from slakeeper.sla.field import Whole
 
 
@@ -54,12 +54,10 @@ class ServiceRetention(_Value):
     """How long slakeeper's own by-products are kept.
 
     Attributes:
-        dead_letters: messages an actor died on, with their tracebacks [ms].
         log_bytes: size at which the log file is put aside and a new one begun [bytes].
         log_files: how many files put aside are kept.
     """
 
-    dead_letters: Span = 30 * DAY_MS
     log_bytes: Whole = Field(default=10_000_000, ge=100_000)
     log_files: Whole = Field(default=5, ge=0, le=1000)
 

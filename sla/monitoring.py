@@ -20,7 +20,7 @@ class Source(_Value):
     own ``query`` or, without one, its name.
     """
 
-    interval: DurationMs = 30 * SECOND_MS
+    interval: DurationMs | None = None
     timeout: DurationMs = 10 * SECOND_MS
     jitter: DurationMs = 0
     metrics: dict[str, str] = Field(default_factory=dict)
@@ -86,7 +86,7 @@ class MonitoringPolicy(_Value):
     """The whole of ``monitoring.yaml``.
 
     Attributes:
-        check_interval: how often clocks are looked at when no sample arrives [ms].
+        check_interval: how often a source is polled that gives no ``interval`` of its own [ms].
         violation_threshold: nearness to the threshold above which a metric is at risk, as a ratio in (0, 1].
         alert_channels: names of channels that every opened and resolved violation is told to.
         sources: by name.

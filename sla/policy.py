@@ -80,7 +80,8 @@ class EscalationPolicy(_Value):
     """The walk for one severity; ``timeout`` [ms] after the last level the next severity's policy begins.
 
     ``repeat`` is how often the critical policy is walked again before an escalation failure is recorded.
-    ``ack_timeout`` [ms], when given, is how long an acknowledgement holds the walk back.
+    ``ack_timeout`` [ms], when given, is how long an acknowledgement holds the walk back. ``notify_channels`` are
+    told of every level as well, each at its own default address.
     """
 
     severity: Literal[Severity.INFO, Severity.WARNING, Severity.CRITICAL]
