@@ -117,7 +117,7 @@ class MetricMonitorActor(Actor):
                 account,
                 self._monitor.counters._asdict(),
                 self._monitor.breach_probability,
-                max(0, account.end_ms - account.start_ms - account.settled_ms),
+                self._monitor.remaining_ms(ctx.now_ms),
             )
         return super().handle_call(ctx, request)
 

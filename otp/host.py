@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Context, Performed, RequestError, StartRefused
-from slakeeper.otp.child_spec import ChildSpec, Flags, Restart
+from slakeeper.otp.child_spec import ChildSpec, ChildType, Flags, Restart
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.partition import Event, Op, Partition, Started, Stopped
@@ -390,9 +390,9 @@ class Host:
 
     def _start_node(self, spec: SupervisorSpec, parent: _Node | None, incarnation: int) -> str | None:
         static = [
-            ChildSpec(
-                child.address, child, child.restart if isinstance(child, ActorSpec) else Restart.PERMANENT
-            )
+            ChildSpec(child.address, child, child.restart)
+            if isinstance(child, ActorSpec)
+            else ChildSpec(child.address, child, type=ChildType.SUPERVISOR)
             for child in spec.children
         ]
         durable: list[ChildSpec] = []

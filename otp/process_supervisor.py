@@ -139,6 +139,7 @@ class RootSupervisor(Actor):
             for action in actions:
                 self._perform(action)
         self._stepping = False
+        self._tell()
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -154,8 +155,8 @@ class RootSupervisor(Actor):
             case Report():
                 self._report(action)
             case Ready():
-                self._told = self._desk.table(with_stats=False)
-                self.writer.send(ready=True, facts=self._facts, processes=self._told)
+                self._tell()
+                self.writer.send(ready=True, facts=self._facts)
             case StartFailed(reason):
                 self._end(reason, 1, start_failed=True)
             case Terminated(reason):
@@ -257,9 +258,15 @@ class RootSupervisor(Actor):
                 child.start_due_ms += late_ms
         self._tick_due_ms = now_ms + _TICK_MS
         ages = self.pillars.watch(now_ms, max(0, late_ms)) if self.pillars is not None else {}
+        self.writer.send(beat=True, ages=ages)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tells the heart which processes there are, when that has changed."""
         table = self._desk.table(with_stats=False)
-        self.writer.send(beat=True, ages=ages, **({} if table == self._told else {"processes": table}))
-        self._told = table
+        if table != self._told:
+            self._told = table
+            self.writer.send(processes=table)
 
     def _report(self, report: Report) -> None:
         level = logging.INFO if report.kind is ReportKind.PROGRESS else logging.ERROR

@@ -110,7 +110,7 @@ def _written_holder(data: Path) -> ProcessId | None:
 
 def write(data: Path, run: Mapping[str, Any]) -> None:
     """Replaces ``run.json``, readable by its owner alone."""
-    _replace(data / "run.json", json.dumps(run, indent=1).encode())
+    _replace(data / "run.json", json.dumps(run, indent=1).encode(), durable=False)
 
 
 def read(data: Path) -> dict[str, Any] | None:
@@ -134,7 +134,7 @@ def token(data: Path) -> str:
         if kept := path.read_text(encoding="ascii").strip():
             return kept
     made = secrets.token_urlsafe(32)
-    _replace(path, made.encode() + b"\n")
+    _replace(path, made.encode() + b"\n", durable=True)
     return made
 
 
@@ -181,13 +181,14 @@ def clean_leftovers(data: Path) -> list[str]:
     return killed
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes, durable: bool) -> None:
     fd, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

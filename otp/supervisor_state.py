@@ -44,10 +44,6 @@ class Sequence:
         """Whether a running child is, or will be, stopped by this sequence."""
         return child.order >= self.first_order and child.incarnation <= self.last_incarnation
 
-    def restarts(self, child: Child) -> bool:
-        """Whether a child that has just stopped is started again by this sequence."""
-        return self.purpose is Purpose.RESTART and child.order >= self.first_order
-
 
 class Life(StrEnum):
     """Where the supervisor itself stands."""

@@ -240,7 +240,9 @@ class Turn:
             self.report(ReportKind.SHUTDOWN_ERROR, child, reason)
         starter, stoppers, waiting = child.starter, child.stoppers, child.waiting
         child = replace(child, starter=None, stoppers=(), waiting=())
-        comes_back = not stoppers and self.sequence is not None and self.sequence.restarts(child)
+        # Without anybody who asked it was the sequence that stopped it, or would have.
+        in_restart = self.sequence is not None and self.sequence.purpose is Purpose.RESTART
+        comes_back = in_restart and not stoppers
         self.rest(child, Phase.WAITING if comes_back else Phase.STOPPED)
         if starter is not None:
             self.reply(starter.ref, Error(Refusal.START_ERROR, detail="terminated before it had started"))

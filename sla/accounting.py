@@ -8,30 +8,33 @@ from array import array
 from copy import copy
 from typing import Any, NamedTuple
 
-from slakeeper.sla import calendar
 from slakeeper.sla.account import Account, Verdict
 from slakeeper.sla.calendar import Cuts
 from slakeeper.sla.contract import Metric, MetricType, NoData, Sla
 from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
-from slakeeper.sla.period import Period, anchor_ms, period_at, period_from
+from slakeeper.sla.period import Period
 from slakeeper.sla.signal import PeriodClosed, Signal, WindowClosed
-from slakeeper.sla.span import Span, clip, subtract, total_ms, union
+from slakeeper.sla.span import Span, subtract, total_ms, union
 from slakeeper.sla.tally import Tally, open_tally
+from slakeeper.sla.timeline import FOREVER, Timeline
 
-FOREVER = 1 << 62
 MAX_LATENESS_INTERVALS = 10_000
 """So many windows are kept open for late samples at most, whatever ``lateness`` says."""
 
 
 class Place(NamedTuple):
-    """Where samples of ``[start_ms, end_ms)`` are tallied; no tally: a cut takes them, they count for nothing."""
+    """Where samples of ``[start_ms, end_ms)``, within the window that began at ``window_ms``, are tallied.
+
+    No tally: a cut takes them, they count for nothing.
+    """
 
     tally: Tally | None
     start_ms: int
     end_ms: int
+    window_ms: int
 
 
-CUT = Place(None, 0, 0)
+CUT = Place(None, 0, 0, 0)
 
 
 class Accounting:
@@ -40,33 +43,29 @@ class Accounting:
     ``cursor_ms`` is how far time has been settled; a sample before it is late.
     """
 
-    __slots__ = ("_bad_ms", "_contract", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
-                 "_point_ms", "_points", "_since_ms", "_start_ms", "_suspended", "_tallies", "_unknown_ms",
-                 "_watched_ms", "cursor_ms", "period")  # fmt: skip
+    __slots__ = ("_bad_ms", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric", "_point_ms",
+                 "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms", "timeline")  # fmt: skip
 
     def __init__(self, contract: Sla, metric: Metric, since_ms: int) -> None:
-        self._since_ms = since_ms
+        self.timeline = Timeline(contract, metric.interval, since_ms)
         self._tallies: dict[int, Tally] = {}
-        self._suspended: list[Span] = []
         self._errors: list[Span] = []
         self._point_ms, self._points = array("q"), array("d")
         self._last: Account | None = None
-        self._take(contract, metric)
-        self.period = period_from(contract, since_ms, since_ms)
+        self._take(metric)
         self._open_account(since_ms)
-        self._watched_ms = self.cursor_ms
 
-    def _take(self, contract: Sla, metric: Metric) -> None:
-        self._contract = contract
+    def _take(self, metric: Metric) -> None:
         self._metric = metric
         self._lateness_ms = min(metric.lateness_ms, MAX_LATENESS_INTERVALS * metric.interval)
 
     def _open_account(self, from_ms: int) -> None:
         """An account for the period, settled up to ``from_ms``."""
-        self._begin(self.period.start_ms if self.period else from_ms)
+        period = self.timeline.period
+        self._begin(period.start_ms if period else from_ms)
         self.cursor_ms = max(from_ms, self._start_ms)
         # Nobody watched before; whatever no_data says, that time is unknown.
-        cuts, left = self._cut(self._start_ms, self.cursor_ms)
+        cuts, left = self.timeline.cut(self._start_ms, self.cursor_ms)
         self._book(cuts, unknown_ms=total_ms(left))
 
     def _begin(self, start_ms: int) -> None:
@@ -78,81 +77,23 @@ class Accounting:
     def place(self, ts_ms: int) -> Place | None:
         """Where a sample is tallied; None when it is late."""
         if ts_ms < self.cursor_ms:
-            return CUT if ts_ms < anchor_ms(self._contract, self._since_ms) else None
-        window = self._window(ts_ms)
+            return CUT if ts_ms < self.timeline.anchor_ms else None
+        window = self.timeline.window(ts_ms)
         if window is None:
             return CUT
-        for start_ms, end_ms in self._cut(max(window[0], self.cursor_ms), window[1])[1]:
+        for start_ms, end_ms in self.timeline.cut(max(window[0], self.cursor_ms), window[1])[1]:
             if start_ms <= ts_ms < end_ms:
                 tally = self._tallies.get(window[0])
                 if tally is None:
                     tally = self._tallies[window[0]] = open_tally(self._metric)
-                return Place(tally, start_ms, end_ms)
+                return Place(tally, start_ms, end_ms, window[0])
         return CUT
-
-    def _window(self, ts_ms: int) -> Span | None:
-        """The accounting window an instant is in; None outside every term."""
-        period = self.period
-        if period is None:
-            return None
-        if not period.start_ms <= ts_ms < period.end_ms:
-            period = period_at(self._contract, self._since_ms, ts_ms)
-            if period is None:
-                return None
-        interval_ms = self._metric.interval
-        start_ms = period.start_ms + (ts_ms - period.start_ms) // interval_ms * interval_ms
-        return start_ms, min(start_ms + interval_ms, period.end_ms)
-
-    # --- cuts ------------------------------------------------------------------------------------------
-
-    def _cut(self, start_ms: int, end_ms: int) -> tuple[Cuts, list[Span]]:
-        """What is cut out of ``[start_ms, end_ms)``, and what is left."""
-        if end_ms <= start_ms:
-            return calendar.NO_CUTS, []
-        cuts = calendar.cuts(self._contract, start_ms, end_ms)
-        suspended = clip(self._suspended, start_ms, end_ms)
-        if suspended:
-            excluded = union([*cuts.excluded, *suspended])
-            cuts = Cuts(tuple(excluded), tuple(subtract(cuts.good, excluded)))
-        if cuts is calendar.NO_CUTS:
-            return cuts, [(start_ms, end_ms)]
-        return cuts, subtract([(start_ms, end_ms)], union([*cuts.excluded, *cuts.good]))
-
-    def is_covered(self, start_ms: int, end_ms: int) -> bool:
-        """Whether all of the time was watched and nothing of it is cut."""
-        if start_ms < self._watched_ms:
-            return False
-        cuts, _ = self._cut(start_ms, end_ms)
-        return not (cuts.excluded or cuts.good)
-
-    def elapsed_at_ms(self, start_ms: int, amount_ms: int, end_ms: int) -> int | None:
-        """When ``amount_ms`` that no cut takes will have passed since ``start_ms``; None if not by ``end_ms``."""
-        for a, b in self._cut(start_ms, end_ms)[1]:
-            if b - a >= amount_ms:
-                return a + amount_ms
-            amount_ms -= b - a
-        return None
-
-    def suspend(self, now_ms: int) -> None:
-        """From now on nothing counts; while suspended already, nothing changes."""
-        if not self.is_suspended:
-            self._suspended = union([*self._suspended, (now_ms, FOREVER)])
-
-    def resume(self, now_ms: int) -> None:
-        """Ends a suspension."""
-        if self.is_suspended:
-            start_ms, _ = self._suspended.pop()
-            self._suspended = union([*self._suspended, (start_ms, now_ms)])
-
-    @property
-    def is_suspended(self) -> bool:
-        return bool(self._suspended) and self._suspended[-1][1] == FOREVER
 
     def source_failed(self, now_ms: int) -> None:
         """Silence from now on is the source's failure, which is no verdict on the service."""
         if self._errors and self._errors[-1][1] == FOREVER:
             return
-        window = self._window(now_ms)
+        window = self.timeline.window(now_ms)
         if self._errors and window and self._errors[-1][1] > window[0]:
             # Failures within one window are one: the list stays as short as the list of windows.
             now_ms = self._errors.pop()[0]
@@ -171,7 +112,7 @@ class Accounting:
 
     def _settle_to(self, horizon_ms: int, signals: list[Signal]) -> bool:
         before_ms = self.cursor_ms
-        while (period := self.period) is not None:
+        while (period := self.timeline.period) is not None:
             interval_ms = self._metric.interval
             limit_ms = period.end_ms
             if horizon_ms < limit_ms:
@@ -189,7 +130,7 @@ class Accounting:
                 self._close(period, signals)
         if self.cursor_ms == before_ms:
             return False
-        self._suspended = [span for span in self._suspended if span[1] > self.cursor_ms]
+        self.timeline.forget_before(self.cursor_ms)
         self._errors = [span for span in self._errors if span[1] > self.cursor_ms]
         return True
 
@@ -202,10 +143,10 @@ class Accounting:
     def _silence(self, end_ms: int, signals: list[Signal]) -> None:
         """Settles windows without samples up to ``end_ms``, the end of a window."""
         start_ms, self.cursor_ms = self.cursor_ms, end_ms
-        cuts, left = self._cut(start_ms, end_ms)
+        cuts, left = self.timeline.cut(start_ms, end_ms)
         unknown: list[Span] = left
         if self._metric.no_data is not NoData.UNKNOWN:
-            judged = subtract(left, union(self._whole_windows(span) for span in self._errors))
+            judged = subtract(left, union(self.timeline.whole_windows(span) for span in self._errors))
             unknown = subtract(left, judged)
             judged_ms = total_ms(judged)
             if self._metric.no_data is NoData.GOOD:
@@ -224,17 +165,11 @@ class Accounting:
             )
         signals.append(WindowClosed(start_ms, end_ms, verdict))
 
-    def _whole_windows(self, span: Span) -> Span:
-        """A span stretched to the ends of the windows it touches."""
-        first = self._window(span[0])
-        last = self._window(span[1] - 1) if span[1] < FOREVER else None
-        return (first[0] if first else span[0], last[1] if last else span[1])
-
     def _judge(self, window_ms: int, end_ms: int, signals: list[Signal]) -> None:
         """Settles the window that began at ``window_ms`` on its samples, up to ``end_ms``."""
         tally = self._tallies.pop(window_ms)
         start_ms, self.cursor_ms = max(window_ms, self.cursor_ms), end_ms
-        cuts, left = self._cut(start_ms, end_ms)
+        cuts, left = self.timeline.cut(start_ms, end_ms)
         left_ms = total_ms(left)
         verdict = Verdict.EXCLUDED
         if left_ms:
@@ -259,7 +194,7 @@ class Accounting:
     def _close(self, period: Period, signals: list[Signal]) -> None:
         self._last = self.account()
         signals.append(PeriodClosed(self._last))
-        self.period = period_at(self._contract, self._since_ms, period.end_ms)
+        self.timeline.next_period(period)
         self._begin(period.end_ms)
 
     def rebase(self, contract: Sla, metric: Metric, at_ms: int, signals: list[Signal]) -> int:
@@ -270,18 +205,18 @@ class Accounting:
             hold what it asks for.
         """
         self._settle_to(at_ms, signals)
-        if self.period is not None and at_ms > self.cursor_ms:
-            window = self._window(self.cursor_ms)
+        if self.timeline.period is not None and at_ms > self.cursor_ms:
+            window = self.timeline.window(self.cursor_ms)
             if window is not None and window[0] in self._tallies:
                 self._judge(window[0], at_ms, signals)
             else:
                 self._silence(at_ms, signals)
         kept = self._tally_key(self._metric) == self._tally_key(metric)
-        running = self.period is not None and self.cursor_ms >= self._start_ms
-        had_ms = self.account().settled_ms
-        self._take(contract, metric)
-        self.period = period_from(contract, self._since_ms, self.cursor_ms)
-        if running and had_ms and (self.period is None or self.period.start_ms > self.cursor_ms):
+        had_ms = self.account().settled_ms if self.timeline.period else 0
+        self._take(metric)
+        self.timeline.take(contract, metric.interval, self.cursor_ms)
+        period = self.timeline.period
+        if had_ms and (period is None or period.start_ms > self.cursor_ms):
             # The new version is not in force now: the running account ends here.
             self._last = self._account(self._start_ms, self.cursor_ms)
             signals.append(PeriodClosed(self._last))
@@ -296,7 +231,7 @@ class Accounting:
         return sum(self._tallies.pop(start).count for start in lost)
 
     def _is_window(self, start_ms: int) -> bool:
-        window = self._window(start_ms)
+        window = self.timeline.window(start_ms)
         return window is not None and window[0] == start_ms
 
     @staticmethod
@@ -318,8 +253,8 @@ class Accounting:
         """Recent interval aggregates, also of windows still open for late samples, that begin before an instant."""
         points = list(zip(self._point_ms, self._points, strict=True))
         for start_ms in sorted(start_ms for start_ms in self._tallies if start_ms < before_ms):
-            window = self._window(start_ms)
-            left_ms = total_ms(self._cut(*window)[1]) if window else 0
+            window = self.timeline.window(start_ms)
+            left_ms = total_ms(self.timeline.cut(*window)[1]) if window else 0
             if left_ms:
                 value = self._tallies[start_ms].value(left_ms)
                 if value - value == 0:
@@ -344,23 +279,39 @@ class Accounting:
 
     def account(self) -> Account:
         """The running account; of an expired contract the last one."""
-        if self.period is None:
+        if self.timeline.period is None:
             return self._last or self._account(self._start_ms, self._start_ms)
-        return self._account(self._start_ms, self.period.end_ms)
+        return self._account(self._start_ms, self.timeline.period.end_ms)
 
     def account_at(self, now_ms: int) -> Account:
         """The running account as :meth:`settle` would leave it now."""
+        return self._as_of(now_ms).account()
+
+    def remaining_at(self, now_ms: int) -> int:
+        """:meth:`remaining_ms` as :meth:`settle` would leave it now."""
+        return self._as_of(now_ms).remaining_ms()
+
+    def _as_of(self, now_ms: int) -> "Accounting":
         shadow = copy(self)
         shadow._tallies = dict(self._tallies)
+        shadow.timeline = copy(self.timeline)
         shadow._point_ms, shadow._points = self._point_ms[:], self._points[:]
         shadow.settle(now_ms, [])
-        return shadow.account()
+        return shadow
+
+    def remaining_ms(self) -> int:
+        """How much of the period is not settled yet and can still be won or lost [ms]."""
+        period = self.timeline.period
+        if period is None or period.end_ms <= self.cursor_ms:
+            return 0
+        cuts, _ = self.timeline.cut(self.cursor_ms, period.end_ms)
+        return period.end_ms - self.cursor_ms - total_ms(cuts.excluded)
 
     def next_settling_ms(self) -> int | None:
         """When a window has to be judged next; silence that decides nothing waits for the period's end."""
-        if self.period is None:
+        if self.timeline.period is None:
             return None
-        due_ms = self.period.end_ms
+        due_ms = self.timeline.period.end_ms
         if self._metric.no_data is not NoData.UNKNOWN:
             due_ms = min(due_ms, self._end_of(self.cursor_ms))
         elif self._tallies:
@@ -369,22 +320,19 @@ class Accounting:
 
     def next_window_ms(self) -> int:
         """When the next window, whatever is in it, can be settled; samples for it are late from then on."""
-        return self._end_of(self.cursor_ms) + self._lateness_ms if self.period else FOREVER
+        return self._end_of(self.cursor_ms) + self._lateness_ms if self.timeline.period else FOREVER
 
     def _end_of(self, at_ms: int) -> int:
-        window = self._window(at_ms)
+        window = self.timeline.window(at_ms)
         return window[1] if window else FOREVER
 
     def dump(self) -> dict[str, Any]:
         return {
-            "since": self._since_ms,
-            "watched": self._watched_ms,
+            "timeline": self.timeline.dump(),
             "cursor": self.cursor_ms,
             "start": self._start_ms,
-            "period": list(self.period) if self.period else None,
             "ms": [self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms],
             "tallies": [[start_ms, *tally.dump()] for start_ms, tally in self._tallies.items()],
-            "suspended": [list(span) for span in self._suspended],
             "errors": [list(span) for span in self._errors],
             "points": [list(self._point_ms), list(self._points)],
             "last": [getattr(self._last, name) for name in Account.__slots__] if self._last else None,
@@ -393,18 +341,15 @@ class Accounting:
     @classmethod
     def restore(cls, contract: Sla, metric: Metric, dump: dict[str, Any]) -> "Accounting":
         self = cls.__new__(cls)
-        self._take(contract, metric)
-        self._since_ms = dump["since"]
-        self._watched_ms = dump["watched"]
+        self._take(metric)
+        self.timeline = Timeline.restore(contract, metric.interval, dump["timeline"])
         self.cursor_ms = dump["cursor"]
         self._start_ms = dump["start"]
-        self.period = Period(*dump["period"]) if dump["period"] else None
         self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms = dump["ms"]
         self._tallies = {}
         for start_ms, *fields in dump["tallies"]:
             self._tallies[start_ms] = open_tally(metric)
             self._tallies[start_ms].load(fields)
-        self._suspended = [(a, b) for a, b in dump["suspended"]]
         self._errors = [(a, b) for a, b in dump["errors"]]
         self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
         self._last = Account(*dump["last"]) if dump["last"] else None

@@ -8,12 +8,12 @@ between them, nothing changes and :meth:`Detection.judge` need not be called.
 from math import inf, isnan, nan, nextafter
 from typing import Any
 
-from slakeeper.sla.accounting import Accounting
 from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.severity import is_goodness, is_worse, severity_of
 from slakeeper.sla.signal import MonitorState, Opened, Recovered, Signal, StateChanged, Updated
+from slakeeper.sla.timeline import Timeline
 
 UPDATE_EVERY_MS = 1_000
 
@@ -68,11 +68,11 @@ class Detection:
     ``calm_since_ms`` when the last violation ended.
     """
 
-    __slots__ = ("_accounting", "_alert", "_closed_ms", "_failing_since_ms", "_holding_since_ms", "_metric",
-                 "_safe", "_severity", "_silence_ms", "_updated_ms", "_worst", "calm_since_ms", "last_ms",
+    __slots__ = ("_alert", "_closed_ms", "_failing_since_ms", "_holding_since_ms", "_metric",
+                 "_safe", "_severity", "_silence_ms", "_timeline", "_updated_ms", "_worst", "calm_since_ms", "last_ms",
                  "probability", "state", "value", "zone_high", "zone_low")  # fmt: skip
 
-    def __init__(self, metric: Metric, violation_threshold: float, accounting: Accounting) -> None:
+    def __init__(self, metric: Metric, violation_threshold: float, timeline: Timeline) -> None:
         self.state = MonitorState.NO_DATA
         self.value = nan
         self.probability: float | None = None
@@ -83,12 +83,12 @@ class Detection:
         self._worst = nan
         self._severity = Severity.INFO
         self._updated_ms = NEVER
-        self.take(metric, violation_threshold, accounting)
+        self.take(metric, violation_threshold, timeline)
 
-    def take(self, metric: Metric, violation_threshold: float, accounting: Accounting) -> None:
+    def take(self, metric: Metric, violation_threshold: float, timeline: Timeline) -> None:
         """Judges by another version of the metric from now on; what is open stays open."""
         self._metric = metric
-        self._accounting = accounting
+        self._timeline = timeline
         self._alert = float(metric.alert_threshold)
         self._safe = safe_zone(metric, violation_threshold)
         self._silence_ms = metric.interval + max(metric.interval, metric.lateness_ms)
@@ -129,11 +129,8 @@ class Detection:
         metric = self._metric
         if metric.condition.holds(value, float(metric.value)):
             return True
-        if metric.type is MetricType.THRESHOLD and metric.aggregation in GROWING:
-            # Too little may only mean that the window is not full; too much is too much.
-            too_much = metric.condition in (Condition.LT, Condition.LTE)
-            return not too_much and not self._accounting.is_covered(at_ms - metric.interval, at_ms)
-        return False
+        # Too little may only mean that the window is not full; too much is too much.
+        return metric.condition not in (Condition.LT, Condition.LTE) and not self._is_full(at_ms)
 
     def _kept(self, at_ms: int, value: float, signals: list[Signal]) -> None:
         self._failing_since_ms = None
@@ -145,10 +142,22 @@ class Detection:
             signals.append(Recovered(at_ms, value))
             self.calm_since_ms = at_ms
         self._holding_since_ms = None
-        low, high = self._safe
-        near = not low < value < high and has_nearness(self._metric)
-        risky = near or (self.probability or 0.0) > self._alert
+        risky = self._is_near(at_ms, value) or (self.probability or 0.0) > self._alert
         self._enter(MonitorState.AT_RISK if risky else MonitorState.OK, at_ms, signals)
+
+    def _is_near(self, at_ms: int, value: float) -> bool:
+        low, high = self._safe
+        if low < value < high or not has_nearness(self._metric):
+            return False
+        # Too little in a window that is not full is on its way, not near.
+        return self._metric.condition in (Condition.LT, Condition.LTE) or self._is_full(at_ms)
+
+    def _is_full(self, at_ms: int) -> bool:
+        """Whether the sliding window can have all there is: only sums of some kind care."""
+        metric = self._metric
+        if metric.type is not MetricType.THRESHOLD or metric.aggregation not in GROWING:
+            return True
+        return self._timeline.is_covered(at_ms - metric.interval, at_ms)
 
     def _failed(self, at_ms: int, value: float, signals: list[Signal]) -> None:
         self._holding_since_ms = None
@@ -167,7 +176,7 @@ class Detection:
         due_ms = self.due_ms
         if due_ms is None or due_ms > now_ms:
             return
-        if self._accounting.is_covered(self.last_ms, due_ms):
+        if self._timeline.is_covered(self.last_ms, due_ms):
             self._open(due_ms, self.value, signals)
         else:
             self._failing_since_ms = None

@@ -10,7 +10,7 @@ from decimal import Decimal
 from math import isnan, nan
 from typing import Any, NamedTuple
 
-from slakeeper.sla.account import Account, Verdict
+from slakeeper.sla.account import Account
 from slakeeper.sla.accounting import Accounting
 from slakeeper.sla.contract import Metric, MetricType, Sla
 from slakeeper.sla.detection import GROWING, Detection
@@ -18,32 +18,9 @@ from slakeeper.sla.duration import WEEK_MS
 from slakeeper.sla.forecast import breach_probability
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.sample import Sample
-from slakeeper.sla.signal import (
-    MonitorState,
-    Opened,
-    PeriodClosed,
-    Recovered,
-    Signal,
-    StateChanged,
-    Updated,
-    WindowClosed,
-)
+from slakeeper.sla.signal import MonitorState, Signal
 from slakeeper.sla.tally import PercentileTally, Tally
 from slakeeper.sla.window import open_window
-
-__all__ = [
-    "Counters",
-    "Monitor",
-    "MonitorState",
-    "Opened",
-    "PeriodClosed",
-    "Recovered",
-    "Signal",
-    "StateChanged",
-    "Updated",
-    "Verdict",
-    "WindowClosed",
-]
 
 _ALIVE = frozenset({MonitorState.OK, MonitorState.PENDING, MonitorState.AT_RISK})
 
@@ -79,7 +56,7 @@ class Monitor:
         self._violation_threshold = float(violation_threshold)
         self._accounting = Accounting(contract, metric, since_ms)
         self._window = open_window(metric)
-        self._detection = Detection(metric, self._violation_threshold, self._accounting)
+        self._detection = Detection(metric, self._violation_threshold, self._accounting.timeline)
         self._accepted = self._late = self._duplicate = 0
         self._source_error: str | None = None
         self._newest_ms = NEVER
@@ -159,8 +136,8 @@ class Monitor:
         if place.tally is None:
             return None
         self._note_percentile()
-        if place.start_ms > self._foreseen_ms and self._metric.type is not MetricType.TREND:
-            self._foreseen_ms = place.start_ms
+        if place.window_ms > self._foreseen_ms and self._metric.type is not MetricType.TREND:
+            self._foreseen_ms = place.window_ms
             self._foresee()
         self._tally, self._start_ms, self._end_ms = place.tally, place.start_ms, place.end_ms
         return place.tally
@@ -194,10 +171,10 @@ class Monitor:
         signals: list[Signal] = []
         self._settle(now_ms, signals)
         detection = self._detection
-        if not self._accounting.is_suspended:
+        if not self._accounting.timeline.is_suspended:
             detection.run_out(now_ms, signals)
         if detection.state in _ALIVE and now_ms >= self._silence_due_ms():
-            silent_ms = self._accounting.elapsed_at_ms(
+            silent_ms = self._accounting.timeline.elapsed_at_ms(
                 self._newest_ms, detection.silence_ms, now_ms + WEEK_MS
             )
             if silent_ms is not None and silent_ms <= now_ms:
@@ -215,7 +192,7 @@ class Monitor:
         detection = self._detection
         deadlines = (
             self._accounting.next_settling_ms(),
-            None if self._accounting.is_suspended else detection.due_ms,
+            None if self._accounting.timeline.is_suspended else detection.due_ms,
             self._silence_due_ms() if detection.state in _ALIVE else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -230,13 +207,13 @@ class Monitor:
 
     def suspend(self, now_ms: int) -> None:
         """From now on nothing counts: samples are cut away, an open violation stays as it is."""
-        self._accounting.suspend(now_ms)
+        self._accounting.timeline.suspend(now_ms)
         self._detection.pause()
         self._leave_place()
 
     def resume(self, now_ms: int) -> None:
         """Counts again from now on."""
-        self._accounting.resume(now_ms)
+        self._accounting.timeline.resume(now_ms)
         self._next_silence_ms = now_ms + self._detection.silence_ms
         self._leave_place()
 
@@ -262,7 +239,7 @@ class Monitor:
             self._window = open_window(metric)
             self._detection.foresee(None)
         self._take(contract, metric)
-        self._detection.take(metric, self._violation_threshold, self._accounting)
+        self._detection.take(metric, self._violation_threshold, self._accounting.timeline)
         self._leave_place()
         return signals
 
@@ -313,6 +290,10 @@ class Monitor:
         """The account of the running period; with ``now_ms`` as :meth:`tick` would leave it, yet unchanged."""
         return self._accounting.account() if now_ms is None else self._accounting.account_at(now_ms)
 
+    def remaining_ms(self, now_ms: int | None = None) -> int:
+        """How much of the running period is not in :meth:`account` yet and can still count [ms]."""
+        return self._accounting.remaining_ms() if now_ms is None else self._accounting.remaining_at(now_ms)
+
     # --- on disk ---------------------------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
@@ -339,7 +320,7 @@ class Monitor:
         self._accounting = Accounting.restore(contract, metric, dump["accounting"])
         self._window = open_window(metric)
         self._window.load(dump["window"])
-        self._detection = Detection(metric, self._violation_threshold, self._accounting)
+        self._detection = Detection(metric, self._violation_threshold, self._accounting.timeline)
         self._detection.load(dump["detection"])
         self._accepted, self._late, self._duplicate = dump["counters"]
         self._source_error = dump["source_error"]

@@ -158,7 +158,9 @@ def test_terminating_a_child_of_a_restarting_group_keeps_it_down(strategy: Strat
     world.slow_stops.add("d")
     world.starts["a"].append(HANG)
     world.crash("a")
+    mark = world.mark
     in_its_turn = world.send(TerminateRequested, "c")
+    assert world.since(mark) == []
     now_stopping = world.send(TerminateRequested, "d")
     assert world.refusal(RestartRequested, "a") == "restarting"
     world.finish_stop("d")
@@ -166,6 +168,23 @@ def test_terminating_a_child_of_a_restarting_group_keeps_it_down(strategy: Strat
     assert world.ask(TerminateRequested, "e") == Ok(), "it waits for its start"
     world.finish_start("a")
     assert world.running == ["a", "b"]
+
+
+@GROUPS
+def test_the_next_child_is_not_started_before_a_terminated_one_is_gone(strategy: Strategy) -> None:
+    world = three(strategy)
+    world.starts["b"].append(HANG)
+    world.slow_stops.add("b")
+    world.ask(TerminateRequested, "c")
+    world.crash("a" if strategy is ONE_FOR_ALL else "b")
+    if strategy is ONE_FOR_ALL:
+        world.finish_stop("b")
+    mark = world.mark
+    world.send(TerminateRequested, "b")
+    world.send(TerminateRequested, "a")
+    assert world.since(mark) == ["stop b", *stopped("a")]
+    world.finish_stop("b")
+    assert world.since(mark) == ["stop b", *stopped("a"), "gone b", *started("c")]
 
 
 @GROUPS

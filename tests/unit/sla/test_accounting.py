@@ -29,7 +29,9 @@ def test_a_window_is_judged_when_its_lateness_has_passed() -> None:
     monitor = watch(sla())
     feed(monitor, (0, BAD), (500, GOOD))
     assert monitor.tick(T0_MS + 1_999) == []
-    assert only(WindowClosed, monitor.tick(T0_MS + 2_000)) == [WindowClosed(T0_MS, T0_MS + 1_000, Verdict.BAD)]
+    assert only(WindowClosed, monitor.tick(T0_MS + 2_000)) == [
+        WindowClosed(T0_MS, T0_MS + 1_000, Verdict.BAD)
+    ]
     assert numbers(monitor.account()) == (0, 1_000, 0, 0)
 
 
@@ -47,7 +49,8 @@ def test_duplicates_are_counted_where_batches_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("no_data", "expected"), [("unknown", (0, 0, 5_000, 0)), ("good", (5_000, 0, 0, 0)), ("bad", (0, 5_000, 0, 0))]
+    ("no_data", "expected"),
+    [("unknown", (0, 0, 5_000, 0)), ("good", (5_000, 0, 0, 0)), ("bad", (0, 5_000, 0, 0))],
 )
 def test_silence_is_what_no_data_says(no_data: str, expected: tuple[int, ...]) -> None:
     monitor = watch(sla({"no_data": no_data}))
@@ -126,7 +129,9 @@ def test_the_account_can_be_asked_for_as_of_now_without_changing_anything() -> N
 
 def test_a_percentile_is_judged_exactly() -> None:
     monitor = watch(sla({"name": "latency_p95", "type": "percentile", "value": 100, "interval": 10_000}))
-    samples = [(T0_MS + number, 99.0) for number in range(95)] + [(T0_MS + 100 + number, 1e9) for number in range(5)]
+    samples = [(T0_MS + number, 99.0) for number in range(95)] + [
+        (T0_MS + 100 + number, 1e9) for number in range(5)
+    ]
     monitor.observe(samples, T0_MS + 200)
     assert numbers(monitor.account(T0_MS + 20_000)) == (10_000, 0, 0, 0)
     monitor.observe([(T0_MS + 300, 1e9)], T0_MS + 300)
@@ -141,18 +146,15 @@ def test_a_trend_is_unknown_until_it_has_its_points() -> None:
     assert numbers(monitor.account()) == (1_000, 1_000, 2_000, 0)
 
 
-@pytest.mark.parametrize(("aggregation", "kept"), [("count", 5), ("sum", 50), ("rate", 12.5)])
-def test_a_rate_is_per_second_of_what_is_left_of_the_window(aggregation: str, kept: float) -> None:
+@pytest.mark.parametrize(("aggregation", "value"), [("count", 6), ("sum", 60), ("rate", 15), ("last", 10)])
+def test_a_window_is_judged_on_the_samples_outside_the_cut_a_rate_on_the_time_too(
+    aggregation: str, value: int
+) -> None:
     maintenance = [{"start": instant(4_000), "duration": 6_000}]
-    metric = {"aggregation": aggregation, "interval": 10_000, "value": kept, "condition": "eq"}
+    metric = {"aggregation": aggregation, "interval": 10_000, "value": value, "condition": "eq"}
     monitor = watch(sla(metric, maintenance=maintenance))
     feed(monitor, *[(number * 700, 10.0) for number in range(9)])
-    # Samples from 4 000 on are cut away: six are left... of which one lies exactly at 3 500.
-    metric["value"] = {"count": 6, "sum": 60, "rate": 15}[aggregation]
-    exact = watch(sla(metric, maintenance=maintenance))
-    feed(exact, *[(number * 700, 10.0) for number in range(9)])
-    assert numbers(monitor.account(T0_MS + 20_000)) == (0, 4_000, 0, 6_000)
-    assert numbers(exact.account(T0_MS + 20_000)) == (4_000, 0, 0, 6_000)
+    assert numbers(monitor.account(T0_MS + 20_000)) == (4_000, 0, 0, 6_000)
 
 
 def test_a_new_version_settles_what_was_before_under_the_old_one() -> None:
@@ -184,11 +186,17 @@ def test_a_version_that_is_no_longer_in_force_ends_the_account() -> None:
     monitor = watch(sla())
     feed(monitor, (0, GOOD))
     signals = monitor.rebase(ended, ended.metrics[0], T0_MS + 3_000)
-    assert only(PeriodClosed, signals) == [PeriodClosed(Account(T0_MS, T0_MS + 3_000, 1_000, 1_000, 0, 2_000))]
+    assert only(PeriodClosed, signals) == [
+        PeriodClosed(Account(T0_MS, T0_MS + 3_000, 1_000, 1_000, 0, 2_000))
+    ]
 
 
-cut_spans = st.lists(st.tuples(st.integers(0, 4_000), st.integers(0, 1_500), st.sampled_from(["exclude", "good"])), max_size=3)
-sample_lists = st.lists(st.tuples(st.integers(0, 4_999), st.sampled_from([0.0, 90.0, 99.0, 101.0, 500.0])), max_size=25)
+cut_spans = st.lists(
+    st.tuples(st.integers(0, 4_000), st.integers(0, 1_500), st.sampled_from(["exclude", "good"])), max_size=3
+)
+sample_lists = st.lists(
+    st.tuples(st.integers(0, 4_999), st.sampled_from([0.0, 90.0, 99.0, 101.0, 500.0])), max_size=25
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -208,8 +216,12 @@ def test_every_millisecond_of_a_period_is_in_the_right_column(
     no_data: str,
     period: int,
 ) -> None:
-    windows = [{"start": instant(begin), "duration": length, "mode": mode} for begin, length, mode in maintenance]
-    contract = sla({"interval": interval, "no_data": no_data, "lateness": 0}, maintenance=windows, time_period=period)
+    windows = [
+        {"start": instant(begin), "duration": length, "mode": mode} for begin, length, mode in maintenance
+    ]
+    contract = sla(
+        {"interval": interval, "no_data": no_data, "lateness": 0}, maintenance=windows, time_period=period
+    )
     monitor = watch(contract)
     suspended = (T0_MS + suspension[0], T0_MS + sum(suspension))
     acts: list[tuple[int, int, Any]] = [(suspended[0], 0, Monitor.suspend), (suspended[1], 0, Monitor.resume)]
@@ -224,5 +236,24 @@ def test_every_millisecond_of_a_period_is_in_the_right_column(
     first = closed[0].account
     assert (first.start_ms, first.end_ms) == (T0_MS, T0_MS + period)
     assert numbers(first) == naive_account(
-        contract, contract.metrics[0], [(T0_MS + after, x) for after, x in samples], T0_MS, T0_MS + period, [suspended]
+        contract,
+        contract.metrics[0],
+        [(T0_MS + after, x) for after, x in samples],
+        T0_MS,
+        T0_MS + period,
+        [suspended],
     )
+
+
+def test_what_remains_of_a_period_is_what_is_not_settled_and_not_excluded() -> None:
+    maintenance = [
+        {"start": instant(60_000), "duration": 10_000},
+        {"start": instant(80_000), "duration": 5_000, "mode": "good"},
+    ]
+    monitor = watch(sla(time_period=100_000, maintenance=maintenance))
+    feed(monitor, (0, GOOD))
+    assert monitor.remaining_ms() == 90_000
+    assert monitor.remaining_ms(T0_MS + 20_500) == 71_000
+    monitor.tick(T0_MS + 64_000)
+    assert monitor.remaining_ms() == 30_000
+    assert monitor.account().settled_ms == 63_000

@@ -49,14 +49,18 @@ def test_a_start_without_an_offset_is_local_and_recurs_on_the_wall_clock() -> No
 
 
 def test_a_start_that_a_clock_change_skips_is_moved_past_it() -> None:
-    skipped = contract(timezone="Europe/Berlin", maintenance=[{"start": "2026-03-29T02:30:00", "duration": "1h"}])
+    skipped = contract(
+        timezone="Europe/Berlin", maintenance=[{"start": "2026-03-29T02:30:00", "duration": "1h"}]
+    )
     assert cuts(skipped, at("2026-03-29"), at("2026-03-30")).excluded == (
         (at("2026-03-29T03:30:00+02:00"), at("2026-03-29T04:30:00+02:00")),
     )
 
 
 def test_a_start_that_comes_twice_is_the_first_one_and_lasts_its_duration() -> None:
-    twice = contract(timezone="Europe/Berlin", maintenance=[{"start": "2026-10-25T02:30:00", "duration": "90m"}])
+    twice = contract(
+        timezone="Europe/Berlin", maintenance=[{"start": "2026-10-25T02:30:00", "duration": "90m"}]
+    )
     assert cuts(twice, at("2026-10-25"), at("2026-10-26")).excluded == (
         (at("2026-10-25T02:30:00+02:00"), at("2026-10-25T03:00:00+01:00")),
     )
@@ -99,7 +103,9 @@ def test_an_instant_is_in_maintenance_until_the_last_of_touching_windows_ends() 
 
 
 def test_a_recurrence_begun_long_ago_is_found_where_it_is_now() -> None:
-    old = contract(maintenance=[{"start": "1980-01-01T00:00:10Z", "duration": "1s", "rrule": "FREQ=HOURLY;INTERVAL=7"}])
+    old = contract(
+        maintenance=[{"start": "1980-01-01T00:00:10Z", "duration": "1s", "rrule": "FREQ=HOURLY;INTERVAL=7"}]
+    )
     found = cuts(old, SUNDAY_MS, SUNDAY_MS + 3 * DAY_MS).excluded
     first_ms = at("1980-01-01T00:00:10Z")
     assert len(found) in {10, 11}
@@ -114,7 +120,9 @@ def test_a_day_of_service_is_as_long_as_the_wall_says() -> None:
 
 
 def test_holidays_have_no_service_and_night_hours_belong_to_the_day_they_begin_on() -> None:
-    night = contract(service_hours={"days": ["thu", "fri"], "hours": "22:00-06:00", "holidays": ["2026-12-25"]})
+    night = contract(
+        service_hours={"days": ["thu", "fri"], "hours": "22:00-06:00", "holidays": ["2026-12-25"]}
+    )
     christmas_ms = at("2026-12-24T00:00:00Z")
     found = cuts(night, christmas_ms, christmas_ms + 3 * DAY_MS)
     assert 3 * DAY_MS - total_ms(found.excluded) == 8 * HOUR_MS
@@ -129,12 +137,16 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @settings(max_examples=40, deadline=None)
 @given(
-    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+    zone=st.sampled_from(
+        ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
+    ),
     day=st.dates(datetime(2026, 1, 1).date(), datetime(2026, 12, 31).date()),  # noqa: DTZ001
     days=st.sets(st.sampled_from(DAYS), min_size=1),
     opens=st.integers(0, 1439),
     closes=st.integers(1, 1440),
-    changes=st.sampled_from(["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04", None]),
+    changes=st.sampled_from(
+        ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04", None]
+    ),
 )
 def test_an_instant_is_within_service_hours_if_the_clock_on_the_wall_is(
     zone: str, day: Any, days: set[str], opens: int, closes: int, changes: str | None
@@ -142,7 +154,9 @@ def test_an_instant_is_within_service_hours_if_the_clock_on_the_wall_is(
     def clock(minutes: int) -> str:
         return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
-    served = contract(timezone=zone, service_hours={"days": sorted(days), "hours": f"{clock(opens)}-{clock(closes)}"})
+    served = contract(
+        timezone=zone, service_hours={"days": sorted(days), "hours": f"{clock(opens)}-{clock(closes)}"}
+    )
     start_ms = at(changes or day.isoformat()) - DAY_MS // 2
     closed = cuts(served, start_ms, start_ms + 2 * DAY_MS).excluded
     for at_ms in range(start_ms, start_ms + 2 * DAY_MS, 5 * MINUTE_MS):
@@ -159,7 +173,8 @@ def test_an_instant_is_within_service_hours_if_the_clock_on_the_wall_is(
 @settings(max_examples=40, deadline=None)
 @given(
     offsets=st.lists(
-        st.tuples(st.integers(0, 20 * DAY_MS), st.integers(0, DAY_MS), st.sampled_from(["exclude", "good"])), max_size=6
+        st.tuples(st.integers(0, 20 * DAY_MS), st.integers(0, DAY_MS), st.sampled_from(["exclude", "good"])),
+        max_size=6,
     ),
     start=st.integers(0, 20 * DAY_MS),
     length=st.integers(0, 20 * DAY_MS),
@@ -187,7 +202,9 @@ def test_cuts_are_the_union_of_all_windows_to_the_millisecond(
             assert any(a <= at_ms < b for a, b in found.good) == (modes == {"good"})
 
 
-@pytest.mark.parametrize("rule", ["FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH", "FREQ=MONTHLY;BYDAY=-1FR"])
+@pytest.mark.parametrize(
+    "rule", ["FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH", "FREQ=MONTHLY;BYDAY=-1FR"]
+)
 def test_looking_far_ahead_gives_what_walking_there_gives(rule: str) -> None:
     recurring = contract(maintenance=[{"start": "2020-01-06T01:00:00Z", "duration": "1h", "rrule": rule}])
     walked = cuts(recurring, at("2020-01-01"), at("2027-01-01")).excluded

@@ -128,7 +128,9 @@ def test_attainment_is_the_weighted_mean_and_only_falls_short_of_the_best(
     many: list[tuple[int, int, int, int]], level: int
 ) -> None:
     shares = [Share(account(good, bad), Decimal(weight) / 1000, rest) for good, bad, rest, weight in many]
-    known = [(Fraction(good, good + bad), Fraction(weight, 1000)) for good, bad, _, weight in many if good + bad]
+    known = [
+        (Fraction(good, good + bad), Fraction(weight, 1000)) for good, bad, _, weight in many if good + bad
+    ]
     mean = attainment(shares)
     if known:
         assert mean == 100 * sum(part * weight for part, weight in known) / sum(weight for _, weight in known)
@@ -138,7 +140,9 @@ def test_attainment_is_the_weighted_mean_and_only_falls_short_of_the_best(
     service_level = Decimal(level) / 1000
     assert breached(service_level, shares) == (best is not None and best < Fraction(service_level))
     # Whatever comes, the period cannot end better.
-    ended = attainment([Share(account(good + rest, bad), Decimal(weight) / 1000) for good, bad, rest, weight in many])
+    ended = attainment(
+        [Share(account(good + rest, bad), Decimal(weight) / 1000) for good, bad, rest, weight in many]
+    )
     assert ended == best
 
 
@@ -155,9 +159,14 @@ def test_once_lost_a_period_stays_lost(many: list[tuple[int, int, int, int]], sp
 
 
 def test_the_standing_puts_all_numbers_together() -> None:
-    now = standing(Decimal(90), [Share(account(80, 20, 7), Decimal("0.5"), 100), Share(account(100), Decimal("0.5"), 100)])
-    assert (now.attainment, now.known_ms, now.good_ms, now.bad_ms) == (90, 100, 90, 10)
-    assert (now.error_budget_ms, now.error_budget_spent_ms, now.error_budget_remaining_ms) == (20, 10, 10)
+    now = standing(
+        Decimal(90),
+        [Share(account(80, 20, 7), Decimal("0.5"), 100), Share(account(100), Decimal("0.5"), 100)],
+    )
+    assert now.attainment == now.good_ms == 90
+    assert now.known_ms == 100
+    assert now.bad_ms == now.error_budget_spent_ms == now.error_budget_remaining_ms == 10
+    assert now.error_budget_ms == 20
     assert now.error_budget_remaining == Fraction(1, 2)
     assert now.unknown_ms == Fraction(7, 2)
     assert not now.breached

@@ -41,9 +41,7 @@ def test_it_agrees_with_random_walks() -> None:
     assert first_passage(distance, drift, deviation, 10.0) == pytest.approx(hits / walks, abs=0.05)
 
 
-@given(
-    st.floats(1e-9, 1e9), st.floats(-1e9, 1e9), st.floats(0, 1e9), st.floats(1e-3, 1e3)
-)
+@given(st.floats(1e-9, 1e9), st.floats(-1e9, 1e9), st.floats(0, 1e9), st.floats(1e-3, 1e3))
 def test_it_is_always_a_probability(distance: float, drift: float, deviation: float, horizon: float) -> None:
     assert 0 <= first_passage(distance, drift, deviation, horizon) <= 1
 

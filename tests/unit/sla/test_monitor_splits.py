@@ -43,11 +43,16 @@ def histories(draw: st.DrawFn) -> list[Turn]:
         now_ms += draw(st.sampled_from([0, 1, 250, 999, 1_000, 1_700, 5_000]))
         samples = draw(
             st.lists(
-                st.tuples(st.integers(now_ms - 3_000, now_ms + 1_500), st.sampled_from([0.0, 60.0, 98.0, 130.0, 1e3])),
+                st.tuples(
+                    st.integers(now_ms - 3_000, now_ms + 1_500),
+                    st.sampled_from([0.0, 60.0, 98.0, 130.0, 1e3]),
+                ),
                 max_size=6,
             )
         )
-        act = draw(st.sampled_from(["observe", "observe", "observe", "tick", "error", "suspend", "resume", "close"]))
+        act = draw(
+            st.sampled_from(["observe", "observe", "observe", "tick", "error", "suspend", "resume", "close"])
+        )
         turns.append(Turn(now_ms, tuple((max(0, ts), x) for ts, x in samples), act))
     return turns
 
@@ -70,7 +75,9 @@ def act(monitor: Monitor, turn: Turn) -> list[Signal]:
 @pytest.mark.parametrize("metric", KINDS, ids=lambda metric: metric.get("aggregation", metric.get("type")))
 @settings(max_examples=40, deadline=None)
 @given(history=histories(), data=st.data())
-def test_batches_and_restarts_make_no_difference(metric: dict[str, Any], history: list[Turn], data: st.DataObject) -> None:
+def test_batches_and_restarts_make_no_difference(
+    metric: dict[str, Any], history: list[Turn], data: st.DataObject
+) -> None:
     maintenance = [{"start": "2026-01-01T00:00:03Z", "duration": 1_250}]
     contract = sla(metric, time_period=7_300, maintenance=maintenance)
     whole, pieces = watch(contract), watch(contract)
@@ -154,4 +161,6 @@ def test_violations_open_and_close_as_a_look_at_every_millisecond_says(
                 expected.append(("recovered", now_ms))
                 is_open = False
     assert [("opened", s.at_ms) for s in only(Opened, signals)] == [e for e in expected if e[0] == "opened"]
-    assert [("recovered", s.at_ms) for s in only(Recovered, signals)] == [e for e in expected if e[0] == "recovered"]
+    assert [("recovered", s.at_ms) for s in only(Recovered, signals)] == [
+        e for e in expected if e[0] == "recovered"
+    ]

@@ -59,7 +59,10 @@ def test_a_contract_that_expired_before_it_was_loaded_has_no_term() -> None:
 )
 def test_calendar_periods_follow_the_clock_change(calendar: str, start: str, end: str) -> None:
     local = contract(calendar=calendar, timezone="Europe/Berlin", effective_date="2020-01-01")
-    assert period_at(local, 0, parse_instant("2026-03-29T12:00:00Z")) == (parse_instant(start), parse_instant(end))
+    assert period_at(local, 0, parse_instant("2026-03-29T12:00:00Z")) == (
+        parse_instant(start),
+        parse_instant(end),
+    )
 
 
 def test_a_day_whose_midnight_is_skipped_begins_with_the_clock_change() -> None:
@@ -73,7 +76,9 @@ def test_a_day_whose_midnight_is_skipped_begins_with_the_clock_change() -> None:
 
 @given(
     st.sampled_from(["day", "week", "month", "quarter"]),
-    st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Beirut", "Australia/Lord_Howe", "Pacific/Apia"]),
+    st.sampled_from(
+        ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Beirut", "Australia/Lord_Howe", "Pacific/Apia"]
+    ),
     st.integers(parse_instant("2009-01-01"), parse_instant("2027-01-01")),
 )
 def test_a_calendar_period_is_the_days_of_one_name_and_touches_its_neighbours(
@@ -119,4 +124,6 @@ def test_the_days_of_a_local_date_are_those_of_the_wall() -> None:
     zone = ZoneInfo("Europe/Berlin")
     wall = datetime(2026, 10, 25, 23, 59, tzinfo=zone)
     assert local_date(zone, int(wall.timestamp() * 1000)) == wall.date()
-    assert local_date(zone, int((wall + timedelta(minutes=1)).timestamp() * 1000)) == wall.date() + timedelta(days=1)
+    assert local_date(zone, int((wall + timedelta(minutes=1)).timestamp() * 1000)) == wall.date() + timedelta(
+        days=1
+    )

@@ -1,5 +1,7 @@
 """Spans against sets of integers."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def instants(given_spans: list[Span]) -> set[int]:
 def test_a_union_holds_the_same_instants_sorted_and_apart(many: list[Span]) -> None:
     merged = union(many)
     assert instants(merged) == instants(many)
-    assert all(a[1] < b[0] for a, b in zip(merged, merged[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(merged))
     assert all(start < end for start, end in merged)
     assert total_ms(merged) == len(instants(many))
 

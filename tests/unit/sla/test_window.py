@@ -47,7 +47,9 @@ NAIVE: dict[str, Callable[[list[float]], float]] = {
 
 
 def window(kind: str, interval_ms: int = INTERVAL_MS) -> Window:
-    keys: dict[str, Any] = {"type": "percentile", "percentile": 95} if kind == "p95" else {"aggregation": kind}
+    keys: dict[str, Any] = (
+        {"type": "percentile", "percentile": 95} if kind == "p95" else {"aggregation": kind}
+    )
     return open_window(Metric.model_validate({"name": "m", "value": 1, "interval": interval_ms, **keys}))
 
 
@@ -73,7 +75,9 @@ def test_a_window_aggregates_the_last_interval_in_any_order(kind: str, samples: 
 
 
 @given(samples=many_samples)
-def test_the_last_value_is_that_of_the_newest_instant_and_of_two_the_later_arrival(samples: list[Sample]) -> None:
+def test_the_last_value_is_that_of_the_newest_instant_and_of_two_the_later_arrival(
+    samples: list[Sample],
+) -> None:
     sliding = window("last")
     for count, (ts_ms, x) in enumerate(samples, start=1):
         newest_ms = max(ts for ts, _ in samples[:count])
@@ -96,7 +100,9 @@ def test_a_dumped_window_goes_on_as_if_nothing_had_been(kind: str, samples: list
 @pytest.mark.parametrize("kind", ["avg", "sum", "count", "rate", "min", "max"])
 @settings(max_examples=30)
 @given(
-    samples=st.lists(st.tuples(st.integers(0, 60_000), st.integers(-9, 9).map(float)), min_size=60, max_size=200),
+    samples=st.lists(
+        st.tuples(st.integers(0, 60_000), st.integers(-9, 9).map(float)), min_size=60, max_size=200
+    ),
     at=st.integers(40, 199),
 )
 def test_a_crowded_window_slides_by_cells(kind: str, samples: list[Sample], at: int) -> None:
@@ -156,7 +162,9 @@ def test_buckets_keep_the_order_of_values(a: float, b: float) -> None:
     samples=st.lists(st.tuples(st.integers(0, 3_000), st.floats(-1e6, 1e6)), min_size=10, max_size=120),
     at=st.integers(5, 119),
 )
-def test_a_crowded_percentile_is_within_one_percent_of_the_samples_it_keeps(samples: list[Sample], at: int) -> None:
+def test_a_crowded_percentile_is_within_one_percent_of_the_samples_it_keeps(
+    samples: list[Sample], at: int
+) -> None:
     interval_ms = 640
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(percentile_window, "EXACT_ENTRIES", 4)
@@ -175,7 +183,9 @@ def test_a_crowded_percentile_is_within_one_percent_of_the_samples_it_keeps(samp
 
 
 @given(st.decimals(Decimal("0.1"), Decimal("99.9"), places=1), st.integers(1, 2_000))
-def test_the_nearest_rank_has_enough_values_at_or_below_it_and_no_fewer_would_do(share: Decimal, count: int) -> None:
+def test_the_nearest_rank_has_enough_values_at_or_below_it_and_no_fewer_would_do(
+    share: Decimal, count: int
+) -> None:
     rank = percentile_window.nearest_rank(share, count)
     assert rank * 100 >= Fraction(share) * count
     assert rank == 1 or (rank - 1) * 100 < Fraction(share) * count
