@@ -3,8 +3,10 @@
 import json
 import os
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections import deque
@@ -24,6 +26,7 @@ REFRESH_S = 1.0
 PLAIN_REFRESH_S = 15.0
 
 SHOWN_EVENTS = 8
+MIN_WIDTH = 60
 ASK_TIMEOUT_S = 2.0
 
 
@@ -123,14 +126,8 @@ class _View:
         if self._cluster is not None:
             parts += self._asked(self._cluster)
         processes = [row for row in run.get("processes", ()) if row.get("pid")]
-        parts.append(
-            "processes: "
-            + "  ".join(
-                f"{row['name']} {row['pid']}"
-                + (f" (restarts {row['restarts']})" if row.get("restarts") else "")
-                for row in processes
-            )
-        )
+        named = (row["name"] + f" {row['pid']}" + _restarts(row) for row in processes)
+        parts.append(textwrap.fill("processes: " + "  ".join(named), _width(), subsequent_indent=" " * 11))
         if self._events and sys.stdout.isatty():
             parts.append("what happened:\n" + "\n".join(f"  {event}" for event in self._events))
         parts.append(self._hints(run))
@@ -186,7 +183,7 @@ class _View:
             self._events.append(f"{time.strftime('%H:%M:%S')} {text}")
 
     def _hints(self, run: Mapping[str, Any]) -> str:
-        command = "slakeeper"
+        command = _command()
         options = "" if str(self._data) == str(Path("slakeeper-data").absolute()) else f" --data {self._data}"
         lines = ["try, in another terminal:"]
         demo = next((row for row in run.get("facts", {}).values() if "demo" in row), None)
@@ -202,6 +199,22 @@ class _View:
         lines.append(f"  {command}{options} actor kill cell-0              # it comes back with its state")
         lines.append(f"  {command}{options} dashboard                      # the same in a browser")
         return "\n".join(lines)
+
+
+def _restarts(row: Mapping[str, Any]) -> str:
+    return f" (restarts {row['restarts']})" if row.get("restarts") else ""
+
+
+def _width() -> int:
+    return max(MIN_WIDTH, shutil.get_terminal_size().columns - 1)
+
+
+def _command() -> str:
+    """How the command line is called from here: by its name when a shell would find it, else by its path."""
+    if shutil.which("slakeeper"):
+        return "slakeeper"
+    path = Path(sys.executable).with_name("slakeeper")
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _event_text(event: Mapping[str, Any]) -> str:
