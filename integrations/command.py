@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
 from slakeeper.sla.duration import format_duration
@@ -23,6 +24,8 @@ from slakeeper.sla.policy import AutomaticAction, CommandRemedy, PythonRemedy
 
 # What a program may know of our own environment; anything else, credentials first, it is given by name.
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+
+_PYTHON_CALL = Path(__file__).with_name("python_call.py")
 
 _CHUNK = 64 * 1024
 
@@ -58,7 +61,8 @@ def run_python(
     """
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, **_facts(action, idempotency_key)}
-    argv = (sys.executable, "-m", "slakeeper.integrations.python_call", remedy.entry)
+    # By its file, so that it loads nothing of ours; -P keeps the file's directory out of the import path.
+    argv = (sys.executable, "-P", str(_PYTHON_CALL), remedy.entry)
     return _run(argv, environment, None, timeout_ms)
 
 

@@ -120,16 +120,20 @@ def _resolve(host: str, port: int, deadline: Deadline) -> _Addresses:
     The resolver knows no time-out of ours, so a name is looked up in a thread of its own; when that is slower
     than we may be it ends by itself, within the resolver's limits, and nobody waits for it.
     """
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     with contextlib.suppress(socket.gaierror):  # not a plain address: a name
         return socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         )
-    answers: queue.SimpleQueue[_Addresses | OSError | UnicodeError] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[_Addresses | OSError] = queue.SimpleQueue()
 
     def look_up() -> None:
         try:
             answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             answers.put(error)
 
     thread = threading.Thread(target=look_up, name=f"resolve {host}", daemon=True)
@@ -139,10 +143,6 @@ def _resolve(host: str, port: int, deadline: Deadline) -> _Addresses:
     except queue.Empty:
         raise TimeoutError("the name was not resolved in time") from None
     thread.join()
-    match answer:
-        case UnicodeError():  # a label that is too long or empty
-            raise socket.gaierror(socket.EAI_NONAME, "not a host name")
-        case OSError():
-            raise answer
-        case _:
-            return answer
+    if isinstance(answer, OSError):
+        raise answer
+    return answer

@@ -20,7 +20,8 @@ class HostPoller:
     """Answers cpu_usage, memory_usage, disk_usage[:PATH] [%], process_up:NAME (1 or 0), load[:1|5|15].
 
     cpu_usage is the mean since the poll before, of all callers together; the first since the source was opened.
-    psutil's own reckoning is not used for it, because that begins anew in each thread.
+    psutil's own reckoning is not used for it, because that begins anew in each thread. Nothing here waits, with
+    one exception that no time-out can end: the kernel's answer about a network file system that is dead.
     """
 
     type = "host"

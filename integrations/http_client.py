@@ -21,7 +21,6 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from slakeeper import __version__
 from slakeeper.integrations.deadline import Deadline, connect, limit, tls_context
 from slakeeper.integrations.http_answer import Answer
 from slakeeper.sla.duration import format_duration
@@ -68,7 +67,7 @@ class HttpClient:
         self.path = quote(parts.path, safe=_PATH_SIGNS) or "/"
         self.query = quote(parts.query, safe=_PATH_SIGNS + "?")
         self.headers = {
-            "User-Agent": f"slakeeper/{__version__}",
+            "User-Agent": "slakeeper",
             "Accept": "application/json, */*;q=0.1",
             **(headers or {}),
         }

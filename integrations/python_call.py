@@ -1,9 +1,9 @@
 """What runs in the Python process of a ``python`` remedy: imports the entry point and calls it.
 
-    python -m slakeeper.integrations.python_call module:function
+    python -P python_call.py module:function
 
 The parameters come as JSON in ``SLAKEEPER_PARAMETERS``. Exit code 0, or 1 for False or an exception, whose
-traceback goes to the output.
+traceback goes to the output. This file imports nothing of ours: it starts often, and must start fast.
 """
 
 import importlib

@@ -1,5 +1,7 @@
 """Slack by an incoming webhook."""
 
+from urllib.parse import urlsplit
+
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
@@ -25,9 +27,9 @@ class SlackSender:
         self.on_uncertain: OnUncertain = settings.on_uncertain
         self._room = settings.room
         self._timeout_ms = settings.timeout
-        self._client = HttpClient(url)
-        path = self._client.target
-        self._client.secrets = (*self._client.secrets, url, *([path] if len(path) > 1 else []))
+        # The last part of the path is what makes the address a secret.
+        path = urlsplit(url).path.strip("/")
+        self._client = HttpClient(url, secrets=[url, path, path.rpartition("/")[2]])
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""

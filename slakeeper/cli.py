@@ -172,10 +172,10 @@ def status(session: Session) -> None:
 
     run = running(session.data)
     answer = session.ask("status")
-    started_s = run.get("started_at_s") or run.get("started_s")
+    began_at_s = run.get("started_at_ms", 0) / 1000 or time.time()
     document = {
         "state": run.get("state"),
-        "uptime_s": round(time.time() - started_s, 3) if started_s else 0.0,
+        "uptime_s": round(max(0.0, time.time() - began_at_s), 3),
         "http": run.get("http"),
         "generation": run.get("generation"),
         **answer,

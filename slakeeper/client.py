@@ -7,7 +7,7 @@ library and msgpack.
 from slakeeper.cluster import Cluster, connect, system_tree
 from slakeeper.connection import CellConnection
 from slakeeper.request import Overloaded, RequestFailed, Unavailable
-from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, owner_of, partition_of
+from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell
 from slakeeper.ticket import TICKET_LIFETIME_S, mint_ticket, ticket_times
 
 __all__ = [
@@ -21,8 +21,6 @@ __all__ = [
     "Unavailable",
     "connect",
     "mint_ticket",
-    "owner_of",
-    "partition_of",
     "system_tree",
     "ticket_times",
 ]

@@ -6,8 +6,9 @@ from typing import Any
 
 from slakeeper.connection import RECONNECT_PATIENCE_S, CellConnection
 from slakeeper.future import first_found, gather, then, translated
+from slakeeper.otp.placement import owner_of, partition_of
 from slakeeper.request import failure_of
-from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample, owner_of
+from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample
 
 # Processes of the system that are not below the root.
 _ABOVE_ROOT = frozenset({"heart", "launcher", "thespian-admin", "thespian-logger", "root"})
@@ -239,7 +240,7 @@ class Cluster:
         alone = self._isolated.get(sla_id)
         if alone is not None:
             return self._cells[alone]
-        return self._shared[owner_of(sla_id, self._partitions, len(self._shared))]
+        return self._shared[owner_of(partition_of(sla_id, self._partitions), len(self._shared))]
 
     def _ask(self, kind: str, payload: dict[str, Any], sla_id: str | None = None) -> Future[dict[str, Any]]:
         cells = [self._owner(sla_id)] if sla_id is not None else list(self._cells.values())

@@ -20,18 +20,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
-
-from slakeeper.request import (
-    AT_ONCE,
-    MAX_FRAME_BYTES,
-    REPEATABLE,
-    Overloaded,
-    Unavailable,
-    failure_of,
-    pack_frame,
-    unpack_frames,
-)
+from slakeeper.otp.frame import MAX_FRAME_BYTES, FrameError, FrameReader, pack_frame
+from slakeeper.request import AT_ONCE, REPEATABLE, Overloaded, Unavailable, failure_of
 
 # How long a request waits for a cell that is away. A killed cell is back within a second or so; a sender is better
 # told to come back than held for longer.
@@ -247,7 +237,7 @@ class CellConnection:
 
     def _serve(self, connection: socket.socket, wake: socket.socket) -> None:
         """Reads and writes until the connection is lost or closed."""
-        received = bytearray()
+        reader = FrameReader()
         swept_at_s = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(connection, selectors.EVENT_READ)
@@ -269,11 +259,10 @@ class CellConnection:
                             data = connection.recv(_RECEIVE_BYTES)
                             if not data:
                                 return
-                            received += data
-                            self._read(received)
+                            self._read(reader, data)
                 except BlockingIOError:
                     continue
-                except (OSError, ValueError, TypeError, msgpack.UnpackException) as error:
+                except (OSError, ValueError, TypeError, FrameError) as error:
                     logging.getLogger(__name__).info("the connection to %s broke: %s", self.name, error)
                     return
                 if time.monotonic() - swept_at_s >= SWEEP_EVERY_S:
@@ -285,9 +274,9 @@ class CellConnection:
             sent = connection.send(self._unsent)
             del self._unsent[:sent]
 
-    def _read(self, received: bytearray) -> None:
-        """Settles what the whole frames in ``received`` answer, and takes them out of it."""
-        for number, second, third in unpack_frames(received):
+    def _read(self, reader: FrameReader, data: bytes) -> None:
+        """Settles what the frames that are now whole answer."""
+        for number, second, third in reader.feed(data):
             if number == 0:
                 self._tell(third.get("topic", second), third)
                 continue

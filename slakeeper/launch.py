@@ -194,7 +194,9 @@ class Start:
     def _output(self) -> Path:
         try:
             folder = self.data / "log"
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One after the other: folders that are made as parents are open to everybody.
+            for each in (self.data, folder):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StartError(f"{self.data}: cannot be used as data directory: {error.strerror}") from error
         return folder / "output.log"

@@ -10,7 +10,6 @@ import itertools
 import secrets
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -57,16 +56,6 @@ class Cell(Protocol):
 
     def request(self, kind: str, payload: dict[str, Any]) -> Future[Any]:
         """Asks; never blocks. The future fails with `RequestFailed`."""
-
-
-def partition_of(sla_id: str, partitions: int) -> int:
-    """The partition [0, partitions) that keeps a contract; fixed for the life of a data directory."""
-    return zlib.crc32(sla_id.encode()) % partitions
-
-
-def owner_of(sla_id: str, partitions: int, cells: int) -> int:
-    """The index [0, cells) of the shared cell that a contract lives in."""
-    return partition_of(sla_id, partitions) % cells
 
 
 class _Catalog:

@@ -39,7 +39,7 @@ def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
 
     Args:
         args: ``{"http": "host:port", "cells": [{"name", "socket", "sla"?}], "partitions", "token", "run_file"?,
-            "names"?: further host names}``.
+            "names"?: further host names, "patience_s"?, "max_in_flight"?}``.
         context: the process's own facts; none are needed.
     """
     return Gateway(args)
@@ -67,7 +67,8 @@ class Gateway:
         """
         host, port = parse_address(self._args.get("http") or DEFAULT_HTTP)
         listener = self._bind(host, port)
-        self._cluster = connect(self._args["cells"], self._args["partitions"])
+        limits = {name: self._args[name] for name in ("patience_s", "max_in_flight") if name in self._args}
+        self._cluster = connect(self._args["cells"], self._args["partitions"], **limits)
         app = create_app(
             self._cluster,
             self._args["token"],

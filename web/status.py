@@ -25,5 +25,5 @@ def _row(process: Mapping[str, Any], cell: Mapping[str, Any] | None) -> Row:
     if cell is not None:
         row["actors"], row["mailbox"] = cell["actors"], cell["mailbox"]
         if not cell["up"] and row["status"] == "running":
-            row["status"] = "not answering"
+            row["status"] = "restarting"  # the root has not noticed yet
     return {**row, "restarts": row["restarts"] or 0}

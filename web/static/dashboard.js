@@ -7,7 +7,7 @@ const MS = { s: 1000, m: 60000, h: 3600000, d: 86400000 };
 
 const TONE = {
   healthy: "good", running: "good", ok: "good",
-  warning: "warn", restarting: "warn", starting: "warn", stopping: "warn", "not answering": "warn",
+  warning: "warn", restarting: "warn", starting: "warn", stopping: "warn",
   critical: "bad", breached: "lost", breach: "lost", quarantined: "bad",
 };
 const SEVERITIES = ["breach", "critical", "warning", "info"];
@@ -62,7 +62,8 @@ function budget(share) {
   bar.setAttribute("width", String(width));
   bar.setAttribute("height", "8");
   svg.append(bar);
-  return make("div", `budget${tone}`, svg, make("span", "", left < -9.99 ? "< -999 %" : percent(left * 100, 0)));
+  const text = left < -1 ? `spent ${number(1 - left, 1)}×` : percent(left * 100, 0);
+  return make("div", `budget${tone}`, svg, make("span", "", text));
 }
 
 // Rows are rebuilt from what the server said; text goes in as text, never as markup.

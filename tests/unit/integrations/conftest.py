@@ -1,8 +1,10 @@
 """What all tests of the outside world share."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,19 @@ def server() -> Iterator[FakeServer]:
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system trusts the fakes' certificate."""
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+
+
+@pytest.fixture(autouse=True)
+def nowhere_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``nowhere.invalid`` has no address, also where there is no resolver to say so."""
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == "nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -136,11 +137,11 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-            request = Request(self.command, parts.path, query, self.headers, body)
+            request = Request(self.command, parts.path, query, _headers(self.headers), body)
             with contextlib.suppress(ConnectionError):
                 self._behave(fake.behaviour(request))
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 # http.server's own name
 
         def _behave(self, behaviour: Behaviour) -> None:
             match behaviour:
@@ -173,6 +174,11 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
     return Handler
+
+
+def _headers(message: Message) -> dict[str, str]:
+    """By their names in the usual capitals."""
+    return {key.title(): value for key, value in message.items()}
 
 
 @contextlib.contextmanager

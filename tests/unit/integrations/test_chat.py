@@ -236,4 +236,5 @@ def test_a_webhook_that_is_to_be_held_counts_as_one_that_looks_at_no_key(server:
 
 def test_the_signature_is_as_documented() -> None:
     # printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-    assert signature("key", "1700000000", b"{}") == hmac.new(b"key", b"1700000000.{}", "sha256").hexdigest()
+    digest = "9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
+    assert signature("key", "1700000000", b"{}") == digest

@@ -25,7 +25,9 @@ from tests.unit.integrations.fake_http import (
 )
 
 
-def get(url: str, timeout_ms: int = 5_000, headers: dict[str, str] | None = None, limit: int = 1024) -> Answer:
+def get(
+    url: str, timeout_ms: int = 5_000, headers: dict[str, str] | None = None, limit: int = 1024
+) -> Answer:
     client = HttpClient(url, headers)
     with client.open(Deadline(timeout_ms)) as connection:
         return connection.request("GET", client.target, answer_limit=limit)
@@ -79,7 +81,9 @@ def test_an_unknown_name_was_never_sent() -> None:
     assert "nowhere.invalid" in str(error)
 
 
-@pytest.mark.parametrize("behaviour", [Hang(), Drip(), Drip(b"HTTP/1.1 2")], ids=["hang", "drip", "drip-status"])
+@pytest.mark.parametrize(
+    "behaviour", [Hang(), Drip(), Drip(b"HTTP/1.1 2")], ids=["hang", "drip", "drip-status"]
+)
 def test_silence_after_the_request_ends_at_the_limit_and_leaves_doubt(
     server: FakeServer, behaviour: Behaviour
 ) -> None:
@@ -197,6 +201,13 @@ def test_a_handshake_that_never_ends_was_never_sent() -> None:
 
 
 # --- names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example"])
+def test_what_is_no_host_name_is_not_looked_up(host: str) -> None:
+    error = failure(f"http://{host}/")
+    assert error.sent is False
+    assert str(error) == f"cannot resolve {host}: not a host name"
 
 
 def test_a_resolver_that_hangs_does_not_hold_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

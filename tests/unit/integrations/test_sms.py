@@ -174,5 +174,6 @@ def test_of_old_messages_it_is_forgotten_who_has_them(notification: Notification
         for number in range(300):
             sender.send(replace(notification, id=f"n{number}"), Recipient())
         sender.send(replace(notification, id="n299"), Recipient())
+        assert len(twilio.sent) == 300
         sender.send(replace(notification, id="n0"), Recipient())
-    assert len(twilio.sent) == 301
+        assert len(twilio.sent) == 301

@@ -60,21 +60,37 @@ class Site:
         return self.ask("GET", path, **headers)
 
     def post(self, path: str, document: Any, **headers: str) -> Answer:
-        return self.ask("POST", path, json.dumps(document).encode(), **{"Content-Type": "application/json", **headers})
+        return self.ask(
+            "POST", path, json.dumps(document).encode(), **{"Content-Type": "application/json", **headers}
+        )
 
     def post_samples(self, *samples: Any) -> Answer:
         return self.post("/v1/samples", {"samples": list(samples)})
 
 
-@pytest.fixture
-def cells(tmp_path: Path) -> Iterator[list[FakeCell]]:
+def make_cells(directory: Path) -> list[FakeCell]:
     """Two cells: `api` (latency, uptime) lives in the first, `web` (latency) in the second."""
     catalogs = [{"latency": ["api"], "uptime": ["api"]}, {"latency": ["web"]}]
-    made = [FakeCell(f"cell-{number}", tmp_path / f"cell-{number}", catalog) for number, catalog in enumerate(catalogs)]
-    yield made
-    for cell in made:
+    return [FakeCell(f"cell-{n}", directory / f"cell-{n}", catalog) for n, catalog in enumerate(catalogs)]
+
+
+def end_cells(cells: list[FakeCell]) -> None:
+    for cell in cells:
         cell.answering.set()
         cell.die()
+
+
+def start_gateway(cells: list[FakeCell], **args: Any) -> Gateway:
+    """A gateway that is not started yet."""
+    topology = [{"name": cell.name, "socket": str(cell.path)} for cell in cells]
+    return gateway({"http": "127.0.0.1:0", "cells": topology, "partitions": 8, "token": TOKEN, **args}, None)
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Iterator[list[FakeCell]]:
+    made = make_cells(tmp_path)
+    yield made
+    end_cells(made)
 
 
 @pytest.fixture
@@ -91,9 +107,7 @@ def start_site(cells: list[FakeCell]) -> Iterator[Callable[..., Site]]:
     services: list[Gateway] = []
 
     def start(**args: Any) -> Site:
-        topology = [{"name": cell.name, "socket": str(cell.path)} for cell in cells]
-        defaults = {"http": "127.0.0.1:0", "cells": topology, "partitions": 8, "token": TOKEN}
-        service = gateway({**defaults, **args}, None)
+        service = start_gateway(cells, **args)
         services.append(service)
         return Site(service, service.start()["http"])
 
@@ -105,3 +119,13 @@ def start_site(cells: list[FakeCell]) -> Iterator[Callable[..., Site]]:
 @pytest.fixture
 def site(start_site: Callable[..., Site]) -> Site:
     return start_site()
+
+
+@pytest.fixture(scope="module")
+def quiet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One gateway for all tests of a module that leave nothing behind."""
+    made = make_cells(tmp_path_factory.mktemp("cells"))
+    service = start_gateway(made)
+    yield Site(service, service.start()["http"])
+    service.stop(1.0)
+    end_cells(made)

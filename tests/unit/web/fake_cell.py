@@ -71,9 +71,9 @@ class FakeCell:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-            self._listener = None
         self.path.unlink(missing_ok=True)
         with self._lock:
+            self._listener = None
             connections, self._connections = self._connections, []
         for connection in connections:
             with contextlib.suppress(OSError):
@@ -101,13 +101,19 @@ class FakeCell:
             except OSError:
                 return
             with self._lock:
+                if self._listener is not listener:
+                    connection.close()  # it died while this one came in
+                    return
                 self._connections.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection.makefile("rb") as stream:
-            while header := stream.read(LENGTH.size):
-                number, kind, payload = msgpack.unpackb(stream.read(*LENGTH.unpack(header)))
+            while len(header := stream.read(LENGTH.size)) == LENGTH.size:
+                (length,) = LENGTH.unpack(header)
+                if len(body := stream.read(length)) < length:
+                    return  # cut off in the middle
+                number, kind, payload = msgpack.unpackb(body)
                 self.received.append((kind, payload))
                 if kind == "subscribe":
                     self.subscribers += 1
@@ -130,7 +136,10 @@ class FakeCell:
             case "samples":
                 return {"accepted": list(range(len(payload["samples"]))), "rejected": []}
             case "catalog":
-                return {"metrics": self.metrics, "slas": sorted({i for ids in self.metrics.values() for i in ids})}
+                return {
+                    "metrics": self.metrics,
+                    "slas": sorted({i for ids in self.metrics.values() for i in ids}),
+                }
             case "status":
                 return {"slas": [], "actors": 7, "mailbox": 0}
             case "tree":

@@ -17,10 +17,9 @@ from slakeeper.client import (
     Overloaded,
     RequestFailed,
     Unavailable,
-    owner_of,
-    partition_of,
     system_tree,
 )
+from slakeeper.otp.placement import owner_of, partition_of
 from tests.unit.web.fake_cell import FakeCell, until
 
 
@@ -81,7 +80,13 @@ def sample(metric: str, sla: str | None = None, value: float = 1.0) -> list[Any]
 
 @pytest.fixture
 def plain() -> tuple[PlainCell, PlainCell]:
-    return PlainCell("cell-0", {"latency": ["api"], "uptime": ["api"]}), PlainCell("cell-1", {"latency": ["web"]})
+    return PlainCell("cell-0", {"latency": ["api"], "uptime": ["api"]}), PlainCell(
+        "cell-1", {"latency": ["web"]}
+    )
+
+
+def saying(**answer: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda payload: answer
 
 
 def raising(code: str) -> Callable[[dict[str, Any]], Any]:
@@ -97,21 +102,23 @@ def raising(code: str) -> Callable[[dict[str, Any]], Any]:
 @given(st.text(), st.integers(1, 64), st.integers(1, 16))
 def test_placement_is_the_checksum_of_the_id(sla_id: str, partitions: int, cells: int) -> None:
     assert partition_of(sla_id, partitions) == zlib.crc32(sla_id.encode()) % partitions
-    assert owner_of(sla_id, partitions, cells) == partition_of(sla_id, partitions) % cells
+    assert owner_of(partition_of(sla_id, partitions), cells) == partition_of(sla_id, partitions) % cells
 
 
 def test_a_contract_is_asked_of_its_owner_only(plain: tuple[PlainCell, PlainCell]) -> None:
     for cell in plain:
-        cell.answers["sla.show"] = lambda payload, name=cell.name: {"id": payload["id"], "cell": name}
+        cell.answers["sla.show"] = saying(cell=cell.name)
     cluster = Cluster(plain, 8)
     for sla_id in ("a", "b", "c", "d", "e"):
-        assert cluster.sla(sla_id).result(1)["cell"] == f"cell-{owner_of(sla_id, 8, 2)}"
+        assert cluster.sla(sla_id).result(1)["cell"] == f"cell-{owner_of(partition_of(sla_id, 8), 2)}"
 
 
-def test_an_isolated_contract_lives_in_its_own_cell_and_others_do_not(plain: tuple[PlainCell, PlainCell]) -> None:
+def test_an_isolated_contract_lives_in_its_own_cell_and_others_do_not(
+    plain: tuple[PlainCell, PlainCell],
+) -> None:
     alone = PlainCell("cell-gold")
     for cell in (*plain, alone):
-        cell.answers["sla.show"] = lambda payload, name=cell.name: {"cell": name}
+        cell.answers["sla.show"] = saying(cell=cell.name)
     cluster = Cluster([*plain, alone], 8, {"gold": "cell-gold"})
     assert cluster.sla("gold").result(1) == {"cell": "cell-gold"}
     seen = {cluster.sla(f"sla-{number}").result(1)["cell"] for number in range(50)}
@@ -122,7 +129,10 @@ def test_an_isolated_contract_lives_in_its_own_cell_and_others_do_not(plain: tup
 
 
 def test_violations_of_all_cells_come_newest_first(plain: tuple[PlainCell, PlainCell]) -> None:
-    plain[0].answers["violations"] = lambda payload: [{"id": "a", "start_time": 1}, {"id": "c", "start_time": 3}]
+    plain[0].answers["violations"] = lambda payload: [
+        {"id": "a", "start_time": 1},
+        {"id": "c", "start_time": 3},
+    ]
     plain[1].answers["violations"] = lambda payload: [{"id": "b", "start_time": 2}]
     assert [row["id"] for row in Cluster(plain, 8).violations().result(1)] == ["c", "b", "a"]
 
@@ -135,7 +145,10 @@ def test_a_list_is_whole_or_not_there(plain: tuple[PlainCell, PlainCell]) -> Non
 
 
 def test_what_no_hash_tells_is_asked_of_all_and_one_answers(plain: tuple[PlainCell, PlainCell]) -> None:
-    plain[1].answers["violation.ack"] = lambda payload: {"id": payload["id"], "acknowledged_by": payload["by"]}
+    plain[1].answers["violation.ack"] = lambda payload: {
+        "id": payload["id"],
+        "acknowledged_by": payload["by"],
+    }
     cluster = Cluster(plain, 8)
     assert cluster.acknowledge("v1", "ada").result(1) == {"id": "v1", "acknowledged_by": "ada"}
     with pytest.raises(RequestFailed) as caught:
@@ -165,7 +178,7 @@ def test_one_good_answer_does_not_wait_for_the_others(plain: tuple[PlainCell, Pl
 
 def test_status_shows_contracts_of_a_lost_cell_as_last_seen(plain: tuple[PlainCell, PlainCell]) -> None:
     for cell, sla_id in zip(plain, ("b", "a"), strict=True):
-        cell.answers["status"] = lambda payload, i=sla_id: {"slas": [{"id": i}], "actors": 3, "mailbox": 1}
+        cell.answers["status"] = saying(slas=[{"id": sla_id}], actors=3, mailbox=1)
     cluster = Cluster(plain, 8)
     assert [row["id"] for row in cluster.status().result(1)["slas"]] == ["a", "b"]
     plain[1].connected = False
@@ -176,18 +189,29 @@ def test_status_shows_contracts_of_a_lost_cell_as_last_seen(plain: tuple[PlainCe
 
 
 def test_the_tree_holds_every_process_below_the_root() -> None:
-    processes = [
+    processes: list[dict[str, Any]] = [
         {"name": "heart", "pid": 1, "restarts": 0},
         {"name": "root", "pid": 4, "restarts": 1, "status": "running"},
         {"name": "cell-0", "pid": 5, "restarts": 2, "status": "running"},
         {"name": "cell-1", "pid": None, "restarts": 3, "status": "quarantined"},
         {"name": "gateway", "pid": 7, "restarts": 0, "status": "running"},
     ]
-    cell = {"address": "cell-0", "kind": "cell", "type": "supervisor", "strategy": "rest_for_one", "children": [1]}
+    cell = {
+        "address": "cell-0",
+        "kind": "cell",
+        "type": "supervisor",
+        "strategy": "rest_for_one",
+        "children": [1],
+    }
     tree = system_tree(processes, {"cell-0": cell, "cell-1": None})
     assert (tree["address"], tree["pid"], tree["restarts"]) == ("root", 4, 1)
     first, second, third = tree["children"]
-    assert (first["strategy"], first["children"], first["pid"], first["restarts"]) == ("rest_for_one", [1], 5, 2)
+    assert (first["strategy"], first["children"], first["pid"], first["restarts"]) == (
+        "rest_for_one",
+        [1],
+        5,
+        2,
+    )
     assert (second["address"], second["status"], second["children"]) == ("cell-1", "quarantined", [])
     assert (third["address"], third["type"]) == ("gateway", "worker")
 
@@ -211,10 +235,17 @@ def test_a_failure_of_a_cell_in_this_process_becomes_one_of_ours() -> None:
     assert (caught.value.code, caught.value.details) == ("conflict", {"errors": [1]})
 
 
+def test_an_estimate_comes_from_the_cell_that_has_the_violation(plain: tuple[PlainCell, PlainCell]) -> None:
+    plain[1].answers["compensation.estimate"] = saying(compensation=[{"id": "c1", "amount": "4.990"}])
+    assert Cluster(plain, 8).estimate("v1").result(1)["compensation"] == [{"id": "c1", "amount": "4.990"}]
+
+
 # --- samples -----------------------------------------------------------------------------------------
 
 
-def test_a_sample_goes_to_every_cell_that_has_the_metric_and_to_no_other(plain: tuple[PlainCell, PlainCell]) -> None:
+def test_a_sample_goes_to_every_cell_that_has_the_metric_and_to_no_other(
+    plain: tuple[PlainCell, PlainCell],
+) -> None:
     batch = [sample("latency"), sample("uptime"), sample("latency", "web")]
     result = Cluster(plain, 8).samples(batch, "b1").result(1)
     assert result == {"accepted": [0, 1, 2], "rejected": []}
@@ -328,7 +359,9 @@ def test_samples_for_a_known_cell_go_on_while_another_is_away(
         cluster.samples([sample("who knows")]).result(1)
 
 
-def test_more_than_a_cell_takes_is_refused_before_anything_is_sent(plain: tuple[PlainCell, PlainCell]) -> None:
+def test_more_than_a_cell_takes_is_refused_before_anything_is_sent(
+    plain: tuple[PlainCell, PlainCell],
+) -> None:
     cluster = Cluster(plain, 8, max_in_flight=10)
     plain[0].held = {"samples"}
     first = cluster.samples([sample("uptime")] * 25)
@@ -354,7 +387,11 @@ def test_a_long_batch_is_cut_by_place_and_numbered(
     }
     result = Cluster(plain, 8).samples(batch, "b").result(1)
     assert result == {"accepted": [0, 1, 2, 3, 5, 6, 7], "rejected": [[4, "too_old"]]}
-    sent = [(payload["batch_id"], len(payload["samples"])) for kind, payload in plain[0].asked if kind == "samples"]
+    sent = [
+        (payload["batch_id"], len(payload["samples"]))
+        for kind, payload in plain[0].asked
+        if kind == "samples"
+    ]
     assert sent == [("b#0", 3), ("b#1", 3), ("b#2", 2)]
 
 
@@ -363,14 +400,22 @@ def test_an_empty_batch_asks_nobody(plain: tuple[PlainCell, PlainCell]) -> None:
     assert not plain[0].asked
 
 
-@given(st.lists(st.tuples(st.sampled_from(["latency", "uptime", "x"]), st.sampled_from([None, "api", "web", "y"]))))
-def test_every_sample_is_accepted_or_rejected_as_the_catalogs_say(wishes: list[tuple[str, str | None]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["latency", "uptime", "x"]), st.sampled_from([None, "api", "web", "y"]))
+    )
+)
+def test_every_sample_is_accepted_or_rejected_as_the_catalogs_say(
+    wishes: list[tuple[str, str | None]],
+) -> None:
     catalogs = [{"latency": ["api"], "uptime": ["api"]}, {"latency": ["web"]}]
     cells = [PlainCell(f"cell-{number}", catalog) for number, catalog in enumerate(catalogs)]
     result = Cluster(cells, 8).samples([sample(metric, sla) for metric, sla in wishes]).result(1)
     has = {(metric, sla) for catalog in catalogs for metric, slas in catalog.items() for sla in (None, *slas)}
     assert result["accepted"] == [index for index, wish in enumerate(wishes) if wish in has]
-    assert [index for index, _ in result["rejected"]] == [i for i, wish in enumerate(wishes) if wish not in has]
+    assert [index for index, _ in result["rejected"]] == [
+        i for i, wish in enumerate(wishes) if wish not in has
+    ]
 
 
 def test_a_cluster_over_sockets_rides_out_a_restart(cells: list[FakeCell]) -> None:

@@ -30,7 +30,8 @@ def reason(**fields: Any) -> str | None:
         (312.0, None), (5, None), (-1.5, None), (0, None),
         (math.nan, "not_finite"), (math.inf, "not_finite"), (-math.inf, "not_finite"),
         ("312", "not_a_number"), (True, "not_a_number"), (False, "not_a_number"), (None, "not_a_number"),
-        ([1], "not_a_number"), ({}, "not_a_number"), (10**308, None), (10**309, "not_finite"), (-(10**400), "not_finite"),
+        ([1], "not_a_number"), ({}, "not_a_number"), (10**308, None), (10**309, "not_finite"),
+        (-(10**400), "not_finite"),
     ],
 )  # fmt: skip
 def test_a_value_is_a_finite_number(value: Any, why: str | None) -> None:
@@ -41,7 +42,8 @@ def test_a_value_is_a_finite_number(value: Any, why: str | None) -> None:
     ("field", "value", "why"),
     [
         ("metric", ..., "missing_metric"), ("metric", "", "missing_metric"), ("metric", None, "missing_metric"),
-        ("metric", 7, "invalid_metric"), ("metric", "x" * 300, "invalid_metric"), ("metric", "\ud800", "invalid_metric"),
+        ("metric", 7, "invalid_metric"), ("metric", "x" * 300, "invalid_metric"),
+        ("metric", "\ud800", "invalid_metric"),
         ("value", ..., "missing_value"),
         ("ts", 0, None), ("ts", None, None), ("ts", 1.7e12, None), ("ts", -1, "negative_time"),
         ("ts", -0.5, "not_an_instant"), ("ts", "now", "not_an_instant"), ("ts", True, "not_an_instant"),
@@ -110,14 +112,19 @@ def test_msgpack_has_the_shape_of_json() -> None:
         (b"a=1", "application/x-www-form-urlencoded", 415),
     ],
 )  # fmt: skip
-def test_a_body_that_cannot_be_read_is_refused_as_a_whole(body: bytes, content_type: str, status: int) -> None:
+def test_a_body_that_cannot_be_read_is_refused_as_a_whole(
+    body: bytes, content_type: str, status: int
+) -> None:
     with pytest.raises(BadBatch) as caught:
         parse_batch(body, content_type)
     assert caught.value.status == status
     assert caught.value.reason
 
 
-@given(st.binary(max_size=200), st.sampled_from(["application/json", "application/x-ndjson", "application/msgpack"]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from(["application/json", "application/x-ndjson", "application/msgpack"]),
+)
 def test_no_body_does_more_than_be_refused(body: bytes, content_type: str) -> None:
     try:
         batch = parse_batch(body, content_type)
