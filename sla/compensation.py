@@ -179,7 +179,8 @@ def _evaluate(
         amount = compile_formula(formula)(values)
     except FormulaError as error:
         return Decimal(0), f"{shown} cannot be computed", str(error)
-    return amount, f"{shown} = {amount_text(amount, None)}", ""
+    text = amount_text(amount, None)
+    return amount, f"{shown} {text}" if text.startswith("≈") else f"{shown} = {text}", ""
 
 
 def _substituted(formula: str, values: dict[str, Decimal | Fraction]) -> str:
