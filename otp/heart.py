@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import select
-import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.generation import HEART, Generation, name_process
 from slakeeper.otp.life import Ended, Life
 from slakeeper.otp.service import SystemSpec
+from slakeeper.otp.stop_signal import StopSignals
 from slakeeper.otp.transport import free_port
 
 _STABLE_S = 60.0
@@ -71,9 +71,8 @@ class Heart:
         self._run: dict[str, Any] = {}
         self._number = 0
         self._was_ready = False
-        self._signals = 0
-        self._wake_fds = (-1, -1)
         self._poll = select.poll()
+        self._stop = StopSignals(self._poll)
 
     def run(self) -> int:
         """Blocks until the system was told to stop (SIGTERM, SIGINT) and is gone; on the main thread.
@@ -89,7 +88,7 @@ class Heart:
         run_file.prepare(self._data)
         lock_fd = run_file.lock(self._data)
         logger = self._logger()
-        kept = self._take_signals()
+        self._stop.take()
         try:
             posix.adopt_orphans()
             name_process(HEART, self._data)
@@ -102,7 +101,7 @@ class Heart:
                 logger.error("these processes would not end: %s", left)
             run_file.remove_runtime_dir(self._run.get("runtime_dir"))
             run_file.remove(self._data)
-            self._give_signals_back(kept)
+            self._stop.give_back()
             os.close(lock_fd)
         return 0
 
@@ -110,7 +109,7 @@ class Heart:
 
     def _generations(self, logger: logging.Logger, lock_fd: int) -> None:
         failures = 0
-        while not self._signals:
+        while not self._stop.count:
             began = time.monotonic()
             ended = self._generation(logger, lock_fd)
             posix.kill_descendants(_KILL_WAIT_S)
@@ -136,7 +135,7 @@ class Heart:
                 processes=[],
                 reason=ended.reason,
             )
-            self._wait(wait_ms)
+            self._rest(wait_ms)
 
     def _generation(self, logger: logging.Logger, lock_fd: int) -> Ended:
         self._number += 1
@@ -169,7 +168,7 @@ class Heart:
         )
         self._publish(admin_port=generation.admin_port, **spec.facts)
         life = Life(generation, self._poll, self._patience_s)
-        life.fork(close=(lock_fd, *self._wake_fds))
+        life.fork(close=(lock_fd, *self._stop.fds))
         try:
             return self._watch(life, logger)
         finally:
@@ -196,21 +195,25 @@ class Heart:
 
     def _watch(self, life: Life, logger: logging.Logger) -> Ended:
         while True:
-            stopping = self._signals > 0
+            stopping = self._stop.count > 0
             if stopping and self._run["state"] != "stopping":
                 self._publish(state="stopping")
                 notify.notify("STOPPING=1")
                 life.stop()
-            if self._signals > 1:
+            if self._stop.count > 1:
                 return Ended("told to stop twice", stopped=True)
             self._poll.poll(life.wait_ms())
-            self._drain_wake_pipe()
+            self._stop.drain()
             posix.reap()
             news = life.look()
             notify.notify("WATCHDOG=1")
             logs.rotate(logs.log_path(self._data), _LOG_LIMIT_BYTES, _LOGS_KEPT)
-            if news.stop_asked and not self._signals:
-                self._signals = 1
+            if not Path(self._run["runtime_dir"]).is_dir():
+                return Ended("the folder of the sockets has been removed", stopped=self._stop.count > 0)
+            if run_file.read(self._data) is None:
+                self._publish()
+            if news.stop_asked and not self._stop.count:
+                self._stop.ask()
             if news.orphans:
                 logger.warning("killed programs whose service had ended: %s", news.orphans)
             if news.processes is not None:
@@ -218,11 +221,13 @@ class Heart:
             if news.ready is not None:
                 self._up(news.ready, logger)
             if news.ended is not None:
-                return Ended(news.ended.reason, stopped=stopping, start_failed=news.ended.start_failed)
+                return Ended(
+                    news.ended.reason, stopped=self._stop.count > 0, start_failed=news.ended.start_failed
+                )
 
     def _up(self, facts: Mapping[str, Any], logger: logging.Logger) -> None:
         http = next((one["http"] for one in facts.values() if "http" in one), None)
-        state = "stopping" if self._signals else "running"
+        state = "stopping" if self._stop.count else "running"
         self._publish(state=state, http=http, facts=dict(facts))
         logger.info("generation %d is up", self._number)
         notify.notify("READY=1")
@@ -238,44 +243,11 @@ class Heart:
             # A full disk must not stop the heart; the next change is written again as a whole.
             self._logger().error("run.json cannot be written: %s", error)
 
-    # -- signals, and waiting for them -------------------------------------------------------------------------
-
-    def _take_signals(self) -> list[Any]:
-        self._wake_fds = os.pipe()
-        for fd in self._wake_fds:
-            os.set_blocking(fd, False)
-        self._poll.register(self._wake_fds[0], select.POLLIN)
-
-        def stop(_number: int, _frame: object) -> None:
-            self._signals += 1
-
-        kept: list[Any] = [signal.set_wakeup_fd(self._wake_fds[1], warn_on_full_buffer=False)]
-        kept += [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
-        kept.append((signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_IGN)))
-        # Only so that it ends the wait: the default action would not.
-        kept.append((signal.SIGCHLD, signal.signal(signal.SIGCHLD, lambda *_: None)))
-        return kept
-
-    def _give_signals_back(self, kept: list[Any]) -> None:
-        signal.set_wakeup_fd(kept[0])
-        for number, handler in kept[1:]:
-            signal.signal(number, handler)
-        self._poll.unregister(self._wake_fds[0])
-        for fd in self._wake_fds:
-            os.close(fd)
-
-    def _drain_wake_pipe(self) -> None:
-        try:
-            while os.read(self._wake_fds[0], 512):
-                pass
-        except BlockingIOError:
-            return
-
-    def _wait(self, wait_ms: int) -> None:
+    def _rest(self, wait_ms: int) -> None:
         until = time.monotonic() + wait_ms / 1000
-        while not self._signals and (left_s := until - time.monotonic()) > 0:
+        while not self._stop.count and (left_s := until - time.monotonic()) > 0:
             self._poll.poll(int(left_s * 1000) + 1)
-            self._drain_wake_pipe()
+            self._stop.drain()
             notify.notify("WATCHDOG=1")
 
     def _logger(self) -> logging.Logger:
@@ -298,6 +270,10 @@ def _addresses(processes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def freeze() -> None:
-    """Keeps what is imported by now out of the garbage collector, so that forked processes share its memory."""
-    gc.collect()
+    """Keeps what is imported by now out of the garbage collector, so that forked processes share its memory.
+
+    Import with the collector off and call this once: it is on afterwards. Looking for garbage first would find a few
+    hundred KiB and take a tenth of the start.
+    """
     gc.freeze()
+    gc.enable()

@@ -13,7 +13,7 @@ import heapq
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Background
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -135,6 +135,8 @@ class Host:
         executor: runs outside effects.
         environment: handed to every actor's context.
         publish: called with (topic, payload) after the turn is durable.
+        commit: makes the partitions that a turn touched durable, all or with a JournalError; one after the other
+            by default.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class Host:
         executor: Executor,
         environment: Any = None,
         publish: Callable[[str, dict[str, Any]], None] = lambda topic, payload: None,
+        commit: Callable[[Sequence[Partition]], None] | None = None,
     ) -> None:
         self.now_ms = clock.now_ms()
         self.environment = environment
@@ -160,6 +163,7 @@ class Host:
         self._codec = codec
         self._executor = executor
         self._publish = publish
+        self._commit_all = commit or _commit_in_turn
         self._seats: dict[str, _Seat] = {}
         self._nodes: dict[str, _Node] = {}
         self._root: _Node | None = None
@@ -228,9 +232,9 @@ class Host:
         Raises:
             JournalError: the turn could not be written; nothing of it left the host, and the host must end.
         """
-        for partition in self._touched.values():
-            partition.commit()
-        self._touched.clear()
+        if self._touched:
+            self._commit_all(tuple(self._touched.values()))
+            self._touched.clear()
         released, self._released = self._released, []
         for release in released:
             release()
@@ -329,6 +333,10 @@ class Host:
     def addresses(self, kind: str | None = None) -> list[str]:
         """Addresses of all actors (of one kind), in the order they were started."""
         return [address for address, seat in self._seats.items() if kind is None or seat.spec.kind == kind]
+
+    def exists(self, address: str) -> bool:
+        """Whether an actor has that address, running or not."""
+        return address in self._seats
 
     def is_running(self, address: str) -> bool:
         seat = self._seats.get(address)
@@ -738,6 +746,7 @@ class Host:
                         "address": child_id,
                         "kind": seat.spec.kind,
                         "type": "worker",
+                        "strategy": None,
                         "restart": seat.spec.restart.value,
                         "pid": None,
                         "status": self._status(node, child_id),
@@ -757,6 +766,11 @@ class Host:
             "restarts": self._restarts(node.parent, node.spec.address) if node.parent else 0,
             "children": children,
         }
+
+
+def _commit_in_turn(partitions: Sequence[Partition]) -> None:
+    for partition in partitions:
+        partition.commit()
 
 
 def _shown(message: Any) -> str:

@@ -55,8 +55,11 @@ def _enter_process(generation: Generation) -> None:
     name_process(LAUNCHER, generation.data)
     _redirect_output(generation)
     posix.restore_fatal_signals()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Inherited by Thespian's admin and its logger. A signal to all processes at once, as service managers send
+        # it, is for the heart, the root and the services: those stop in order as long as their ground holds.
+        signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     faulthandler.enable(file=sys.__stderr__ or 2)
     log.to_file(generation.data, LAUNCHER, generation.log_level)

@@ -52,7 +52,9 @@ def boot_id() -> str:
 def identify(pid: int) -> ProcessId | None:
     """Who has this pid now; None when nobody has, or a zombie."""
     fields = _stat(pid)
-    if fields is None or fields[0] in "ZX":
+    # The first thread of a process is a zombie as soon as it has ended itself: its files stay open, and its ports
+    # taken, until the last of the others is gone.
+    if fields is None or (fields[0] in "ZX" and int(fields[17]) <= 1):
         return None
     return ProcessId(pid, int(fields[19]))
 

@@ -103,9 +103,10 @@ def holder(data: Path) -> ProcessId | None:
 def _written_holder(data: Path) -> ProcessId | None:
     try:
         pid, started, boot = json.loads((data / "lock").read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
+        process = ProcessId(int(pid), int(started))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
-    return ProcessId(int(pid), int(started)) if boot == posix.boot_id() else None
+    return process if boot == posix.boot_id() else None
 
 
 def write(data: Path, run: Mapping[str, Any]) -> None:
@@ -140,18 +141,17 @@ def token(data: Path) -> str:
 
 def make_runtime_dir() -> Path:
     """A new folder for the Unix sockets, for its owner alone, with a path short enough for them."""
+    # The user's own runtime folder comes last: it goes when the user logs out.
     for base in (
         os.environ.get("RUNTIME_DIRECTORY"),
-        os.environ.get("XDG_RUNTIME_DIR"),
         tempfile.gettempdir(),
         "/tmp",
+        os.environ.get("XDG_RUNTIME_DIR"),
     ):
         if base and len(os.fsencode(base)) <= _RUNTIME_DIR_BYTES - 20:
             with contextlib.suppress(OSError):
                 return Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX, dir=base))
-    raise DataDirUnusable(
-        "no folder for Unix sockets can be made; set XDG_RUNTIME_DIR to a short, writable one"
-    )
+    raise DataDirUnusable("no folder for Unix sockets can be made; set TMPDIR to a short, writable one")
 
 
 def remove_runtime_dir(path: str | Path | None) -> None:

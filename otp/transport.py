@@ -44,7 +44,7 @@ with _without_name_lookups():
     from thespian.system.timing import ExpirationTimer
     from thespian.system.transport import ReceiveEnvelope, TransmitIntent, TransmitOnly
     from thespian.system.transport.IPBase import TCPv4ActorAddress
-    from thespian.system.utilis import thesplog_control
+    from thespian.system.utilis import thesplog_control  # codespell:ignore utilis
 
 __all__ = [
     "ActorAddress",
@@ -115,14 +115,21 @@ def hardened(
         A subclass of Thespian's TCPTransport.
     """
     tcp = _private_copy(key)
+    opened: list[Any] = []
 
     class HardenedTransport(tcp.TCPTransport):  # type: ignore[misc, name-defined]  # Thespian is not typed
         def __init__(self, init_type: Any, *args: Any) -> None:
             self._to_announce = isinstance(init_type, tcp.TCPEndpoint) and on_run is not None
             self._instance = init_type.args[0] if isinstance(init_type, tcp.TCPEndpoint) else None
-            if on_endpoint is not None and isinstance(init_type, tcp.TCPEndpoint):
-                on_endpoint(self._instance)
+            if isinstance(init_type, tcp.TCPEndpoint):
+                # A process Thespian has just forked: its parents' sockets are not its own. Thespian closes some of
+                # them by number; nothing has been opened since, so no number can stand for another file yet.
+                for inherited in opened:
+                    inherited.close()
+                if on_endpoint is not None:
+                    on_endpoint(self._instance)
             super().__init__(init_type, *args)
+            opened.append(self)
 
         def run(self, handler: Any, duration: Any = None) -> Any:
             if self._to_announce and on_run is not None:
@@ -192,7 +199,10 @@ def hardened(
                 self.__dict__.pop(name, None)
             for one in sockets:
                 if one is not None:
-                    one.close()
+                    with contextlib.suppress(OSError):
+                        one.close()
+            if self in opened:
+                opened.remove(self)
 
         def __del__(self) -> None:
             # A forked child gets a copy of its parent's transport; collecting that must not touch descriptors

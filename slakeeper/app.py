@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -33,6 +34,12 @@ BATCH_WAIT_S = 0.005
 
 # Samples that may wait to be sent; beyond it :meth:`App.observe` refuses rather than fill the host's memory.
 MAX_WAITING_SAMPLES = 200_000
+
+# Rejected samples that are remembered for the next flush, which may never come; the newest count.
+KEPT_REJECTIONS = 10_000
+
+# Events that may wait for slow callbacks; later ones are lost rather than fill the host's memory.
+MAX_WAITING_EVENTS = 10_000
 
 # A batch that was not acknowledged is sent again, under its id, until this much time has passed.
 RESEND_FOR_S = 60.0
@@ -127,15 +134,17 @@ class App:
 
         Args:
             metric: name of a metric.
-            value: a finite number.
+            value: a finite number, or anything that is one for ``float``.
             ts: Unix milliseconds; now when left out.
             sla: only for this contract; otherwise for every contract that has the metric.
 
         Raises:
-            Overloaded: too many samples wait already; this one was not taken.
+            TypeError: the value is no number, or another argument not of its type; this sample was not taken.
+            Overloaded: too many samples wait already; neither was this one.
+            RequestFailed: ``unavailable``: the app has stopped.
         """
         at_ms = time.time_ns() // 1_000_000 if ts is None else ts
-        self._feed.put((metric, value, at_ms, sla, labels))
+        self._feed.put(_checked(metric, value, at_ms, sla, labels))
 
     def flush(self, timeout_s: float = CALL_TIMEOUT_S) -> list[tuple[str, str]]:
         """Waits until every sample observed before is durable.
@@ -286,23 +295,40 @@ class App:
         return future.result(CALL_TIMEOUT_S)
 
 
+def _checked(metric: Any, value: Any, at_ms: Any, sla: Any, labels: Mapping[str, str] | None) -> Sample:
+    """A sample that can be sent: one that cannot would take its whole batch with it."""
+    if not (isinstance(metric, str) and isinstance(sla, str | None) and isinstance(at_ms, int)):
+        raise TypeError(f"metric and sla are text, ts is Unix milliseconds: {metric!r}, {sla!r}, {at_ms!r}")
+    if isinstance(value, str | bytes) or not -(2**63) <= at_ms < 2**63:
+        raise TypeError(f"{value!r} at {at_ms!r} is no sample")
+    # A bool is sent as it is, to be rejected as what it is.
+    number = value if isinstance(value, bool) else float(value)
+    plain = None if labels is None else {str(name): str(text) for name, text in labels.items()}
+    return metric, number, at_ms, sla, plain
+
+
 class _Feed:
     """Gathers samples into batches and sends each until it is acknowledged, one after the other."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._waiting: queue.SimpleQueue[Sample | threading.Event | None] = queue.SimpleQueue()
-        self._rejected: list[tuple[str, str]] = []
+        self._rejected: deque[tuple[str, str]] = deque(maxlen=KEPT_REJECTIONS)
         self._failure: BaseException | None = None
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="slakeeper-feed", daemon=True)
         self._thread.start()
 
     def put(self, sample: Sample) -> None:
+        if self._closed:
+            raise _stopped()
         if self._waiting.qsize() >= MAX_WAITING_SAMPLES:
             raise Overloaded(f"{MAX_WAITING_SAMPLES} samples wait to be sent")
         self._waiting.put(sample)
 
     def flush(self, timeout_s: float) -> list[tuple[str, str]]:
+        if self._closed:
+            raise _stopped()
         done = threading.Event()
         self._waiting.put(done)
         if not done.wait(timeout_s):
@@ -310,10 +336,11 @@ class _Feed:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
-        rejected, self._rejected = self._rejected, []
-        return rejected
+        rejected, self._rejected = self._rejected, deque(maxlen=KEPT_REJECTIONS)
+        return list(rejected)
 
     def close(self) -> None:
+        self._closed = True
         self._waiting.put(None)
         self._thread.join(RESEND_FOR_S)
 
@@ -360,9 +387,18 @@ class _Feed:
                     self._failure = error
                     return
                 time.sleep(RESEND_WAIT_S)
+            except Exception as error:  # noqa: BLE001  one batch that cannot be sent must not end this thread
+                self._failure = RequestFailed(
+                    "invalid", f"a batch of {len(batch)} samples cannot be sent: {error}"
+                )
+                return
             else:
                 self._rejected += [(batch[index][0], reason) for index, reason in _pairs(answer["rejected"])]
                 return
+
+
+def _stopped() -> RequestFailed:
+    return RequestFailed("unavailable", "the app has stopped")
 
 
 def _pairs(rejected: Iterable[Any]) -> Iterable[tuple[int, str]]:
@@ -378,6 +414,7 @@ class _Listeners:
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._lost = 0
 
     def add(self, topic: str, callback: Callable[[dict[str, Any]], None]) -> None:
         with self._lock:
@@ -387,8 +424,14 @@ class _Listeners:
                 self._thread.start()
 
     def heard(self, _topic: str, payload: Any) -> None:
-        if self._callbacks:
+        if not self._callbacks:
+            return
+        if self._events.qsize() < MAX_WAITING_EVENTS:
             self._events.put(dict(payload))
+            return
+        self._lost += 1
+        if self._lost == 1:
+            logging.getLogger("slakeeper").error("callbacks are too slow: %d events wait", MAX_WAITING_EVENTS)
 
     def close(self) -> None:
         self._events.put(None)

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or confi
 """
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -49,7 +50,9 @@ def fail(status: int, message: str) -> NoReturn:
     sys.exit(status)
 
 
-def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
+def command(
+    group: click.Group, name: str, **context_settings: Any
+) -> Callable[[Callable[..., None]], click.Command]:
     """A command of ``group`` that knows ``--data`` and ``--json`` and turns failures into exit statuses."""
 
     def decorate(run: Callable[..., None]) -> click.Command:
@@ -63,7 +66,7 @@ def command(group: click.Group, name: str) -> Callable[[Callable[..., None]], cl
 
         with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(guarded)
         with_data = _DATA_OPTION(with_json)
-        return group.command(name)(with_data)
+        return group.command(name, context_settings=context_settings)(with_data)
 
     return decorate
 
@@ -131,6 +134,8 @@ def start(
     with_parent: int | None,
 ) -> None:
     """Start the service and serve until it is stopped."""
+    # Importing makes a hundred thousand objects and drops none; the collector is on again once they are frozen.
+    gc.disable()
     from slakeeper.launch import Start, StartError
 
     wanted = Start(session.data, config, http, cells, demo=demo, without_config=no_config, parent=with_parent)
@@ -153,6 +158,8 @@ def start(
         for line in str(error).splitlines():
             click.echo(f"slakeeper: {line}", err=True)
         sys.exit(BAD_CONFIGURATION if error.is_configuration else FAILED)
+    finally:
+        gc.enable()
 
 
 @command(main, "stop")
@@ -298,7 +305,8 @@ _contract_act(
 )
 
 
-@command(main, "observe")
+# A value below zero looks like an option that does not exist; one that really does not is then one word too many.
+@command(main, "observe", ignore_unknown_options=True)
 @click.argument("metric")
 @click.argument("value", type=float)
 @click.option("--sla", "sla_id", help="Only for this contract.")

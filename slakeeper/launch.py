@@ -1,5 +1,6 @@
 """Starting the service: configuration read, system built, heart run in this process, in the background, or viewed."""
 
+import gc
 import os
 import signal
 import socket
@@ -129,11 +130,14 @@ class Start:
             os.close(read_fd)
             os._exit(self._viewed_heart(configuration, write_fd, parent))
         os.close(write_fd)
+        gc.enable()
         return show(self.data, child, read_fd, demo=self.demo)
 
     def _viewed_heart(self, configuration: Configuration, write_fd: int, parent: int) -> int:
         from slakeeper.otp import posix
 
+        # Ctrl-C reaches the view alone, which passes it on: the heart takes a second signal for impatience.
+        os.setsid()
         # The view gone means nobody is left to press Ctrl-C.
         posix.die_with(parent, signal.SIGTERM)
         status = 1

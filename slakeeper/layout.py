@@ -80,11 +80,14 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
         )
         for index in range(cells)
     ]
-    alone = [
-        CellPlace(f"cell-{sla_id}", {0: f"alone-{sla_id}"}, sla_id)
-        for sla_id, isolated in placed.items()
-        if isolated
-    ]
+    names = {place.name for place in shared}
+    alone: list[CellPlace] = []
+    for sla_id in (each for each, isolated in placed.items() if isolated):
+        name = f"cell-{sla_id}"
+        while name in names:  # a contract called "0"
+            name += "-alone"
+        names.add(name)
+        alone.append(CellPlace(name, {0: f"alone-{sla_id}"}, sla_id))
     moved = tuple(
         contract.id
         for contract in configuration.slas
@@ -125,11 +128,25 @@ def _read_meta(data: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise LayoutError(f"{path}: is damaged ({error}); restore it from a backup") from error
-    if meta.get("version") != LAYOUT_VERSION:
+    if isinstance(meta, dict) and meta.get("version", LAYOUT_VERSION) != LAYOUT_VERSION:
         raise LayoutError(
-            f"{path}: version {meta.get('version')} of the data is not known; this slakeeper writes {LAYOUT_VERSION}"
+            f"{path}: version {meta['version']} of the data is not known; this slakeeper writes {LAYOUT_VERSION}"
         )
+    if not _is_sound(meta):
+        raise LayoutError(f"{path}: is damaged (a key is missing or wrong); restore it from a backup")
     return dict(meta)
+
+
+def _is_sound(meta: Any) -> bool:
+    if not isinstance(meta, dict) or "version" not in meta:
+        return False
+    partitions, isolated = meta.get("partitions"), meta.get("isolated")
+    return (
+        type(partitions) is int
+        and partitions > 0
+        and isinstance(isolated, dict)
+        and all(isinstance(alone, bool) for alone in isolated.values())
+    )
 
 
 def _write_meta(data: Path, meta: Mapping[str, Any]) -> None:

@@ -175,7 +175,8 @@ def duration(duration_ms: float | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = str(value)
+    # Names and notes come from outside: none may break the table or give the terminal orders.
+    text = "".join(sign if sign.isprintable() else " " for sign in str(value))
     return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
 
 

@@ -38,9 +38,9 @@ def show(data: Path, heart: int, ready_fd: int, *, demo: bool) -> int:
         ready_fd: readable once the system is up.
 
     Returns:
-        The heart's exit status; 130 when it was killed by a signal.
+        The heart's exit status; 1 when it was killed by a signal.
     """
-    # Ctrl-C reaches the heart too, which stops; the view ends when the heart has.
+    # Ctrl-C is passed on to the heart, which stops; the view ends when the heart has.
     for number_ in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number_, lambda signum, frame: _pass_on(heart))
     _wait_readable(ready_fd, heart)

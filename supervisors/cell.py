@@ -64,6 +64,14 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         return found
 
     def build(publish: Callable[[str, dict[str, Any]], None]) -> Host:
+        try:
+            return recover(publish)
+        except Exception:
+            for partition in partitions.values():  # for whoever tries again within this process
+                partition.close()
+            raise
+
+    def recover(publish: Callable[[str, dict[str, Any]], None]) -> Host:
         codec = make_codec()
         for number, name in settings.partitions.items():
             partition = Partition(settings.data / "partitions" / name, codec)
@@ -72,7 +80,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         environment = open_environment(settings.enforcement, settings.monitoring, settings.data / "locks")
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
-        host = Host(tree, KINDS, read, codec, named, executor, environment, publish)
+        host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
         host.start()
         for document in settings.contracts:
             try:

@@ -34,7 +34,7 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One running system for all tests of a module."""
-    one = System(tmp_path_factory.mktemp("system") / "data")
+    one = System(tmp_path_factory.mktemp("system") / "data", intensity=1_000)
     one.start()
     try:
         yield one

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slakeeper.otp import attach, posix
+from slakeeper.otp import attach, posix, run_file
 
 ROOT = Path(__file__).parents[2]
 PROCESSES: dict[str, dict[str, Any]] = {"cell-0": {}, "cell-1": {}, "gateway": {"listen": True}, "admin": {}}
@@ -31,6 +31,12 @@ def until(condition: Callable[[], T | None], limit_s: float = 30.0) -> T:
         time.sleep(0.01)
 
 
+def pause(length_s: float) -> None:
+    """Lets real time pass; only for what shows itself by nothing but the passing of time."""
+    end = time.monotonic() + length_s
+    until(lambda: time.monotonic() >= end)
+
+
 class System:
     """One heart on one data directory."""
 
@@ -43,7 +49,12 @@ class System:
         """Starts the heart and does not wait."""
         arguments = [sys.executable, "-m", "tests.system.run_heart", json.dumps(self.settings)]
         self.heart = subprocess.Popen(
-            arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            arguments,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         return self.heart
 
@@ -75,7 +86,9 @@ class System:
         """Its pid, 0 while it has none."""
         return int(self.processes().get(name, {}).get("pid") or 0)
 
-    def ask(self, name: str, payload: dict[str, Any] | None = None, timeout_s: float = 10.0) -> dict[str, Any]:
+    def ask(
+        self, name: str, payload: dict[str, Any] | None = None, timeout_s: float = 10.0
+    ) -> dict[str, Any]:
         with attach.Client(self.data) as client:
             return client.request(name, payload or {}, timeout_s)
 
@@ -88,7 +101,8 @@ class System:
         table = self.processes()
         if run["state"] != "running" or set(self.settings["processes"]) - set(table):
             return False
-        if any(one["status"] != "running" or not alive(one) for one in table.values()):
+        wanted = [one for one in table.values() if one["status"] != "stopped"]
+        if any(one["status"] != "running" or not alive(one) for one in wanted):
             return False
         return self.ask("echo", {"a": 1}, 1.0) == {"a": 1}
 
@@ -108,6 +122,7 @@ class System:
             self.heart.send_signal(signal.SIGCONT)
             self.heart.kill()
             self.heart.communicate(timeout=30)
+            run_file.remove_runtime_dir((run_file.read(self.data) or {}).get("runtime_dir"))
 
     def log(self) -> list[dict[str, Any]]:
         lines = (self.data / "log" / "slakeeper.log").read_text(encoding="utf-8").splitlines()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from slakeeper.otp import attach, run_file
-from tests.system.running_system import PROCESSES, ROOT, System, below, listening, until
+from tests.system.running_system import PROCESSES, ROOT, System, below, listening, pause, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
@@ -98,9 +98,7 @@ def test_stop_during_a_start_leaves_nothing(make_system: Make, after_ms: int) ->
     system = make_system()
     heart = system.launch()
     until(lambda: run_file.holder(system.data))
-    end = time.monotonic() + after_ms / 1000
-    while time.monotonic() < end:
-        pass
+    pause(after_ms / 1000)
     attach.stop_system(system.data, 30.0)
     heart.communicate(timeout=30)
     assert below() == []
@@ -116,7 +114,9 @@ def test_services_stop_in_reverse_order(make_system: Make, tmp_path: Path) -> No
     assert order.read_text().split() == list(reversed(names))
 
 
-def test_a_service_that_does_not_stop_is_killed_when_its_time_is_over(make_system: Make, tmp_path: Path) -> None:
+def test_a_service_that_does_not_stop_is_killed_when_its_time_is_over(
+    make_system: Make, tmp_path: Path
+) -> None:
     order = tmp_path / "order"
     processes = {"first": {"stop_file": str(order)}, "stubborn": {"ignore_stop": True}, "admin": {}}
     system = make_system(processes=processes)
@@ -137,13 +137,30 @@ def test_signals_stop_the_system(make_system: Make, number: signal.Signals) -> N
     assert below() == []
 
 
+def test_a_signal_to_all_processes_at_once_is_an_orderly_stop(make_system: Make, tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
+    names = ("cell-0", "cell-1", "admin")
+    system = make_system(processes={name: {"stop_file": str(stopped)} for name in names})
+    system.start()
+    for line in system.processes().values():
+        os.kill(line["pid"], signal.SIGTERM)
+    system.heart.communicate(timeout=30)  # type: ignore[union-attr]
+    assert system.heart.returncode == 0  # type: ignore[union-attr]
+    assert set(stopped.read_text().split()) == set(names)
+    assert below() == []
+
+
 def test_a_second_signal_does_not_wait(make_system: Make) -> None:
-    system = make_system(processes={"stubborn": {"ignore_stop": True}, "admin": {}}, times={"shutdown_ms": 60_000})
+    system = make_system(
+        processes={"stubborn": {"ignore_stop": True}, "admin": {}}, times={"shutdown_ms": 60_000}
+    )
     system.start()
     heart = system.heart
     assert heart is not None
     heart.terminate()
     until(lambda: system.run()["state"] == "stopping")
+    # Sooner it would be taken for the same one.
+    pause(1.1)
     heart.terminate()
     heart.communicate(timeout=10)
     assert below() == []
@@ -188,7 +205,10 @@ def test_a_second_heart_refuses_and_names_the_first(make_system: Make) -> None:
 def test_an_unwritable_data_directory_is_named(make_system: Make, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     errors = make_system("file/data").failure()
-    assert errors == f"DataDirUnusable: cannot write to the data directory {tmp_path}/file/data: Not a directory\n"
+    assert (
+        errors
+        == f"DataDirUnusable: cannot write to the data directory {tmp_path}/file/data: Not a directory\n"
+    )
 
 
 def test_a_service_that_cannot_start_fails_the_start_with_its_reason(make_system: Make) -> None:
@@ -204,6 +224,12 @@ def test_a_service_whose_start_hangs_fails_the_start(make_system: Make) -> None:
     processes = {"slow": {"start": "hang"}, "admin": {}}
     system = make_system(processes=processes, times={"start_timeout_ms": 500})
     assert "slow: not started within 500 ms" in system.failure()
+
+
+def test_processes_that_cannot_be_worked_out_fail_the_start(make_system: Make) -> None:
+    system = make_system(times={"heartbeat_ms": 0})
+    assert "StartFailed: ValueError: the times of process 'cell-0' must not be negative" in system.failure()
+    assert run_file.read(system.data) is None
 
 
 def test_an_unknown_entry_fails_the_start(make_system: Make) -> None:
@@ -234,7 +260,9 @@ def detach(system: System) -> subprocess.CompletedProcess[str]:
     script = DETACH.format(settings=system.settings)
     # Through a pipe into another program, which ends only when nobody holds the pipe any more.
     command = f"{sys.executable} -c {_quoted(script)} | cat"
-    return subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return subprocess.run(
+        command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
 
 
 def _quoted(text: str) -> str:

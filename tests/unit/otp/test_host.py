@@ -102,7 +102,10 @@ QUARANTINE = Flags(Strategy.ONE_FOR_ONE, quarantine=Quarantine(2, 60, Backoff(10
 TREE = SupervisorSpec(
     "cell",
     Flags(Strategy.REST_FOR_ONE, 3, 60),
-    (SupervisorSpec("dynamic", QUARANTINE), SupervisorSpec("static", Flags(intensity=5), (ActorSpec("fixed", "fleeting"),))),
+    (
+        SupervisorSpec("dynamic", QUARANTINE),
+        SupervisorSpec("static", Flags(intensity=5), (ActorSpec("fixed", "fleeting"),)),
+    ),
 )
 
 

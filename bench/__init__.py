@@ -1,0 +1,1 @@
+"""Benchmarks: what slakeeper takes on this machine, as tables. ``python -m bench`` runs them."""

@@ -1,0 +1,51 @@
+"""Light actors that do next to nothing, so that what is measured is the host."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.child_spec import Flags
+from slakeeper.otp.clock import SystemClock
+from slakeeper.otp.codec import Codec
+from slakeeper.otp.host import Host, SupervisorSpec
+
+SUPERVISOR = "light"
+
+
+class Counting(Actor):
+    """Counts down: a cast of ``(address, n)`` sends ``n - 1`` on to the address. A call answers at once."""
+
+    durable: ClassVar[bool] = False
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        peer, left = message
+        if left:
+            ctx.cast(peer, (self.address, left - 1))
+
+    def handle_call(self, ctx: Context, request: Any) -> Any:
+        return request
+
+
+class Crashing(Counting):
+    """Crashes on every cast."""
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        raise RuntimeError("asked to")
+
+
+class NoExecutor:
+    """No outside effects are measured."""
+
+    def submit(
+        self, lane: str, effect: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
+        raise AssertionError(f"an effect on {lane}")
+
+
+def light_host() -> Host:
+    """A started host with an empty supervisor, without a disk; it restarts as often as it has to."""
+    tree = SupervisorSpec("bench", Flags(), (SupervisorSpec(SUPERVISOR, Flags(intensity=1_000_000)),))
+    kinds: dict[str, type[Actor]] = {"counting": Counting, "crashing": Crashing}
+    host = Host(tree, kinds, SystemClock(), Codec(), {}, NoExecutor())
+    host.start()
+    return host

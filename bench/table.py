@@ -1,0 +1,205 @@
+"""Tables of measured figures: statistics, limits that must hold, text for people and JSON for comparing."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+# Raised when the shape of the files changes.
+FORMAT = 1
+
+# Of fewer values these percentiles are only other names for the largest; the text leaves them out.
+P95_FROM, P99_FROM = 20, 100
+
+Statistic = Literal["p50", "p95", "p99", "max"]
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The nearest-rank percentile: the smallest value that at least ``percent`` % of all do not exceed.
+
+    Args:
+        ordered: ascending, not empty.
+        percent: in (0, 100].
+    """
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def median(ordered: Sequence[float]) -> float:
+    """The middle value, or the mean of the two middle ones; ``ordered`` is ascending and not empty."""
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What must hold: the row's ``of`` is at most ``at_most``, in the row's unit."""
+
+    of: Statistic
+    at_most: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure over all its runs."""
+
+    figure: str
+    unit: str
+    count: int
+    min: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+    limit: Limit | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the limit holds; None without one."""
+        if self.limit is None:
+            return None
+        value: float = getattr(self, self.limit.of)
+        return value <= self.limit.at_most
+
+    def to_document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "figure": self.figure,
+            "unit": self.unit,
+            "count": self.count,
+            **{name: _rounded(getattr(self, name)) for name in ("min", "p50", "p95", "p99", "max")},
+        }
+        if self.limit is not None:
+            document["limit"] = {
+                "of": self.limit.of,
+                "at_most": self.limit.at_most,
+                "holds": bool(self.holds),
+            }
+        return document
+
+
+def row(figure: str, unit: str, values: Sequence[float], limit: Limit | None = None) -> Row:
+    """A row from what was measured.
+
+    Args:
+        figure: what was measured; unique in its table.
+        unit: of the values.
+        values: one for each run.
+
+    Raises:
+        ValueError: there is no value, or one is not finite.
+    """
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"{figure}: {len(values)} values, all of which must be finite")
+    ordered = sorted(values)
+    p95, p99 = percentile(ordered, 95), percentile(ordered, 99)
+    return Row(figure, unit, len(ordered), ordered[0], median(ordered), p95, p99, ordered[-1], limit)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one run.
+
+    Attributes:
+        name: as on the command line.
+        about: one line: what is measured, under which load.
+        absent: peers that are not installed and so have no rows.
+        notes: what a reader must know of this run, a line each.
+    """
+
+    name: str
+    about: str
+    rows: tuple[Row, ...]
+    absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def holds(self) -> bool:
+        """Whether every limit holds."""
+        return all(each.holds is not False for each in self.rows)
+
+
+def to_document(table: Table, facts: dict[str, Any], *, quick: bool) -> dict[str, Any]:
+    """What is written to disk.
+
+    Args:
+        facts: of :func:`bench.machine.facts`.
+        quick: fewer runs than usual: not to be compared with.
+    """
+    return {
+        "format": FORMAT,
+        "table": table.name,
+        "about": table.about,
+        "quick": quick,
+        **facts,
+        "rows": [each.to_document() for each in table.rows],
+        "absent": list(table.absent),
+        "notes": list(table.notes),
+    }
+
+
+def from_document(document: dict[str, Any]) -> Table:
+    """The table that :func:`to_document` wrote.
+
+    Raises:
+        ValueError: it is of another format.
+    """
+    if document["format"] != FORMAT:
+        raise ValueError(f"format {document['format']} is not known; this program reads {FORMAT}")
+    rows = []
+    for found in document["rows"]:
+        limit = found.get("limit")
+        values = {name: value for name, value in found.items() if name != "limit"}
+        rows.append(Row(**values, limit=Limit(limit["of"], limit["at_most"]) if limit else None))
+    absent, notes = tuple(document["absent"]), tuple(document["notes"])
+    return Table(document["table"], document["about"], tuple(rows), absent, notes)
+
+
+def write(document: dict[str, Any], directory: Path) -> Path:
+    """Writes ``<table>.json``, in place of an earlier one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{document['table']}.json"
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def to_text(table: Table) -> str:
+    """Aligned text; percentiles only of runs enough for them."""
+    header = ("figure", "unit", "runs", "min", "p50", "p95", "p99", "max", "must hold")
+    lines = [header, *(_cells(each) for each in table.rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    text = [f"{table.name}: {table.about}", ""]
+    for line in lines:
+        left = (line[0].ljust(widths[0]), line[1].ljust(widths[1]))
+        numbers = (cell.rjust(width) for cell, width in zip(line[2:8], widths[2:8], strict=True))
+        text.append("  ".join((*left, *numbers, line[8])).rstrip())
+    text += [f"  {peer}: absent, not installed" for peer in table.absent]
+    text += [f"  {note}" for note in table.notes]
+    return "\n".join(text)
+
+
+def _cells(each: Row) -> tuple[str, ...]:
+    numbers = (
+        _shown(each.min),
+        _shown(each.p50),
+        _shown(each.p95) if each.count >= P95_FROM else "",
+        _shown(each.p99) if each.count >= P99_FROM else "",
+        _shown(each.max),
+    )
+    verdict = ""
+    if each.limit is not None:
+        verdict = f"{each.limit.of} <= {_shown(each.limit.at_most)}: {'yes' if each.holds else 'NO'}"
+    return (each.figure, each.unit, str(each.count), *numbers, verdict)
+
+
+def _rounded(value: float) -> float:
+    """Four significant digits: more is noise, and makes every run differ in every line."""
+    return float(f"{value:.4g}")
+
+
+def _shown(value: float) -> str:
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{_rounded(value):,.0f}".replace(",", " ")
+    return f"{value:.3g}"
