@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import ContractChanged, ViolationOpened, ViolationResolved, ViolationWorsened
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
@@ -44,7 +45,8 @@ class AlertActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
-            self._outbox.resume(ctx)
+            for uncertain in self._outbox.resume(ctx):
+                self._publish_end(ctx, uncertain)
             self._flush(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -69,10 +71,7 @@ class AlertActor(Actor):
             case Performed():
                 ended = self._outbox.performed(ctx, message)
                 if ended is not None:
-                    topic = "alert.sent" if ended.status is DeliveryStatus.SENT else "alert.failed"
-                    ids = list(ended.notification.violation_ids)
-                    payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
-                    ctx.publish(topic, payload)
+                    self._publish_end(ctx, ended)
             case _:
                 super().handle_info(ctx, message)
 
@@ -96,14 +95,24 @@ class AlertActor(Actor):
 
     def _add(self, ctx: Context, kind: NotificationKind, violation: Violation) -> None:
         environment: Environment = ctx.environment
-        after = alert.add(self._group, Item(kind, violation), environment.enforcement.alerts, ctx.now_ms)
+        muted = environment.is_muted(self._contract.id)
+        settings = environment.enforcement.alerts
+        after = alert.add(self._group, Item(kind, violation), settings, ctx.now_ms, silenced=muted)
         if after != self._group:
             ctx.emit(after)
             self._flush(ctx)
 
     def _flush(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
-        after, notifications = alert.flush(self._group, self._contract, ctx.now_ms)
+        after, notifications = alert.flush(
+            self._group,
+            self._contract,
+            ctx.now_ms,
+            held_until_ms=environment.held_until_ms(self._contract.id, ctx.now_ms),
+            costs={
+                item.violation.id: cost(environment, item.violation, ctx.now_ms) for item in self._due(ctx)
+            },
+        )
         if after != self._group:
             ctx.emit(after)
         for notification in notifications:
@@ -112,3 +121,14 @@ class AlertActor(Actor):
         due_ms = alert.deadline_ms(self._group)
         if due_ms is not None:
             ctx.set_timer(FLUSH_TIMER, due_ms, FlushAlerts())
+
+    def _due(self, ctx: Context) -> tuple[Item, ...]:
+        due_ms = alert.deadline_ms(self._group)
+        return () if due_ms is None or due_ms > ctx.now_ms else self._group.pending
+
+    @staticmethod
+    def _publish_end(ctx: Context, ended: Delivery) -> None:
+        sent = ended.status is DeliveryStatus.SENT
+        ids = list(ended.notification.violation_ids)
+        payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
+        ctx.publish("alert.sent" if sent else "alert.failed", payload)

@@ -5,12 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slakeeper.actors.environment import Environment
+from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.message import (
     ALERTING,
     ENFORCEMENT,
     MONITORING,
     REPORTING,
+    ArchivePeriod,
     CloseViolation,
     ContractChanged,
     DefineContract,
@@ -38,6 +39,7 @@ from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError
 from slakeeper.otp.child_spec import Restart
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import ContractStatus, Sla
+from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import open_violation
 
 
@@ -48,6 +50,14 @@ class ContractVersion:
     document: dict[str, Any]
     version: int
     configured: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricAdded:
+    """Event: a metric is watched from ``at_ms`` on."""
+
+    metric_name: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +78,9 @@ class AccountGathered:
 
 @dataclass(frozen=True, slots=True)
 class PeriodSettled:
-    """Event: every metric's account of the period that began at ``start_ms`` was handed on."""
+    """Event: every metric's account of the period that ended at ``end_ms`` was handed on."""
 
-    start_ms: int
+    end_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +95,39 @@ class ContractView:
 
 @dataclass(frozen=True, slots=True)
 class ContractState:
-    """What a snapshot keeps; ``gathered`` holds accounts by period start and metric name."""
+    """What a snapshot keeps.
+
+    Attributes:
+        added: from when on metrics are watched that were added later [Unix ms].
+        gathered: accounts by the end of their period and metric name; the end, because a metric that was added
+            within the period has an account that starts later.
+    """
 
     document: dict[str, Any]
     version: int
     configured: dict[str, Any]
     open_violations: dict[str, str]
     gathered: dict[int, dict[str, Account]]
+    added: dict[str, int]
 
 
 class ContractActor(Actor):
-    """One for each contract; its argument is the document and the instant it was first loaded [Unix ms]."""
+    """One for each contract; its argument is the document, when it was first loaded [Unix ms], and its version.
 
-    def __init__(self, address: str, arg: tuple[dict[str, Any], int]) -> None:
+    The version is 1, but for a contract that was removed and is defined again: its ledger knows the older ones.
+    """
+
+    def __init__(self, address: str, arg: tuple[dict[str, Any], int, int]) -> None:
         super().__init__(address, arg)
-        self._document, self._since_ms = arg
+        self._document, self._since_ms, self._version = arg
         self._contract = Sla.from_document(self._document)
         self._configured = self._document
-        self._version = 1
         self._open: dict[str, str] = {}
         self._gathered: dict[int, dict[str, Account]] = {}
+        self._added: dict[str, int] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
+        self._enter(ctx)
         if not fresh:
             return
         sla_id = self._contract.id
@@ -117,10 +138,10 @@ class ContractActor(Actor):
         )
         for supervisor, spec in helpers:
             ctx.start_child(supervisor, spec)
+        if self._version > 1:  # they are there already, from before it was removed
+            self._announce(ctx)
         for metric in self._contract.metrics:
             self._start_monitor(ctx, metric.name)
-        if self._contract.status is ContractStatus.SUSPENDED:
-            self._set_monitors(ctx, suspended=True)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
@@ -132,12 +153,12 @@ class ContractActor(Actor):
                     ctx.cast(violation_address(violation_id), CloseViolation(at_ms))
             case ViolationEnded(metric_name, violation_id):
                 if self._open.get(metric_name) == violation_id:
-                    ctx.emit(OpenedFor(metric_name, ""))
+                    self._set_open(ctx, metric_name, "")
                     # The monitor knows already when the metric recovered; after an operator's word it does not.
                     ctx.cast(monitor_address(self._contract.id, metric_name), ForceClose())
             case PeriodEnded(metric_name, account):
                 ctx.emit(AccountGathered(metric_name, account))
-                self._settle(ctx, account.start_ms)
+                self._settle(ctx)
             case _:
                 super().handle_cast(ctx, message)
 
@@ -162,42 +183,69 @@ class ContractActor(Actor):
             case ContractVersion(document, version, configured):
                 self._document, self._version, self._configured = document, version, configured
                 self._contract = Sla.from_document(document)
+                names = {metric.name for metric in self._contract.metrics}
+                self._added = {name: at_ms for name, at_ms in self._added.items() if name in names}
+            case MetricAdded(metric_name, at_ms):
+                self._added[metric_name] = at_ms
             case OpenedFor(metric_name, violation_id):
                 if violation_id:
                     self._open[metric_name] = violation_id
                 else:
                     self._open.pop(metric_name, None)
             case AccountGathered(metric_name, account):
-                self._gathered.setdefault(account.start_ms, {})[metric_name] = account
-            case PeriodSettled(start_ms):
-                self._gathered.pop(start_ms, None)
+                self._gathered.setdefault(account.end_ms, {})[metric_name] = account
+            case PeriodSettled(end_ms):
+                self._gathered.pop(end_ms, None)
             case _:
                 super().apply(event)
 
     def dump(self) -> ContractState:
-        gathered = {start_ms: dict(accounts) for start_ms, accounts in self._gathered.items()}
-        return ContractState(self._document, self._version, self._configured, dict(self._open), gathered)
+        gathered = {end_ms: dict(accounts) for end_ms, accounts in self._gathered.items()}
+        return ContractState(
+            self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added)
+        )
 
     def load(self, state: ContractState) -> None:
         self._document, self._version, self._configured = state.document, state.version, state.configured
         self._contract = Sla.from_document(state.document)
-        self._open = dict(state.open_violations)
-        self._gathered = {start_ms: dict(accounts) for start_ms, accounts in state.gathered.items()}
+        self._open, self._added = dict(state.open_violations), dict(state.added)
+        self._gathered = {end_ms: dict(accounts) for end_ms, accounts in state.gathered.items()}
+
+    def terminate(self, ctx: Context, reason: str) -> None:
+        environment: Environment = ctx.environment
+        environment.contracts.pop(self._contract.id, None)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
+    def _enter(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        environment.contracts[self._contract.id] = Known(self._contract, self._version, bool(self._open))
+
+    def _announce(self, ctx: Context) -> None:
+        changed = ContractChanged(self._document, self._version)
+        ctx.cast(alert_address(self._contract.id), changed)
+        ctx.cast(ledger_address(self._contract.id), changed)
+
+    def _set_open(self, ctx: Context, metric_name: str, violation_id: str) -> None:
+        ctx.emit(OpenedFor(metric_name, violation_id))
+        self._enter(ctx)
+
     def _start_monitor(self, ctx: Context, metric_name: str) -> None:
         environment: Environment = ctx.environment
-        order = MonitorOrder(
-            self._document, metric_name, self._since_ms, environment.monitoring.violation_threshold
-        )
+        threshold = environment.monitoring.violation_threshold
+        order = MonitorOrder(self._document, metric_name, self._since_ms, threshold, ctx.now_ms)
         address = monitor_address(self._contract.id, metric_name)
         ctx.start_child(MONITORING, ActorSpec(address, "monitor", order))
+        if self._contract.status is ContractStatus.SUSPENDED:
+            ctx.cast(address, SetSuspended(True))
 
     def _violated(self, ctx: Context, message: MetricViolated) -> None:
+        environment: Environment = ctx.environment
+        # No single value is a breach: that the period is lost is.
+        severity = Severity.BREACH if environment.is_lost(self._contract.id) else message.severity
         violation_id = self._open.get(message.metric_name)
         if violation_id is not None:
-            update = UpdateViolation(message.value, message.severity, message.at_ms)
+            update = UpdateViolation(message.value, severity, message.at_ms)
             ctx.cast(violation_address(violation_id), update)
             return
         metric = self._contract.metric(message.metric_name)
@@ -205,24 +253,26 @@ class ContractActor(Actor):
             self._contract,
             metric,
             message.value,
-            message.severity,
+            severity,
             message.at_ms,
             contract_version=self._version,
         )
-        ctx.emit(OpenedFor(metric.name, opened.id))
+        self._set_open(ctx, metric.name, opened.id)
         spec = ActorSpec(
             violation_address(opened.id), "violation", (self._document, opened), Restart.TRANSIENT
         )
         ctx.start_child(ENFORCEMENT, spec)
 
-    def _settle(self, ctx: Context, start_ms: int) -> None:
-        """Hands a period on when the last metric's account of it is in."""
-        accounts = self._gathered.get(start_ms, {})
-        if {metric.name for metric in self._contract.metrics} <= accounts.keys():
-            settle = SettlePeriod(accounts)
-            ctx.cast(ledger_address(self._contract.id), settle)
-            ctx.cast(report_address(self._contract.id), settle)
-            ctx.emit(PeriodSettled(start_ms))
+    def _settle(self, ctx: Context) -> None:
+        """Hands on every period of which the last metric's account is in."""
+        for end_ms, accounts in sorted(self._gathered.items()):
+            # One that was added after the end has no account of it.
+            names = {each.name for each in self._contract.metrics if self._added.get(each.name, 0) < end_ms}
+            if names <= accounts.keys():
+                settle = SettlePeriod(accounts, self._version)
+                ctx.cast(ledger_address(self._contract.id), settle)
+                ctx.cast(report_address(self._contract.id), ArchivePeriod(settle, self._document))
+                ctx.emit(PeriodSettled(end_ms))
 
     def _define(self, ctx: Context, document: dict[str, Any]) -> None:
         try:
@@ -232,33 +282,37 @@ class ContractActor(Actor):
                 {"reason": each["type"], "message": each["msg"]} for each in error.errors(include_url=False)
             ]
             raise RequestError("invalid", "the contract is not valid", errors=problems) from error
+        # As contracts, not as documents: what comes back from disk has tuples where a new document has lists.
+        if contract == Sla.from_document(self._configured):
+            return
         configured = contract.to_document()
-        if configured != self._configured:
-            self._change(ctx, configured, configured)
+        complete = configured
+        if configured["status"] == self._configured["status"]:
+            # An operator's suspension outlasts a new version that says nothing about it.
+            complete = {**configured, "status": self._document["status"]}
+        self._change(ctx, complete, configured)
 
     def _change(self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any]) -> None:
         before = {metric.name for metric in self._contract.metrics}
         was_suspended = self._contract.status is ContractStatus.SUSPENDED
         ctx.emit(ContractVersion(complete, self._version + 1, configured))
+        self._enter(ctx)
+        self._announce(ctx)
         contract = self._contract
         after = {metric.name for metric in contract.metrics}
-        changed = ContractChanged(complete, self._version)
-        ctx.cast(alert_address(contract.id), changed)
-        ctx.cast(ledger_address(contract.id), changed)
+        is_suspended = contract.status is ContractStatus.SUSPENDED
         for name in sorted(before - after):
             self._end_metric(ctx, name)
         for name in sorted(before & after):
             ctx.cast(monitor_address(contract.id, name), Rebase(complete, self._version))
+            if is_suspended != was_suspended:
+                ctx.cast(monitor_address(contract.id, name), SetSuspended(is_suspended))
         for name in sorted(after - before):
+            ctx.emit(MetricAdded(name, ctx.now_ms))
             self._start_monitor(ctx, name)
-        is_suspended = contract.status is ContractStatus.SUSPENDED
-        if is_suspended != was_suspended:
-            self._set_monitors(ctx, suspended=is_suspended)
+        # A period may have waited only for a metric that is gone now.
+        self._settle(ctx)
         ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._version})
-
-    def _set_monitors(self, ctx: Context, *, suspended: bool) -> None:
-        for metric in self._contract.metrics:
-            ctx.cast(monitor_address(self._contract.id, metric.name), SetSuspended(suspended))
 
     def _end_metric(self, ctx: Context, metric_name: str) -> None:
         violation_id = self._open.get(metric_name)
@@ -272,7 +326,7 @@ class ContractActor(Actor):
         self._change(ctx, {**self._document, "status": after.value}, self._configured)
 
     def _remove(self, ctx: Context) -> None:
-        """Ends everything but ledger and history: what is owed stays owed."""
+        """Ends what watches; ledger, history, and the news that is still being delivered stay."""
         if self._open:
             open_ids = ", ".join(sorted(self._open.values()))
             raise RequestError(
@@ -281,5 +335,4 @@ class ContractActor(Actor):
         sla_id = self._contract.id
         for metric in self._contract.metrics:
             ctx.terminate_child(MONITORING, monitor_address(sla_id, metric.name))
-        ctx.terminate_child(ALERTING, alert_address(sla_id))
         ctx.publish("sla.removed", {"sla_id": sla_id})

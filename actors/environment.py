@@ -1,13 +1,18 @@
-"""What a cell gives its SLA actors: settings, doors to the outside, and two tables that everyone may read."""
+"""What a cell gives its SLA actors: settings, doors to the outside, and tables that everyone may read."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.source import Poller, open_source
+from slakeeper.sla import calendar, compliance
+from slakeeper.sla.account import Account
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.contract import Metric
+from slakeeper.sla.compliance import Share
+from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 
@@ -26,12 +31,21 @@ class Catalog:
 
     def __init__(self) -> None:
         self._by_metric: dict[str, dict[str, Listed]] = {}
+        self._name = secrets.token_hex(4)
+        self._changes = 0
+
+    @property
+    def version(self) -> str:
+        """Names what is listed now; it was never the version of anything else, in this or another process."""
+        return f"{self._name}.{self._changes}"
 
     def enter(self, address: str, sla_id: str, metric: Metric) -> None:
+        self._changes += 1
         listed = Listed(address, sla_id, tuple(sorted(metric.labels.items())))
         self._by_metric.setdefault(metric.name, {})[address] = listed
 
     def leave(self, address: str, metric_name: str) -> None:
+        self._changes += 1
         monitors = self._by_metric.get(metric_name, {})
         monitors.pop(address, None)
         if not monitors:
@@ -46,9 +60,18 @@ class Catalog:
             yield name, sorted({listed.sla_id for listed in monitors.values()})
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A contract as its own actor last said: newest version, and whether a promise of it is broken now."""
+
+    contract: Sla
+    version: int
+    is_broken: bool
+
+
 @dataclass
 class Environment:
-    """Everything SLA actors share in a cell.
+    """Everything SLA actors share in a cell. Nothing of it is durable: its writers fill it again when they start.
 
     Attributes:
         senders: an open channel for each name in ``enforcement.channels``.
@@ -56,6 +79,9 @@ class Environment:
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         catalog: metric name to monitors.
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
+        contracts: contract id to what is known of it; written by contracts.
+        accounts: contract id to each metric's running account; written by monitors as windows close.
+        helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
         breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
     """
@@ -67,6 +93,9 @@ class Environment:
     lock_dir: Path
     catalog: Catalog = field(default_factory=Catalog)
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
+    contracts: dict[str, Known] = field(default_factory=dict)
+    accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
+    helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
 
@@ -74,6 +103,43 @@ class Environment:
         """The channel of that name; one that is not configured goes to the log and says so."""
         sender = self.senders.get(channel)
         return open_channel(channel, None) if sender is None else sender
+
+    def held_until_ms(self, sla_id: str, now_ms: int) -> int | None:
+        """The end of the maintenance that holds a contract's notifications back now [Unix ms], or None."""
+        known = self.contracts.get(sla_id)
+        if known is None or not known.contract.maintenance:
+            return None
+        return calendar.maintenance_end_ms(known.contract, now_ms)
+
+    def is_muted(self, sla_id: str) -> bool:
+        """Whether a contract that this one depends on is broken: people are told about that one.
+
+        Only contracts of the same cell are seen.
+        """
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return False
+        parents = (self.contracts.get(parent) for parent in known.contract.depends_on)
+        return any(parent is not None and parent.is_broken for parent in parents)
+
+    def attainment(self, sla_id: str) -> Fraction | None:
+        """A contract's attainment of the running period so far [%], None when nothing of it is known."""
+        return compliance.attainment(self._shares(sla_id))
+
+    def is_lost(self, sla_id: str) -> bool:
+        """Whether even a perfect remainder of the running period cannot keep a contract's promise any more."""
+        known = self.contracts.get(sla_id)
+        return known is not None and compliance.breached(known.contract.service_level, self._shares(sla_id))
+
+    def _shares(self, sla_id: str) -> list[Share]:
+        known, accounts = self.contracts.get(sla_id), self.accounts.get(sla_id, {})
+        shares: list[Share] = []
+        for metric in known.contract.metrics if known is not None else ():
+            account = accounts.get(metric.name)
+            if account is not None:
+                left_ms = max(0, account.end_ms - account.start_ms - account.settled_ms)
+                shares.append(Share(account, metric.weight, left_ms))
+        return shares
 
     def source_of(self, metric: Metric) -> tuple[str, str] | None:
         """The polled source a metric is bound to and the query to ask it, or None when samples are pushed."""

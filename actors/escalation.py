@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     EscalateNow,
@@ -11,6 +12,7 @@ from slakeeper.actors.message import (
     LevelNotified,
     Tick,
     ViolationAcknowledged,
+    ViolationChanged,
     ViolationResolved,
     ViolationWorsened,
     violation_address,
@@ -20,11 +22,16 @@ from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Context, Performed
 from slakeeper.sla import escalation, notification
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.escalation import Notify, Walk
+from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.sla.record import DeliveryStatus, EscalationRecord
 from slakeeper.sla.violation import Violation
 
 DEADLINE_TIMER = "deadline"
+
+# How soon a walk looks again that waits for a contract on which its own depends.
+MUTED_LOOK_MS = 30 * SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +55,33 @@ class EscalationState:
 class EscalationActor(Actor):
     """One for each running escalation; ends when its violation is resolved and everyone told has heard of it.
 
-    Its argument is the contract's document and the :class:`Violation` as it stood when the walk began.
+    Its argument is the contract's document, the :class:`Violation` as it stood when the walk began, and whether
+    an operator asked for it and so does not want to wait for the first level's delay.
     """
 
-    def __init__(self, address: str, arg: tuple[dict[str, Any], Violation]) -> None:
+    def __init__(self, address: str, arg: tuple[dict[str, Any], Violation, bool]) -> None:
         super().__init__(address, arg)
-        document, self._violation = arg
+        document, self._violation, self._at_once = arg
         self._contract = Sla.from_document(document)
+        # As last heard of, for the next message's text; not worth an event, so after a crash it is a little older.
+        self._news = self._violation
         self._walk: Walk | None = None
         self._records: dict[str, EscalationRecord] = {}
         self._outbox = Outbox()
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
+        environment.helpers.add(self.address)
         if self._walk is None:
-            walk = escalation.begin(environment.enforcement, self._violation.severity, ctx.now_ms)
-            self._go_on(ctx, walk, self._violation)
+            policy, violation = environment.enforcement, self._violation
+            walk = escalation.begin(policy, violation.severity, ctx.now_ms)
+            if self._at_once:
+                moved, effects = escalation.escalate_now(walk, policy, ctx.now_ms)
+                self._take(ctx, moved, violation, effects)
+            else:
+                if violation.acknowledged_at_ms is not None:  # somebody is on it already
+                    walk = escalation.acknowledge(walk, policy, violation.acknowledged_at_ms)
+                self._go_on(ctx, walk, violation)
         else:
             for uncertain in self._outbox.resume(ctx):
                 self._record_end(ctx, uncertain)
@@ -87,13 +105,15 @@ class EscalationActor(Actor):
                 self._take(ctx, moved, violation, effects)
             case ViolationResolved(violation):
                 self._resolve(ctx, violation)
+            case ViolationChanged(violation):
+                self._news = violation
             case _:
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
         match message:
             case Tick():
-                self._go_on(ctx, self._current(), self._violation)
+                self._go_on(ctx, self._current(), self._news)
             case RetryDeliveries():
                 self._outbox.retry_due(ctx)
             case Performed():
@@ -104,10 +124,15 @@ class EscalationActor(Actor):
             case _:
                 super().handle_info(ctx, message)
 
+    def terminate(self, ctx: Context, reason: str) -> None:
+        environment: Environment = ctx.environment
+        environment.helpers.discard(self.address)
+
     def apply(self, event: Any) -> None:
         match event:
             case WalkChanged(walk, violation):
                 self._walk, self._violation = walk, violation
+                self._news = violation
             case DeliveryChanged():
                 self._outbox.apply(event)
             case EscalationRecord():
@@ -120,6 +145,7 @@ class EscalationActor(Actor):
 
     def load(self, state: EscalationState) -> None:
         self._violation, self._walk = state.violation, state.walk
+        self._news = state.violation
         self._records = dict(state.records)
         self._outbox = Outbox(state.deliveries)
 
@@ -132,6 +158,11 @@ class EscalationActor(Actor):
 
     def _go_on(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment
+        held_until_ms = environment.held_until_ms(violation.sla_id, ctx.now_ms)
+        if environment.is_muted(violation.sla_id):
+            held_until_ms = max(held_until_ms or 0, ctx.now_ms + MUTED_LOOK_MS)
+        if held_until_ms is not None:
+            walk = escalation.hold(walk, held_until_ms)
         after, effects = escalation.advance(walk, environment.enforcement, ctx.now_ms)
         self._take(ctx, after, violation, effects)
 
@@ -163,7 +194,12 @@ class EscalationActor(Actor):
         )
         self._record(ctx, record)
         message = notification.escalation(
-            self._contract, self._violation, effect.key, effect.level_index, ctx.now_ms
+            self._contract,
+            self._news,
+            effect.key,
+            effect.level_index,
+            ctx.now_ms,
+            cost=cost(environment, self._news, ctx.now_ms),
         )
         recipient = Recipient(level.recipients, level.room, level.service)
         self._outbox.post(ctx, effect.key, level.channel, recipient, message)
@@ -188,15 +224,25 @@ class EscalationActor(Actor):
             ctx.publish("escalation.sent", payload)
 
     def _resolve(self, ctx: Context, violation: Violation) -> None:
+        environment: Environment = ctx.environment
         walk, told = escalation.resolve(self._current())
         self._take(ctx, walk, violation, [])
+        message = notification.escalation_resolved(
+            self._contract, violation, ctx.now_ms, cost=cost(environment, violation, ctx.now_ms)
+        )
+        held_until_ms = environment.held_until_ms(violation.sla_id, ctx.now_ms)
         for place in told:
             key = f"resolved.{place.channel}.{'.'.join(place.recipients)}.{place.room or ''}.{place.service or ''}"
-            message = notification.escalation_resolved(self._contract, violation, ctx.now_ms)
-            self._outbox.post(
-                ctx, key, place.channel, Recipient(place.recipients, place.room, place.service), message
-            )
+            recipient = Recipient(place.recipients, place.room, place.service)
+            self._outbox.post(ctx, key, place.channel, recipient, message, held_until_ms)
+        for channel in self._notified_channels(environment.enforcement):
+            self._outbox.post(ctx, f"resolved@{channel}", channel, Recipient(), message, held_until_ms)
         self._end_if_done(ctx)
+
+    def _notified_channels(self, policy: EnforcementPolicy) -> list[str]:
+        """Channels that were told of levels beside the levels' own, once each."""
+        walked = [policy.policy(record.severity) for record in self._records.values()]
+        return list(dict.fromkeys(channel for each in walked if each for channel in each.notify_channels))
 
     def _end_if_done(self, ctx: Context) -> None:
         if self._outbox.is_empty and self._current().status is escalation.WalkStatus.RESOLVED:

@@ -3,6 +3,7 @@
 from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.escalation import EscalationActor
+from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.remediation import RemediationActor
@@ -15,6 +16,7 @@ KINDS: dict[str, type[Actor]] = {
     "alert": AlertActor,
     "contract": ContractActor,
     "escalation": EscalationActor,
+    "ingest": IngestActor,
     "ledger": LedgerActor,
     "monitor": MetricMonitorActor,
     "remediation": RemediationActor,

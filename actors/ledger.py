@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
     DecideEntry,
     ListEntries,
+    NewestVersion,
     SettlePeriod,
     ViolationResolved,
 )
@@ -14,7 +16,9 @@ from slakeeper.otp.actor import Actor, Context, RequestError
 from slakeeper.sla import compensation, compliance
 from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.ledger import CompensationError, EntryStatus, LedgerEntry, decide
+from slakeeper.sla.ledger import CompensationError, LedgerEntry, decide
+
+_REFUSALS = {"not_pending": "conflict", "no_amount": "conflict", "nobody": "invalid", "no_reason": "invalid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +36,32 @@ class LedgerActor(Actor):
         super().__init__(address, arg)
         document, version = arg
         self._documents = {version: document}
+        self._parsed: dict[int, Sla] = {}
         self._entries: dict[str, LedgerEntry] = {}
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
             case ViolationResolved(violation):
+                environment: Environment = ctx.environment
+                attainment = environment.attainment(violation.sla_id)
                 contract = self._contract(violation.contract_version)
-                self._book(ctx, compensation.book(contract, violation))
-            case SettlePeriod(accounts):
-                contract = self._contract(None)
-                weights = {metric.name: metric.weight for metric in contract.metrics}
+                self._book(ctx, compensation.book(contract, violation, attainment=attainment))
+            case SettlePeriod(accounts, version):
+                contract = self._contract(version)
                 shares = [
-                    Share(account, weights[name]) for name, account in accounts.items() if name in weights
+                    Share(accounts[metric.name], metric.weight)
+                    for metric in contract.metrics
+                    if metric.name in accounts
                 ]
-                attainment_pct = compliance.attainment(shares)
-                ratio = None if attainment_pct is None else attainment_pct / 100
-                account = next(iter(accounts.values()))
-                period = (account.start_ms, account.end_ms)
-                self._book(ctx, compensation.settle_penalties(contract, ratio, period))
-            case ContractChanged():
-                ctx.emit(message)
+                attainment = compliance.attainment(shares)
+                period = (message.start_ms, message.end_ms)
+                self._book(
+                    ctx,
+                    compensation.settle_penalties(contract, attainment, period, contract_version=version),
+                )
+            case ContractChanged(document, version):
+                if self._documents.get(version) != document:
+                    ctx.emit(message)
             case _:
                 super().handle_cast(ctx, message)
 
@@ -59,6 +69,8 @@ class LedgerActor(Actor):
         match request:
             case ListEntries():
                 return tuple(self._entries.values())
+            case NewestVersion():
+                return max(self._documents)
             case DecideEntry(entry_id, approve, by, reason):
                 return self._decide(ctx, entry_id, approve, by, reason)
         return super().handle_call(ctx, request)
@@ -69,6 +81,7 @@ class LedgerActor(Actor):
                 self._entries[event.id] = event
             case ContractChanged(document, version):
                 self._documents[version] = document
+                self._parsed.pop(version, None)
             case _:
                 super().apply(event)
 
@@ -79,11 +92,12 @@ class LedgerActor(Actor):
         self._documents = dict(state.documents)
         self._entries = {entry.id: entry for entry in state.entries}
 
-    def _contract(self, version: int | None) -> Sla:
-        newest = max(self._documents)
-        return Sla.from_document(
-            self._documents.get(newest if version is None else version, self._documents[newest])
-        )
+    def _contract(self, version: int) -> Sla:
+        """The contract in a version; in its newest when that one is not known here."""
+        known = version if version in self._documents else max(self._documents)
+        if known not in self._parsed:
+            self._parsed[known] = Sla.from_document(self._documents[known])
+        return self._parsed[known]
 
     def _book(self, ctx: Context, entries: list[LedgerEntry]) -> None:
         for entry in entries:
@@ -101,7 +115,7 @@ class LedgerActor(Actor):
                 entry, approve, by, reason, self._contract(entry.contract_version), now_ms=ctx.now_ms
             )
         except CompensationError as error:
-            code = "conflict" if entry.status is not EntryStatus.PENDING else "forbidden"
+            code = _REFUSALS.get(error.reason, "forbidden")
             raise RequestError(code, str(error), reason=error.reason) from error
         ctx.emit(decided)
         ctx.publish("compensation.decided", {"entry": decided.to_document()})

@@ -1,7 +1,8 @@
 """What SLA actors say to each other: commands in the imperative, events in the past tense.
 
 Addresses are made here too, so that a sender and a starter agree: ``contract:ID``, ``monitor:ID:METRIC``,
-``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``.
+``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``,
+``ingest:PARTITION``.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ def contract_address(sla_id: str) -> str:
 
 
 def monitor_address(sla_id: str, metric_name: str) -> str:
-    return f"monitor:{sla_id}:{metric_name}"
+    # Both names may hold colons: those of the first are doubled, so that no two monitors share an address.
+    return f"monitor:{sla_id.replace(':', '::')}:{metric_name}"
 
 
 def violation_address(violation_id: str) -> str:
@@ -53,6 +55,20 @@ def report_address(sla_id: str) -> str:
     return f"report:{sla_id}"
 
 
+def ingest_address(partition_name: str) -> str:
+    return f"ingest:{partition_name}"
+
+
+# -- to what keeps a partition's batches --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoteBatch:
+    """Call: whether this batch is new to the partition; from now on it is not. ``key`` is 64 bits of its id."""
+
+    key: int
+
+
 # -- to a metric monitor ------------------------------------------------------------------------------------
 
 
@@ -61,6 +77,13 @@ class Observe:
     """Samples of this metric, each (Unix ms, value), in the order they arrived."""
 
     samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class CountDuplicates:
+    """So many samples came again in a batch that was taken before."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +299,13 @@ class ViolationWorsened:
 
 
 @dataclass(frozen=True, slots=True)
+class ViolationChanged:
+    """Its value, or what was tried: nothing to act on, but to be told with the next message."""
+
+    violation: Violation
+
+
+@dataclass(frozen=True, slots=True)
 class ViolationAcknowledged:
     violation: Violation
 
@@ -305,9 +335,28 @@ class ContractChanged:
 
 @dataclass(frozen=True, slots=True)
 class SettlePeriod:
-    """The accounts of all metrics of a period, by metric name."""
+    """The accounts of all metrics of a period by metric name, and the contract's version when it ended."""
 
     accounts: dict[str, Account]
+    version: int
+
+    @property
+    def start_ms(self) -> int:
+        """When it began [Unix ms]: a metric that was added within the period has an account from then on."""
+        return min(account.start_ms for account in self.accounts.values())
+
+    @property
+    def end_ms(self) -> int:
+        """When it ended [Unix ms]."""
+        return max(account.end_ms for account in self.accounts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePeriod:
+    """A period that is settled, and the contract as it was promised then."""
+
+    settled: SettlePeriod
+    document: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +367,11 @@ class DecideEntry:
     approve: bool
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewestVersion:
+    """Call: the number of the newest version of the contract that the ledger knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
+    CountDuplicates,
     DescribeMetric,
     ForceClose,
     MetricRecovered,
@@ -23,22 +24,38 @@ from slakeeper.otp.actor import Actor, Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitor import Monitor
-from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated
+from slakeeper.sla.signal import MonitorState as State
+from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated, WindowClosed
 
 DEADLINE_TIMER = "deadline"
 
 # Events are plain tuples: samples are the bulk of the journal. The first item says what it is.
-SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE = "s", "t", "e", "-", "+", "c", "r"
+SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE, DUPLICATES = (
+    "s",
+    "t",
+    "e",
+    "-",
+    "+",
+    "c",
+    "r",
+    "d",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorOrder:
-    """What a monitor is started with; ``since_ms`` is when the contract was first loaded [Unix ms]."""
+    """What a monitor is started with.
+
+    Attributes:
+        since_ms: when the contract was first loaded, which anchors its periods [Unix ms].
+        watched_ms: from when on this metric is watched: later, when it was added later [Unix ms].
+    """
 
     document: dict[str, Any]
     metric_name: str
     since_ms: int
     violation_threshold: Decimal
+    watched_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +88,27 @@ class MetricMonitorActor(Actor):
 
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
-        self._contract = Sla.from_document(arg.document)
-        self._document = arg.document
-        self._metric = self._contract.metric(arg.metric_name)
-        self._monitor = Monitor(self._contract, self._metric, arg.since_ms, arg.violation_threshold)
+        self._since_ms = arg.since_ms
+        self._take_document(arg.document, arg.metric_name)
+        self._monitor = Monitor(self._contract, self._metric, arg.watched_ms, arg.violation_threshold)
         self._armed_ms: int | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
+        calm_since_ms = self._monitor.calm_since_ms
+        if not fresh and calm_since_ms is not None and self._monitor.state is not State.VIOLATING:
+            # Said again, for those who were down when it was said: to whom knows already it means nothing.
+            ctx.cast(contract_address(self._contract.id), MetricRecovered(self._metric.name, calm_since_ms))
         # Time has passed since the last event: windows without samples are closed now.
         self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        self._show_account(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
             case Observe(samples):
                 signals = ctx.emit((SAMPLES, ctx.now_ms, samples))
+            case CountDuplicates(count):
+                signals = ctx.emit((DUPLICATES, ctx.now_ms, count))
             case ReportSourceError(text):
                 signals = ctx.emit((SOURCE_ERROR, ctx.now_ms, text))
             case SetSuspended(suspended):
@@ -123,6 +146,8 @@ class MetricMonitorActor(Actor):
 
     def terminate(self, ctx: Context, reason: str) -> None:
         self._leave(ctx)
+        environment: Environment = ctx.environment
+        environment.accounts.get(self._contract.id, {}).pop(self._metric.name, None)
 
     def apply(self, event: Any) -> list[Signal]:
         what, now_ms, *rest = event
@@ -138,12 +163,13 @@ class MetricMonitorActor(Actor):
         if what == RESUME:
             self._monitor.resume(now_ms)
             return []
+        if what == DUPLICATES:
+            self._monitor.count_duplicates(rest[0])
+            return []
         if what == CLOSE:
             return self._monitor.force_close(now_ms)
         if what == REBASE:
-            self._document = rest[0]
-            self._contract = Sla.from_document(self._document)
-            self._metric = self._contract.metric(self._metric.name)
+            self._take_document(rest[0], self._metric.name)
             return self._monitor.rebase(self._contract, self._metric, now_ms)
         raise LookupError(f"unknown event {what!r}")
 
@@ -151,17 +177,26 @@ class MetricMonitorActor(Actor):
         return MonitorState(self._document, self._monitor.dump())
 
     def load(self, state: MonitorState) -> None:
-        self._document = state.document
-        self._contract = Sla.from_document(state.document)
-        self._metric = self._contract.metric(self._metric.name)
+        self._take_document(state.document, self._metric.name)
         self._monitor = Monitor.restore(self._contract, self._metric, state.monitor)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
+    def _take_document(self, document: dict[str, Any], metric_name: str) -> None:
+        self._document = document
+        contract = Sla.from_document(document)
+        if contract.effective_date is None:
+            # Its periods are anchored where the contract's are, also when this metric was added later.
+            contract = contract.model_copy(update={"effective_date": self._since_ms})
+        self._contract, self._metric = contract, contract.metric(metric_name)
+
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
         name, contract = self._metric.name, contract_address(self._contract.id)
+        closed = False
         for signal in signals:
             match signal:
+                case WindowClosed():
+                    closed = True
                 case Opened(at_ms, value, severity) | Updated(at_ms, value, severity):
                     ctx.cast(contract, MetricViolated(name, at_ms, value, severity))
                 case Recovered(at_ms, _):
@@ -176,10 +211,16 @@ class MetricMonitorActor(Actor):
                         "new": new.value,
                     }
                     ctx.publish("metric.changed", {**payload, "at_ms": at_ms})
+        if closed:
+            self._show_account(ctx)
         deadline_ms = self._monitor.next_deadline_ms()
         if deadline_ms is not None and deadline_ms != self._armed_ms:
             self._armed_ms = deadline_ms
             ctx.set_timer(DEADLINE_TIMER, max(deadline_ms, ctx.now_ms + 1), Tick())
+
+    def _show_account(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        environment.accounts.setdefault(self._contract.id, {})[self._metric.name] = self._monitor.account()
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

@@ -34,7 +34,8 @@ class Delivery:
 
     Attributes:
         key: unique within the actor that sends it.
-        due_ms: when it is tried again [Unix ms]; None while it is on its way or its end is known.
+        attempts: made so far; 0 while it is held back.
+        due_ms: when it is tried (again) [Unix ms]; None while it is on its way or its end is known.
     """
 
     key: str
@@ -81,15 +82,24 @@ class Outbox:
             self._open[event.delivery.key] = event.delivery
 
     def post(
-        self, ctx: Context, key: str, channel: str, recipient: Recipient, notification: Notification
-    ) -> Delivery:
-        """Records a delivery and sends it as soon as that is durable."""
+        self,
+        ctx: Context,
+        key: str,
+        channel: str,
+        recipient: Recipient,
+        notification: Notification,
+        held_until_ms: int | None = None,
+    ) -> None:
+        """Records a delivery and sends it as soon as that is durable, or when it is held back no longer."""
         delivery = Delivery(
             key, channel, recipient.recipients, recipient.room, recipient.service, notification
         )
-        ctx.emit(DeliveryChanged(delivery))
-        self._send(ctx, delivery)
-        return delivery
+        if held_until_ms is None:
+            ctx.emit(DeliveryChanged(delivery))
+            self._send(ctx, delivery)
+        else:
+            ctx.emit(DeliveryChanged(replace(delivery, attempts=0, due_ms=held_until_ms)))
+            self._arm(ctx)
 
     def resume(self, ctx: Context) -> list[Delivery]:
         """After a restart: what was on its way is sent again or given up as uncertain.

@@ -1,12 +1,11 @@
 """Questions about contracts, answered from what their actors say; plain JSON values out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors.contract import ContractView
+from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     DescribeContract,
     DescribeMetric,
@@ -17,17 +16,15 @@ from slakeeper.actors.message import (
     ledger_address,
     monitor_address,
     report_address,
+    violation_address,
 )
 from slakeeper.actors.monitor import MetricView
-from slakeeper.actors.report import History, PastPeriod
+from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
-from slakeeper.sla import compensation, compliance, period, report
+from slakeeper.sla import compensation, compliance, period
 from slakeeper.sla.compliance import Share, Standing
-from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import parse_instant
 from slakeeper.sla.ledger import LedgerEntry
-from slakeeper.sla.report import EarlierPeriod, MetricAccount
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
 
@@ -46,12 +43,31 @@ def describe_contract(host: Host, sla_id: str) -> ContractView:
     """The contract's view.
 
     Raises:
-        RequestError: ``not_found``.
+        RequestError: ``not_found``, or ``unavailable`` while its actor is down.
     """
-    if not host.is_running(contract_address(sla_id)):
+    if not host.exists(contract_address(sla_id)):
         raise RequestError("not_found", f"no contract {sla_id}")
+    require_running(host, contract_address(sla_id))
     view: ContractView = host.ask(contract_address(sla_id), DescribeContract())
     return view
+
+
+def require_running(host: Host, address: str) -> None:
+    """Refuses while an actor is down: being restarted, or in quarantine.
+
+    Raises:
+        RequestError: ``unavailable``.
+    """
+    if not host.is_running(address):
+        raise RequestError("unavailable", f"{address} is {host.describe(address)['status']}")
+
+
+def ask(host: Host, address: str, request: Any) -> Any:
+    """What an actor answers, or None while it cannot: being restarted, suspended by an operator, in quarantine."""
+    try:
+        return host.ask(address, request)
+    except (ActorStopped, RequestError):
+        return None
 
 
 def picture(host: Host, sla_id: str) -> Picture:
@@ -59,10 +75,9 @@ def picture(host: Host, sla_id: str) -> Picture:
     view = describe_contract(host, sla_id)
     metrics: list[MetricView] = []
     for metric in view.contract.metrics:
-        try:
-            metrics.append(host.ask(monitor_address(sla_id, metric.name), DescribeMetric()))
-        except (ActorStopped, RequestError):
-            continue
+        described: MetricView | None = ask(host, monitor_address(sla_id, metric.name), DescribeMetric())
+        if described is not None:
+            metrics.append(described)
     shares = [Share(each.account, each.metric.weight, each.remaining_ms) for each in metrics]
     standing = compliance.standing(view.contract.service_level, shares)
     states = [MonitorState(each.state) for each in metrics]
@@ -71,8 +86,15 @@ def picture(host: Host, sla_id: str) -> Picture:
 
 
 def status_line(host: Host, sla_id: str) -> dict[str, Any]:
-    """One contract as ``status`` shows it; percentages 0..100, ``error_budget_remaining`` a share of the budget."""
-    seen = picture(host, sla_id)
+    """One contract as ``status`` shows it; percentages 0..100, ``error_budget_remaining`` a share of the budget.
+
+    ``escalations_failed`` counts open violations of which everybody was told and nobody answered;
+    ``metrics_down`` names metrics that nobody watches now, because their monitor is down.
+    """
+    try:
+        seen = picture(host, sla_id)
+    except (ActorStopped, RequestError):
+        return _line_of_none(host, sla_id)
     contract = seen.view.contract
     score = compliance.score_now((MonitorState(each.state), each.metric.weight) for each in seen.metrics)
     running = period.period_from(contract, seen.view.since_ms, host.now_ms)
@@ -87,8 +109,42 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "error_budget_remaining_ms": _number(seen.standing.error_budget_remaining_ms),
         "time_period_remaining_ms": 0 if running is None else max(0, running.end_ms - host.now_ms),
         "open_violations": len(seen.view.open_violations),
+        "escalations_failed": _escalations_failed(host, seen.view),
+        "metrics_down": _metrics_down(seen),
         "metrics": [_metric_line(each) for each in seen.metrics],
     }
+
+
+def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
+    """The line of a contract whose actor does not answer."""
+    down = host.describe(contract_address(sla_id))["status"]
+    return {
+        "id": sla_id,
+        "name": sla_id,
+        "status": down if down == "quarantined" else "unavailable",
+        "compliance_score": None,
+        "attainment": None,
+        "service_level": None,
+        "error_budget_remaining": None,
+        "error_budget_remaining_ms": None,
+        "time_period_remaining_ms": 0,
+        "open_violations": 0,
+        "escalations_failed": 0,
+        "metrics_down": [],
+        "metrics": [],
+    }
+
+
+def _escalations_failed(host: Host, view: ContractView) -> int:
+    found: list[Violation | None] = [
+        ask(host, violation_address(each), DescribeViolation()) for each in view.open_violations.values()
+    ]
+    return sum(each is not None and each.escalation_failed_at_ms is not None for each in found)
+
+
+def _metrics_down(seen: Picture) -> list[str]:
+    answered = {each.metric.name for each in seen.metrics}
+    return [metric.name for metric in seen.view.contract.metrics if metric.name not in answered]
 
 
 def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
@@ -104,6 +160,7 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
         "status": seen.status,
         "contract_status": contract.status.value,
         "open_violations": sorted(seen.view.open_violations.values()),
+        "metrics_down": _metrics_down(seen),
         "period": {
             "start": None if running is None else running.start_ms,
             "end": None if running is None else running.end_ms,
@@ -127,12 +184,12 @@ def violations(host: Host, sla_id: str | None, include_resolved: bool) -> list[V
     """Open violations, and with ``include_resolved`` the archived ones too, oldest first."""
     found: dict[str, Violation] = {}
     if include_resolved:
-        for address in host.addresses("report"):
-            history: History = host.ask(address, ListHistory())
-            found.update((each.id, each) for each in history.violations)
+        for address in host.addresses("report") if sla_id is None else [report_address(sla_id)]:
+            history: History | None = ask(host, address, ListHistory())
+            found.update((each.id, each) for each in (history.violations if history is not None else ()))
     for address in host.addresses("violation"):
-        if host.is_running(address):
-            violation: Violation = host.ask(address, DescribeViolation())
+        violation: Violation | None = ask(host, address, DescribeViolation())
+        if violation is not None:
             found[violation.id] = violation
     wanted = (each for each in found.values() if sla_id is None or each.sla_id == sla_id)
     return sorted((each for each in wanted if include_resolved or each.is_open), key=lambda each: each.id)
@@ -144,6 +201,9 @@ def find_violation(host: Host, violation_id: str) -> Violation:
     Raises:
         RequestError: ``not_found``.
     """
+    running: Violation | None = ask(host, violation_address(violation_id), DescribeViolation())
+    if running is not None:
+        return running
     for violation in violations(host, None, include_resolved=True):
         if violation.id == violation_id:
             return violation
@@ -156,7 +216,9 @@ def estimate(host: Host, violation_id: str) -> list[LedgerEntry]:
     if not violation.is_open:
         return [entry for entry in entries(host, violation.sla_id) if entry.violation_id == violation_id]
     contract = describe_contract(host, violation.sla_id).contract
-    return compensation.estimate(contract, violation, host.now_ms)
+    environment: Environment = host.environment
+    attainment = environment.attainment(violation.sla_id)
+    return compensation.estimate(contract, violation, host.now_ms, attainment=attainment)
 
 
 def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
@@ -164,102 +226,8 @@ def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
     addresses = host.addresses("ledger") if sla_id is None else [ledger_address(sla_id)]
     listed: list[LedgerEntry] = []
     for address in addresses:
-        if host.is_running(address):
-            listed.extend(host.ask(address, ListEntries()))
+        listed.extend(ask(host, address, ListEntries()) or ())
     return sorted(listed, key=lambda entry: (entry.booked_at_ms, entry.id))
-
-
-def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
-    """The report of a contract's period.
-
-    Args:
-        which: ``current``, ``last``, or ``START/END`` (instants; every kept period within is taken together).
-
-    Raises:
-        RequestError: ``not_found`` without such a contract or period, ``invalid`` for a period that cannot be read.
-    """
-    seen = picture(host, sla_id)
-    contract = seen.view.contract
-    history: History = host.ask(report_address(sla_id), ListHistory())
-    past = sorted(history.periods, key=lambda each: each.start_ms)
-    weights = {metric.name: metric.weight for metric in contract.metrics}
-    current = [MetricAccount(each.metric.name, each.metric.weight, each.account) for each in seen.metrics]
-    if which == "current":
-        running = period.period_from(contract, seen.view.since_ms, host.now_ms)
-        if running is None:
-            raise RequestError("not_found", f"{sla_id} has expired; ask for --period last")
-        start_ms, end_ms, accounts = running.start_ms, running.end_ms, current
-    elif which == "last":
-        if not past:
-            raise RequestError("not_found", f"no period of {sla_id} has ended yet")
-        start_ms, end_ms = past[-1].start_ms, past[-1].end_ms
-        accounts = _accounts(past[-1:], weights)
-    else:
-        start_ms, end_ms = _range(which)
-        within = [each for each in past if start_ms <= each.start_ms and each.end_ms <= end_ms]
-        accounts = _accounts(within, weights)
-        accounts += [each for each in current if start_ms <= each.account.start_ms < end_ms]
-        if not accounts:
-            raise RequestError("not_found", f"nothing is kept of {sla_id} within {which}")
-    listed = [
-        each
-        for each in violations(host, sla_id, include_resolved=True)
-        if each.opened_at_ms < end_ms and (each.closed_at_ms is None or each.closed_at_ms >= start_ms)
-    ]
-    ids = {each.id for each in listed}
-    owed = [
-        entry
-        for entry in entries(host, sla_id)
-        if entry.violation_id in ids
-        or (entry.period_start_ms is not None and start_ms <= entry.period_start_ms < end_ms)
-    ]
-    return report.build(
-        contract=contract,
-        version=seen.view.version,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        now_ms=host.now_ms,
-        accounts=accounts,
-        violations=listed,
-        entries=owed,
-        earlier=_earlier(contract, [each for each in past if each.end_ms <= start_ms], weights),
-    )
-
-
-def _accounts(periods: Sequence[PastPeriod], weights: dict[str, Decimal]) -> list[MetricAccount]:
-    return [
-        MetricAccount(name, weights.get(name, Decimal(1)), account)
-        for each in periods
-        for name, account in each.accounts.items()
-    ]
-
-
-def _earlier(
-    contract: Sla, periods: Sequence[PastPeriod], weights: dict[str, Decimal]
-) -> list[EarlierPeriod]:
-    made: list[EarlierPeriod] = []
-    for each in periods:
-        total = report.totals(_accounts([each], weights))
-        made.append(EarlierPeriod(each.start_ms, each.end_ms, total.attainment, contract.service_level))
-    return made
-
-
-def _range(text: str) -> tuple[int, int]:
-    start_text, slash, end_text = text.partition("/")
-    try:
-        if not slash:
-            raise ValueError(text)
-        start_ms, end_ms = parse_instant(_instant(start_text)), parse_instant(_instant(end_text))
-    except ValueError as error:
-        message = f"{text!r} is no period: give current, last, or START/END with two instants"
-        raise RequestError("invalid", message) from error
-    if end_ms <= start_ms:
-        raise RequestError("invalid", "a period ends after it starts")
-    return start_ms, end_ms
-
-
-def _instant(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
 
 
 def _metric_line(view: MetricView) -> dict[str, Any]:

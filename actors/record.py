@@ -5,6 +5,7 @@ from slakeeper.actors.contract import (
     AccountGathered,
     ContractState,
     ContractVersion,
+    MetricAdded,
     OpenedFor,
     PeriodSettled,
 )
@@ -46,6 +47,7 @@ RECORDS: tuple[type, ...] = (
     Item,
     LedgerEntry,
     LedgerState,
+    MetricAdded,
     MonitorOrder,
     MonitorState,
     Notification,

@@ -19,14 +19,10 @@ from slakeeper.integrations.remedy import RemedyResult, run_remedy
 from slakeeper.otp.actor import Actor, Context, Performed
 from slakeeper.sla import remediation
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings
 from slakeeper.sla.remediation import Execute, Finished, Outcome, Phase, Recorded, Run, Step, Verify
 
 DEADLINE_TIMER = "deadline"
-
-# How soon a run whose target is taken looks again.
-TARGET_POLL_MS = SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +53,7 @@ class RemediationActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
+        environment.helpers.add(self.address)
         if self._run is None:
             order, action = self._order, self._action(environment)
             run = remediation.start(
@@ -70,6 +67,8 @@ class RemediationActor(Actor):
             ctx.emit(run)
             self._due(ctx)
         else:
+            if self._run.phase is Phase.VERIFYING and not self._run.dry_run:
+                environment.targets.setdefault(self._run.target, self.address)
             self._follow(ctx, remediation.on_interrupted(self._run, self._settings(ctx), ctx.now_ms))
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -92,7 +91,9 @@ class RemediationActor(Actor):
                 super().handle_info(ctx, message)
 
     def terminate(self, ctx: Context, reason: str) -> None:
-        self._release(ctx.environment)
+        environment: Environment = ctx.environment
+        environment.helpers.discard(self.address)
+        self._release(environment)
 
     def apply(self, event: Any) -> None:
         if not isinstance(event, Run):
@@ -128,17 +129,16 @@ class RemediationActor(Actor):
         run = self._current()
         breaker = environment.breakers.get(run.action, Breaker(run.action))
         holder = environment.targets.get(run.target)
-        target_free = run.dry_run or holder in (None, self.address)
+        # The configuration may have changed since the run began.
+        is_configured = any(each.name == run.action for each in environment.enforcement.automatic_actions)
         step = remediation.on_deadline(
             run,
             self._settings(ctx),
             ctx.now_ms,
-            target_free=target_free,
-            allowed=breaker.allow(self._settings(ctx), ctx.now_ms),
+            target_free=run.dry_run or holder in (None, self.address),
+            allowed=is_configured and (run.dry_run or breaker.allow(self._settings(ctx), ctx.now_ms)),
         )
         self._follow(ctx, step)
-        if not target_free and step[0].phase is Phase.WAITING:
-            ctx.set_timer(DEADLINE_TIMER, ctx.now_ms + TARGET_POLL_MS, Tick())
 
     def _follow(self, ctx: Context, step: Step) -> None:
         environment: Environment = ctx.environment

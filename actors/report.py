@@ -1,13 +1,22 @@
 """ReportActor: a contract's past, from which reports are made: ended violations and accounts of past periods."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import ListHistory, SettlePeriod, Tick, ViolationResolved
+from slakeeper.actors.message import (
+    ArchivePeriod,
+    ListHistory,
+    SettlePeriod,
+    Tick,
+    ViolationResolved,
+    ledger_address,
+)
 from slakeeper.otp.actor import Actor, Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.duration import HOUR_MS
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import DAY_MS, HOUR_MS
 from slakeeper.sla.violation import Violation
 
 PURGE_TIMER = "purge"
@@ -15,11 +24,14 @@ PURGE_TIMER = "purge"
 
 @dataclass(frozen=True, slots=True)
 class PastPeriod:
-    """The final accounts of one period, by metric name."""
+    """The final accounts of one period by metric name, and the promise and weights that were in force at its end."""
 
     start_ms: int
     end_ms: int
     accounts: dict[str, Account]
+    version: int
+    service_level: Decimal
+    weights: dict[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +55,32 @@ class ReportActor(Actor):
 
     def __init__(self, address: str, arg: str) -> None:
         super().__init__(address, arg)
+        self._sla_id = arg
         self._violations: dict[str, Violation] = {}
         self._periods: dict[int, PastPeriod] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
         ctx.set_timer(PURGE_TIMER, ctx.now_ms + HOUR_MS, Tick())
+        if not fresh:
+            self._remind_ledger(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
             case ViolationResolved(violation):
                 ctx.emit(violation)
-            case SettlePeriod(accounts):
-                account = next(iter(accounts.values()))
-                ctx.emit(PastPeriod(account.start_ms, account.end_ms, accounts))
+            case ArchivePeriod(settled, document):
+                contract = Sla.from_document(document)
+                weights = {metric.name: metric.weight for metric in contract.metrics}
+                ctx.emit(
+                    PastPeriod(
+                        settled.start_ms,
+                        settled.end_ms,
+                        settled.accounts,
+                        settled.version,
+                        contract.service_level,
+                        weights,
+                    )
+                )
             case _:
                 super().handle_cast(ctx, message)
 
@@ -95,6 +120,16 @@ class ReportActor(Actor):
     def load(self, state: History) -> None:
         self._violations = {violation.id: violation for violation in state.violations}
         self._periods = {period.start_ms: period for period in state.periods}
+
+    def _remind_ledger(self, ctx: Context) -> None:
+        """Says again what was to be booked lately, in case the ledger was down then; it books nothing twice."""
+        ledger, since_ms = ledger_address(self._sla_id), ctx.now_ms - DAY_MS
+        for violation in self._violations.values():
+            if violation.closed_at_ms is not None and violation.closed_at_ms >= since_ms:
+                ctx.cast(ledger, ViolationResolved(violation))
+        for period in self._periods.values():
+            if period.end_ms >= since_ms:
+                ctx.cast(ledger, SettlePeriod(period.accounts, period.version))
 
     def _outdated(self, limits: Purged) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
         violations = tuple(

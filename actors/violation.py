@@ -1,5 +1,6 @@
 """ViolationActor: one open violation, from its opening until everything it called for has ended."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,10 @@ from slakeeper.actors.message import (
     RemediateViolation,
     RemediationEnded,
     ResolveViolation,
+    Tick,
     UpdateViolation,
     ViolationAcknowledged,
+    ViolationChanged,
     ViolationEnded,
     ViolationOpened,
     ViolationResolved,
@@ -37,7 +40,13 @@ from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError
 from slakeeper.otp.child_spec import Restart
 from slakeeper.sla import escalation, remediation, violation
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.violation import Violation, ViolationError
+
+HELPERS_TIMER = "helpers"
+
+# How long after its own start a violation looks which of its helpers are alive.
+HELPERS_LOOK_MS = SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,9 @@ class ViolationActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
+            # By then those of its helpers that are alive have started again too.
+            if self._running or self._escalating:
+                ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
             return
         ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
         self._publish(ctx, "violation.opened")
@@ -104,10 +116,15 @@ class ViolationActor(Actor):
                     self._resolve(ctx, violation.resolve(self._violation, at_ms))
             case ActionAttempted(record):
                 self._keep(ctx, violation.record_action(self._violation, record))
+                self._pass_on(ctx)
             case LevelNotified(record):
                 self._keep(ctx, violation.record_escalation(self._violation, record))
             case EscalationExhausted():
                 self._keep(ctx, violation.record_escalation_failure(self._violation, ctx.now_ms))
+                logging.getLogger("slakeeper").error(
+                    "nobody has acknowledged %s of %s, and its escalation has nobody left to tell", self._violation.id,
+                    self._violation.sla_id,
+                )  # fmt: skip
                 self._publish(ctx, "escalation.failed")
             case EscalationEnded():
                 ctx.emit(HelpEnded(escalation=True))
@@ -118,6 +135,11 @@ class ViolationActor(Actor):
                 self._end_if_done(ctx)
             case _:
                 super().handle_cast(ctx, message)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        if not isinstance(message, Tick):
+            super().handle_info(ctx, message)
+        self._look_for_helpers(ctx)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:
@@ -138,7 +160,7 @@ class ViolationActor(Actor):
                 if self._escalating:
                     ctx.cast(escalation_address(self._violation.id), EscalateNow(self._violation))
                 else:
-                    self._call_escalation(ctx)
+                    self._call_escalation(ctx, at_once=True)
             case EnforceViolation():
                 self._require_open()
                 self._enforce(ctx)
@@ -195,12 +217,12 @@ class ViolationActor(Actor):
         if escalation.needs_escalation(self._violation.severity, len(self._runs), exhausted=exhausted):
             self._call_escalation(ctx)
 
-    def _call_escalation(self, ctx: Context) -> None:
+    def _call_escalation(self, ctx: Context, *, at_once: bool = False) -> None:
         ctx.emit(HelpCalled(escalation=True))
         spec = ActorSpec(
             escalation_address(self._violation.id),
             "escalation",
-            (self._document, self._violation),
+            (self._document, self._violation, at_once),
             Restart.TRANSIENT,
         )
         ctx.start_child(ALERTING, spec)
@@ -230,6 +252,18 @@ class ViolationActor(Actor):
             raise RequestError("conflict", f"{action_name} is being tried on this violation already")
         self._call_remediation(ctx, action_name, by=by or "operator", dry_run=dry_run)
 
+    def _look_for_helpers(self, ctx: Context) -> None:
+        """Misses helpers whose last word it did not hear, because it was down."""
+        environment: Environment = ctx.environment
+        for action_name in sorted(self._running):
+            address = remediation_address(self._violation.id, action_name, self._runs[action_name])
+            if address not in environment.helpers:
+                ctx.emit(HelpEnded(action_name=action_name))
+        if self._escalating and escalation_address(self._violation.id) not in environment.helpers:
+            ctx.emit(HelpEnded(escalation=True))
+        self._escalate_if_needed(ctx)
+        self._end_if_done(ctx)
+
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _update(self, ctx: Context, after: Violation) -> None:
@@ -242,6 +276,8 @@ class ViolationActor(Actor):
             if self._escalating:
                 ctx.cast(escalation_address(after.id), ViolationWorsened(after))
             self._enforce(ctx)
+        else:
+            self._pass_on(ctx)
         self._publish(ctx, "violation.updated")
 
     def _resolve(self, ctx: Context, resolved: Violation) -> None:
@@ -259,6 +295,10 @@ class ViolationActor(Actor):
 
     def _keep(self, ctx: Context, after: Violation) -> None:
         ctx.emit(after)
+
+    def _pass_on(self, ctx: Context) -> None:
+        if self._escalating and self._violation.is_open:
+            ctx.cast(escalation_address(self._violation.id), ViolationChanged(self._violation))
 
     def _end_if_done(self, ctx: Context) -> None:
         """Hands itself to the archive when nothing more can change it."""

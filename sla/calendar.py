@@ -71,13 +71,18 @@ def in_maintenance(contract: Sla, at_ms: int) -> bool:
 
 
 def maintenance_end_ms(contract: Sla, at_ms: int) -> int | None:
-    """When the maintenance that covers an instant is over [Unix ms]; None when none covers it."""
+    """When the maintenance that covers an instant is over [Unix ms]; None when none covers it.
+
+    Maintenance without an end is looked at a week ahead: whoever waits then asks again.
+    """
     zone = ZoneInfo(contract.timezone)
     end_ms = at_ms
     # Windows may overlap or touch, so the end of one is looked at again.
-    while spans := [
-        span for window in contract.maintenance for span in _maintenance_spans(window, zone, end_ms)
-    ]:
+    while end_ms - at_ms < 7 * DAY_MS and (
+        spans := [
+            span for window in contract.maintenance for span in _maintenance_spans(window, zone, end_ms)
+        ]
+    ):
         end_ms = max(end for _, end in spans)
     return end_ms if end_ms > at_ms else None
 

@@ -278,6 +278,12 @@ class Monitor:
         return self._newest_ms if self._newest_ms != NEVER else None
 
     @property
+    def calm_since_ms(self) -> int | None:
+        """When the last violation ended [Unix ms]; None before the first has."""
+        calm_ms = self._detection.calm_since_ms
+        return calm_ms if calm_ms != NEVER else None
+
+    @property
     def error(self) -> str | None:
         """What the source said when it could not be asked, until the next sample."""
         return self._source_error

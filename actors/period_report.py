@@ -1,0 +1,115 @@
+"""The report of a contract's period, from what its monitors and its report actor say."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from slakeeper.actors import query
+from slakeeper.actors.message import ListHistory, report_address
+from slakeeper.actors.report import History, PastPeriod
+from slakeeper.otp.actor import RequestError
+from slakeeper.otp.host import Host
+from slakeeper.sla import period, report
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import parse_instant
+from slakeeper.sla.report import EarlierPeriod, MetricAccount
+from slakeeper.sla.violation import Violation
+
+
+def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
+    """The report of a contract's period.
+
+    Args:
+        which: ``current``, ``last``, or ``START/END`` (instants; every kept period within is taken together).
+
+    Raises:
+        RequestError: ``not_found`` without such a contract or period, ``invalid`` for a period that cannot be read.
+    """
+    seen = query.picture(host, sla_id)
+    contract = seen.view.contract
+    history: History = host.ask(report_address(sla_id), ListHistory())
+    past = sorted(history.periods, key=lambda each: each.start_ms)
+    version = seen.view.version
+    current = [MetricAccount(each.metric.name, each.metric.weight, each.account) for each in seen.metrics]
+    if which == "current":
+        running = period.period_from(contract, seen.view.since_ms, host.now_ms)
+        if running is None:
+            raise RequestError("not_found", f"{sla_id} has expired; ask for --period last")
+        start_ms, end_ms, accounts = running.start_ms, running.end_ms, current
+    elif which == "last":
+        if not past:
+            raise RequestError("not_found", f"no period of {sla_id} has ended yet")
+        start_ms, end_ms = past[-1].start_ms, past[-1].end_ms
+        accounts = _accounts(past[-1:])
+        # Judged by what was promised then.
+        version, contract = past[-1].version, _promising(contract, past[-1].service_level)
+    else:
+        start_ms, end_ms = _range(which)
+        within = [each for each in past if start_ms <= each.start_ms and each.end_ms <= end_ms]
+        accounts = _accounts(within)
+        accounts += [each for each in current if start_ms <= each.account.start_ms < end_ms]
+        if not accounts:
+            raise RequestError("not_found", f"nothing is kept of {sla_id} within {which}")
+    listed = [
+        each
+        for each in query.violations(host, sla_id, include_resolved=True)
+        if each.opened_at_ms < end_ms and (each.closed_at_ms is None or each.closed_at_ms >= start_ms)
+    ]
+    ids = {each.id for each in listed}
+    owed = [
+        entry
+        for entry in query.entries(host, sla_id)
+        if entry.violation_id in ids
+        or (entry.period_start_ms is not None and start_ms <= entry.period_start_ms < end_ms)
+    ]
+    return report.build(
+        contract=contract,
+        version=version,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        now_ms=host.now_ms,
+        accounts=accounts,
+        violations=listed,
+        entries=owed,
+        earlier=_earlier([each for each in past if each.end_ms <= start_ms], history.violations),
+    )
+
+
+def _promising(contract: Sla, service_level: Decimal) -> Sla:
+    return contract.model_copy(update={"service_level": service_level})
+
+
+def _accounts(periods: Sequence[PastPeriod]) -> list[MetricAccount]:
+    return [
+        MetricAccount(name, each.weights[name], account)
+        for each in periods
+        for name, account in each.accounts.items()
+        if name in each.weights  # a metric that was gone when the period ended counts no more
+    ]
+
+
+def _earlier(periods: Sequence[PastPeriod], violations: Sequence[Violation]) -> list[EarlierPeriod]:
+    made: list[EarlierPeriod] = []
+    for each in periods:
+        total = report.totals(_accounts([each]))
+        opened = sum(each.start_ms <= violation.opened_at_ms < each.end_ms for violation in violations)
+        made.append(EarlierPeriod(each.start_ms, each.end_ms, total.attainment, each.service_level, opened))
+    return made
+
+
+def _range(text: str) -> tuple[int, int]:
+    start_text, slash, end_text = text.partition("/")
+    try:
+        if not slash:
+            raise ValueError(text)
+        start_ms, end_ms = parse_instant(_instant(start_text)), parse_instant(_instant(end_text))
+    except ValueError as error:
+        message = f"{text!r} is no period: give current, last, or START/END with two instants"
+        raise RequestError("invalid", message) from error
+    if end_ms <= start_ms:
+        raise RequestError("invalid", "a period ends after it starts")
+    return start_ms, end_ms
+
+
+def _instant(text: str) -> str | int:
+    return int(text) if text.isdigit() else text

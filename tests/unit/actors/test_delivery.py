@@ -1,0 +1,272 @@
+"""Messages to people: tried again, held, given up, and never left in doubt in silence."""
+
+from collections.abc import Callable
+from typing import Any
+
+from slakeeper.integrations.channel import DeliveryError
+from tests.unit.actors.cell_world import (
+    CRITICAL,
+    GOOD,
+    HOUR_MS,
+    INFO,
+    MINUTE_MS,
+    NOW_MS,
+    SECOND_MS,
+    WARNING,
+    World,
+    contract,
+    enforcement,
+)
+
+MakeWorld = Callable[..., World]
+
+
+def levels(world: World) -> list[tuple[str, str]]:
+    return [(each["channel"], each["status"]) for each in world.violation()["escalations"]]
+
+
+def down(count: int, **how: Any) -> list[Exception]:
+    return [DeliveryError("no route", **{"retryable": True, **how}) for _ in range(count)]
+
+
+def test_a_channel_that_is_down_is_tried_again_with_growing_waits(world: World) -> None:
+    world.senders["pager"].failures = down(2)
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS)
+    assert levels(world)[1] == ("pager", "sending")
+    world.pass_time(4 * SECOND_MS)
+    assert len(world.senders["pager"].failures) == 1
+    world.pass_time(1 * SECOND_MS)
+    assert world.senders["pager"].failures == []
+    assert world.told("escalation", "pager") == []
+    world.pass_time(10 * SECOND_MS)
+    assert levels(world)[1] == ("pager", "sent")
+
+
+def test_a_wait_goes_on_where_it_was_after_a_restart(world: World) -> None:
+    world.senders["chat"].failures = down(2)
+    world.observe(CRITICAL)
+    world.restart()
+    world.settle()
+    assert world.sent == []
+    world.pass_time(5 * SECOND_MS)
+    assert len(world.told("opened")) == len(world.told("escalation")) == 1
+
+
+def test_a_peer_that_names_a_wait_is_left_alone_for_so_long(world: World) -> None:
+    world.senders["pager"].failures = down(1, retry_after_ms=40 * SECOND_MS)
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS + 39 * SECOND_MS)
+    assert levels(world)[1] == ("pager", "sending")
+    world.pass_time(1 * SECOND_MS)
+    assert levels(world)[1] == ("pager", "sent")
+
+
+def test_a_message_that_cannot_be_delivered_is_recorded_as_failed(world: World) -> None:
+    world.senders["chat"].failures = down(2, retryable=False)
+    world.observe(CRITICAL)
+    assert levels(world) == [("chat", "failed")]
+    assert world.violation()["escalations"][0]["detail"] == "no route"
+    assert "alert.failed" in world.topics()
+    assert world.host.crash_reports == type(world.host.crash_reports)()
+
+
+def test_tries_end_after_some_time(world: World) -> None:
+    world.senders["pager"].failures = down(50)
+    world.observe(CRITICAL)
+    world.pass_time(10 * MINUTE_MS)
+    assert levels(world)[1] == ("pager", "failed")
+    assert len(world.senders["pager"].failures) == 44
+
+
+def test_an_error_of_a_sender_that_is_no_delivery_error_is_a_failure_too(world: World) -> None:
+    world.senders["chat"].failures = [RuntimeError("a bug"), RuntimeError("a bug")]
+    world.observe(CRITICAL)
+    assert levels(world) == [("chat", "failed")]
+
+
+def test_a_message_in_doubt_is_held_by_a_channel_that_cannot_recognise_it(world: World) -> None:
+    sender = world.senders["chat"]
+    sender.idempotent, sender.on_uncertain = False, "hold"
+    sender.failures = down(2, retryable=False, uncertain=True)
+    world.observe(CRITICAL)
+    assert levels(world) == [("chat", "uncertain")]
+    world.pass_time(30 * SECOND_MS)
+    assert world.sent == []
+
+
+def test_a_message_in_doubt_is_sent_again_where_that_is_the_policy(world: World) -> None:
+    sender = world.senders["chat"]
+    sender.idempotent, sender.on_uncertain = False, "resend"
+    sender.failures = down(2, retryable=False, uncertain=True)
+    world.observe(CRITICAL)
+    world.pass_time(10 * SECOND_MS)
+    assert levels(world) == [("chat", "sent")]
+
+
+def test_what_a_crash_left_in_doubt_is_held_and_said(world: World) -> None:
+    sender = world.senders["chat"]
+    sender.idempotent, sender.on_uncertain = False, "hold"
+    world.request("samples", samples=[["latency", CRITICAL, None, None, None]])
+    world.restart()
+    world.settle()
+    assert world.sent == []
+    assert levels(world) == [("chat", "uncertain")]
+    assert "alert.failed" in world.topics()
+
+
+def test_the_walk_does_not_wait_for_a_channel_that_is_down(world: World) -> None:
+    world.senders["chat"].failures = down(50)
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS)
+    assert levels(world) == [("chat", "sending"), ("pager", "sent")]
+
+
+def test_an_escalation_ends_only_when_everyone_told_has_heard_of_the_end(world: World) -> None:
+    world.observe(CRITICAL)
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.senders["chat"].failures = down(2)
+    world.executor.run()
+    world.turn()
+    assert len(world.host.addresses("escalation")) == 1
+    world.pass_time(10 * SECOND_MS)
+    assert world.host.addresses("escalation") == []
+    assert len(world.told("resolved")) == 2
+
+
+def test_later_levels_say_what_was_measured_and_tried_meanwhile(make_world: MakeWorld) -> None:
+    from tests.unit.actors.test_remediation import remediating
+
+    world = make_world(remediating())
+    world.define()
+    world.observe(CRITICAL)
+    world.observe(CRITICAL + 600)
+    world.pass_time(MINUTE_MS)
+    body = world.told("escalation", "pager")[0].body
+    assert "nothing automatic" not in body
+    assert "800 ms" in body  # the mean of both
+
+
+def test_channels_notified_beside_the_levels_hear_of_the_end_as_well(make_world: MakeWorld) -> None:
+    walk = {"severity": "critical", "levels": [{"type": "chat"}], "notify_channels": ["pager"]}
+    world = make_world(enforcement(escalation_policies=[walk]))
+    world.define()
+    world.observe(CRITICAL)
+    assert len(world.told("escalation", "pager")) == 1
+    world.recover()
+    assert len(world.told("resolved", "pager")) == 1
+
+
+# -- maintenance --------------------------------------------------------------------------------------------------
+
+
+def in_maintenance(world: World, **changes: Any) -> None:
+    start = (world.now_ms + 30 * SECOND_MS) // 1000
+    world.define(contract(maintenance=[{"start": start, "duration": "1h"}], **changes))
+
+
+def test_maintenance_holds_the_walk(world: World) -> None:
+    world.observe(CRITICAL)
+    in_maintenance(world)
+    world.pass_time(45 * MINUTE_MS)
+    assert len(world.told("escalation")) == 1
+    world.pass_time(15 * MINUTE_MS + 30 * SECOND_MS)
+    assert len(world.told("escalation")) == 2
+
+
+def test_maintenance_holds_alerts_until_it_is_over(world: World) -> None:
+    in_maintenance(world)
+    world.pass_time(29 * SECOND_MS)
+    world.observe(INFO)
+    assert len(world.told("opened")) == 1
+    world.pass_time(SECOND_MS)
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.restart()
+    world.pass_time(HOUR_MS - SECOND_MS)
+    assert world.told("resolved") == []
+    world.pass_time(SECOND_MS)
+    assert len(world.told("resolved")) == 1
+
+
+def test_maintenance_holds_the_news_of_an_end_that_escalation_would_tell(world: World) -> None:
+    in_maintenance(world)
+    world.pass_time(29 * SECOND_MS)
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS)
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.settle()
+    world.restart()
+    world.settle()
+    assert world.told("resolved") == []
+    assert len(world.host.addresses("escalation")) == 1
+    world.pass_time(HOUR_MS)
+    assert {each.id for each in world.told("resolved")} == {f"{world.violation()['id']}.resolved"} | {
+        each.id for each in world.told("resolved", "chat") if each.id.startswith("resolved-")
+    }
+    assert world.host.addresses("escalation") == []
+
+
+def test_maintenance_without_an_end_does_not_hang_the_cell(world: World) -> None:
+    always = {"start": NOW_MS // 1000, "duration": "24h", "rrule": "FREQ=DAILY"}
+    world.define(contract(maintenance=[always]))
+    assert world.environment.held_until_ms("api", NOW_MS) is not None
+
+
+# -- depends_on ---------------------------------------------------------------------------------------------------
+
+
+def with_parent(make_world: MakeWorld) -> World:
+    world = make_world()
+    world.define(contract(id="network", metrics=[{"name": "loss", "value": 1, "condition": "lt", "interval": "10s"}],
+                          compensation=[]))  # fmt: skip
+    world.define(contract(depends_on=["network"]))
+    return world
+
+
+def about(world: World, sla_id: str) -> list[str]:
+    return [each.kind.value for each in world.told() if each.sla_id == sla_id]
+
+
+def test_while_the_contract_it_depends_on_is_broken_nobody_hears_of_this_one(make_world: MakeWorld) -> None:
+    world = with_parent(make_world)
+    world.observe(5, "loss")
+    world.observe(CRITICAL)
+    world.pass_time(5 * MINUTE_MS)
+    assert about(world, "api") == []
+    assert "opened" in about(world, "network")
+    assert {row["sla_id"] for row in world.violations()} == {"network", "api"}
+
+
+def test_after_a_restart_it_is_still_known_what_is_broken_and_in_maintenance(make_world: MakeWorld) -> None:
+    world = with_parent(make_world)
+    world.observe(5, "loss")
+    in_maintenance(world, id="b", compensation=[])
+    world.pass_time(30 * SECOND_MS)
+    world.restart()
+    assert world.environment.is_muted("api")
+    assert world.environment.held_until_ms("b", world.now_ms) == NOW_MS + HOUR_MS + 30 * SECOND_MS
+    world.observe(CRITICAL, sla="api")
+    assert about(world, "api") == []
+
+
+def test_what_is_still_broken_when_the_other_is_well_again_is_escalated(make_world: MakeWorld) -> None:
+    world = with_parent(make_world)
+    world.observe(5, "loss")
+    world.observe(WARNING)
+    world.pass_time(MINUTE_MS)
+    parent = next(row for row in world.violations() if row["sla_id"] == "network")
+    world.restart()
+    world.request("violation.resolve", id=parent["id"], by="ann")
+    world.pass_time(MINUTE_MS)
+    assert about(world, "api") == ["escalation"]
+
+
+def test_a_contract_is_told_of_again_when_the_other_is_well(make_world: MakeWorld) -> None:
+    world = with_parent(make_world)
+    world.observe(5, "loss")
+    for _ in range(5):
+        world.pass_time(6 * SECOND_MS)
+        world.observe(0, "loss")
+    world.observe(INFO)
+    assert about(world, "api") == ["opened"]
+    assert world.observe(GOOD)["accepted"] == [0]

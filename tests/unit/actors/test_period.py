@@ -1,0 +1,214 @@
+"""A period ends: settled once, penalties booked, reported; what is old is forgotten."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from slakeeper.otp.actor import RequestError
+from tests.unit.actors.cell_world import (
+    CRITICAL,
+    DAY_MS,
+    GOOD,
+    HOUR_MS,
+    MINUTE_MS,
+    NOW_MS,
+    World,
+    contract,
+    metric,
+)
+
+MakeWorld = Callable[..., World]
+
+WHEN: tuple[Literal["before"], Literal["after"]] = ("before", "after")
+
+PENALTIES = [
+    {"threshold": 99, "type": "service_credit", "rate": 10},
+    {"threshold": 90, "type": "refund", "rate": 25},
+]
+
+CHANGES: dict[str, Any] = {
+    "penalties": PENALTIES,
+    "fee": "1000.00",
+    "compensation": [],
+    "metrics": [metric("latency", interval="1m")],
+}
+
+
+def with_penalties(make_world: MakeWorld, **changes: Any) -> World:
+    world = make_world()
+    world.define(**{**CHANGES, **changes})
+    return world
+
+
+def live(world: World, minutes: int, bad: int = 0) -> None:
+    """A sample a minute; those of the first ``bad`` minutes break the promise."""
+    for number in range(minutes):
+        world.observe(CRITICAL if number < bad else GOOD)
+        world.pass_time(MINUTE_MS)
+
+
+def last(world: World) -> dict[str, Any]:
+    document: dict[str, Any] = world.request("report", sla="api", period="last")["document"]
+    return document
+
+
+def test_a_kept_period_costs_nothing(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    live(world, 62)
+    assert world.ledger() == []
+    assert (last(world)["period"]["attainment"], last(world)["period"]["verdict"]) == ("100", "met")
+
+
+def test_a_lost_period_is_settled_once_at_the_lowest_tier_it_is_below(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    live(world, 62, bad=3)  # three minutes of sixty: 95 %
+    [entry] = world.ledger()
+    assert (entry["rule"], entry["compensation_type"], entry["rate"]) == (
+        "penalty<99",
+        "service_credit",
+        "10",
+    )
+    assert (entry["amount"], entry["status"]) == ("100.00", "pending")
+    assert (entry["period_start"], entry["period_end"]) == (NOW_MS, NOW_MS + HOUR_MS)
+    assert "attainment 95.0000 % < 99 %" in entry["arithmetic"]
+    world.restart()
+    world.pass_time(MINUTE_MS)
+    assert world.ledger() == [entry]
+
+
+def test_a_period_below_the_second_tier_costs_that_one(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    live(world, 62, bad=10)
+    assert world.ledger()[0]["rule"] == "penalty<90"
+
+
+def test_a_period_without_data_costs_nothing(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    world.pass_time(HOUR_MS + MINUTE_MS)
+    assert world.ledger() == []
+    assert last(world)["period"]["verdict"] == "unknown"
+
+
+def test_a_period_that_ended_while_the_cell_was_down_is_settled_when_it_is_back(
+    make_world: MakeWorld,
+) -> None:
+    world = with_penalties(make_world)
+    live(world, 10, bad=10)
+    world.clock.advance(2 * HOUR_MS)
+    world.restart()
+    world.settle()
+    assert len(world.ledger()) == 1
+    ended = world.request("report", sla="api", period=f"{NOW_MS // 1000}/{(NOW_MS + HOUR_MS) // 1000}")[
+        "document"
+    ]
+    assert ended["period"]["attainment"] == "0"
+
+
+def test_a_crash_at_any_commit_around_the_end_settles_once(make_world: MakeWorld) -> None:
+    calm = with_penalties(make_world)
+    live(calm, 2, bad=2)
+    before = calm.commits
+    calm.go_to(NOW_MS + HOUR_MS + 2 * MINUTE_MS)
+    expected = (calm.ledger(), last(calm)["metrics"])
+    assert len(expected[0]) == 1
+    assert calm.commits > before
+    for number in range(before + 1, calm.commits + 1):
+        for when in WHEN:
+            world = with_penalties(make_world)
+            live(world, 2, bad=2)
+            world.crash_at = (number, when)
+            world.do(lambda each: each.go_to(NOW_MS + HOUR_MS + 2 * MINUTE_MS))
+            world.crash_at = None
+            world.do(World.settle)
+            assert (world.ledger(), last(world)["metrics"]) == expected, (number, when)
+
+
+def test_a_period_ends_when_its_slowest_metric_has_ended_it(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency"), metric("queue", lateness="10m")])
+    world.pass_time(HOUR_MS + 5 * MINUTE_MS)
+    with pytest.raises(RequestError, match="no period of api has ended"):
+        last(world)
+    world.pass_time(6 * MINUTE_MS)
+    assert {each["name"] for each in last(world)["metrics"]} == {"latency", "queue"}
+
+
+def test_a_past_period_is_judged_by_what_was_promised_then(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    live(world, 62, bad=3)
+    world.define(contract(**{**CHANGES, "service_level": 90}))
+    report = last(world)
+    assert (report["sla"]["service_level"], report["period"]["verdict"], report["sla"]["version"]) == (
+        "99",
+        "breached",
+        1,
+    )
+    current = world.request("report", sla="api")["document"]
+    past = current["trend"][0]
+    assert (past["service_level"], past["verdict"], past["violations"]) == ("99", "breached", 1)
+
+
+def test_a_penalty_names_the_version_it_was_settled_under(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    world.define(**{**CHANGES, "fee": "2000.00", "approver": "ann"})
+    live(world, 62, bad=3)
+    [entry] = world.ledger()
+    assert (entry["contract_version"], "2000" in entry["arithmetic"]) == (2, True)
+    with pytest.raises(RequestError, match="only ann"):
+        world.request("compensation.decide", id=entry["id"], approve=True, by="bob", reason="x")
+
+
+def test_a_report_as_text_and_its_refusals(world: World) -> None:
+    assert "API" in world.request("report", sla="api", format="md")["text"]
+    for payload, code in (
+        ({"sla": "api", "format": "pdf"}, "invalid"),
+        ({"sla": "api", "period": "yesterday"}, "invalid"),
+        ({"sla": "api", "period": "5/1"}, "invalid"),
+        ({"sla": "api", "period": "²/³"}, "invalid"),
+        ({"sla": "api", "period": "9" * 40 + "/" + "9" * 41}, "invalid"),
+        ({"sla": "api", "period": "last"}, "not_found"),
+        ({"sla": "nothing"}, "not_found"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            world.request("report", **payload)
+        assert caught.value.code == code, payload
+
+
+def test_what_is_old_is_forgotten_and_the_ledger_is_kept(make_world: MakeWorld) -> None:
+    world = make_world(monitoring={"retention": {"violations": "2h", "reports": "3h"}})
+    world.define()
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(2 * HOUR_MS)
+    assert len(world.violations(resolved=True)) == 1
+    world.pass_time(HOUR_MS + MINUTE_MS)
+    assert world.violations(resolved=True) == []
+    assert len(world.ledger()) == 1
+    world.pass_time(10 * HOUR_MS)
+    state = world.request("actor.state", address="report:api")["state"]
+    assert len(state["periods"]) <= 4
+    world.restart()
+    assert world.request("actor.state", address="report:api")["state"] == state
+
+
+def test_purging_goes_on_over_restarts(make_world: MakeWorld) -> None:
+    world = make_world(monitoring={"retention": {"violations": "1h"}})
+    world.define()
+    world.observe(CRITICAL)
+    world.recover()
+    for _ in range(5):
+        world.clock.advance(40 * MINUTE_MS)
+        world.restart()
+        world.settle()
+    world.pass_time(HOUR_MS)
+    assert world.violations(resolved=True) == []
+
+
+def test_a_quiet_month_leaves_no_heap_of_timers_behind(world: World) -> None:
+    for _ in range(200):
+        world.observe(GOOD)
+        world.pass_time(500)
+    assert len(world.host._heap) < 60
+    world.pass_time(DAY_MS)
+    assert len(world.host._heap) < 10

@@ -1,0 +1,79 @@
+"""The command line as far as no system runs: usage, configuration, exit statuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from slakeeper import __version__
+from slakeeper.cli import main
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_it_says_its_version() -> None:
+    assert __version__ in run("--version").output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
+     ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
+     ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"]],
+)  # fmt: skip
+def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
+    tmp_path: Path, words: list[str]
+) -> None:
+    result = run("--data", tmp_path / "data", *words)
+    assert result.exit_code == 3
+    assert "nothing runs on" in result.stderr
+    assert result.stdout == ""
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ack", "v1"], ["resolve", "v1"], ["observe", "latency"], ["observe", "latency", "much"], ["nothing"],
+     ["observe", "latency", "5", "--ts", "yesterday"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
+     ["compensation", "approve", "c1", "--by", "a"], ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
+)  # fmt: skip
+def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
+    result = run("--data", tmp_path, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
+
+
+def test_the_shipped_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("check", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"ok": True, "errors": []})
+
+
+def test_every_error_of_a_configuration_has_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "sla_definitions.yaml").write_text(
+        "slas:\n  - id: a\n    service_level: 5\n    metrics: []\n"
+    )
+    result = run("check", "--config", tmp_path, "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["ok"]) == (2, False)
+    assert {(each["line"], each["reason"]) for each in answer["errors"]} >= {(3, "invalid_service_level")}
+    plain = run("check", "--config", tmp_path)
+    assert f"{tmp_path / 'sla_definitions.yaml'}:3:" in plain.stdout
+
+
+def test_a_broken_configuration_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "sla_definitions.yaml").write_text("slas: 5\n")
+    result = run("--data", tmp_path / "data", "start", "--config", tmp_path, "--no-view")
+    assert result.exit_code == 2
+    assert "sla_definitions.yaml:1" in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_file_with_a_wrong_contract_is_not_sent_anywhere(tmp_path: Path) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text("slas: [{id: a, metrics: []}]\n")
+    result = run("--data", tmp_path / "data", "sla", "define", file)
+    assert (result.exit_code, "new.yaml:1" in result.stderr) == (2, True)

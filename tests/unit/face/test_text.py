@@ -1,0 +1,156 @@
+"""What people read on a terminal."""
+
+from typing import Any
+
+import pytest
+
+from slakeeper import text
+from slakeeper.launch import config_directory, problems_of, read_ts
+from slakeeper.view import _event_text
+
+ROW: dict[str, Any] = {
+    "id": "api", "status": "healthy", "compliance_score": 100, "attainment": 99.9712345, "service_level": 99.9,
+    "error_budget_remaining": 0.5, "time_period_remaining_ms": 3_600_000, "open_violations": 0,
+}  # fmt: skip
+PROCESS = {"name": "cell-0", "pid": 12, "restarts": 0, "actors": 5, "mailbox": 0, "status": "running"}
+
+
+def test_a_table_aligns_numbers_to_the_right_and_words_to_the_left() -> None:
+    assert text.table(("NAME", "N"), [("a", 5), ("long name", 120)]).splitlines() == [
+        "NAME         N", "a            5", "long name  120",
+    ]  # fmt: skip
+
+
+def test_a_table_without_rows_is_its_headings() -> None:
+    assert text.table(("A", "B"), []) == "A  B"
+
+
+def test_long_cells_are_cut_and_none_breaks_the_table_or_moves_the_cursor() -> None:
+    shown = text.table(("A",), [("x" * 100,), ("two\nlines\x1b[2J\u202e",)])
+    assert max(map(len, shown.splitlines())) == text.MAX_CELL_CHARS
+    assert len(shown.splitlines()) == 3
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_status_shows_contracts_and_processes() -> None:
+    status = {
+        "state": "running",
+        "uptime_s": 61.5,
+        "http": "127.0.0.1:1",
+        "slas": [ROW],
+        "processes": [PROCESS],
+    }
+    shown = text.status_text(status)
+    assert "running, up 1m 1s" in shown
+    assert "99.9712" in shown
+    assert "50 %" in shown
+    assert "cell-0" in shown
+
+
+def test_status_shows_a_contract_of_which_nothing_is_known() -> None:
+    unknown = {**ROW, "status": "quarantined", "compliance_score": None, "attainment": None, "service_level": None,
+               "error_budget_remaining": None, "time_period_remaining_ms": 0, "stale": True}  # fmt: skip
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [unknown], "processes": []}
+    assert "quarantined (stale)" in text.status_text(status)
+
+
+def test_status_without_contracts_says_so() -> None:
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [], "processes": []}
+    assert "No contracts." in text.status_text(status)
+
+
+def test_nothing_open_and_nothing_owed_are_said_in_words() -> None:
+    assert text.violations_text([]) == "No open violations."
+    assert text.compensation_text([]) == "Nothing is owed."
+
+
+def test_a_violation_is_one_line() -> None:
+    row = {
+        "id": "v1", "sla_id": "api", "metric_name": "latency", "severity": "info", "status": "resolved",
+        "actual_value": 260.0, "worst_value": 300.25, "threshold_value": 250.0, "start_time": 1_800_000_000_999,
+        "end_time": None, "acknowledged_by": None,
+    }  # fmt: skip
+    head, line = text.violations_text([row]).splitlines()
+    assert "THRESHOLD" in head
+    assert "2027-01-15T08:00:00Z" in line
+    assert "300.25" in line
+
+
+def test_the_tree_has_one_node_a_line() -> None:
+    leaf = {"address": "contract:api", "status": "quarantined", "restarts": 6, "children": []}
+    tree = {
+        "address": "cell-0", "status": "running", "strategy": "rest_for_one", "pid": 7, "restarts": 0,
+        "children": [{"address": "a", "status": "running", "children": [leaf]}, {"address": "b", "status": "running"}],
+    }  # fmt: skip
+    assert text.tree_text(tree).splitlines() == [
+        "cell-0  (rest_for_one, pid 7)",
+        "├─ a",
+        "│  └─ contract:api  (quarantined, restarts 6)",
+        "└─ b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (1.0, "1"), (99.97123456, "99.9712"), (12, "12"), ("7.10", "7.10"), (1e-9, "1e-09")],
+)
+def test_numbers_are_as_short_as_can_be(value: Any, shown: str) -> None:
+    assert text.number(value) == shown
+
+
+def test_an_instant_is_shown_to_the_second_and_a_missing_one_is_empty() -> None:
+    assert text.instant(1_800_000_000_123) == "2027-01-15T08:00:00Z"
+    assert text.instant(None) == ""
+    assert text.duration(None) == text.budget(None) == "-"
+
+
+def test_a_sample_may_be_dated_in_milliseconds_or_iso() -> None:
+    assert read_ts("1800000000000") == read_ts("2027-01-15T08:00:00Z") == 1_800_000_000_000
+    for wrong in ("", "yesterday", "²", "-5m"):
+        with pytest.raises(ValueError):
+            read_ts(wrong)
+
+
+def test_the_configuration_of_this_folder_comes_before_the_shipped_one(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (config_directory(None) / "sla_definitions.yaml").is_file()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "sla_definitions.yaml").write_text("slas: [{id: 5}]\n")
+    assert config_directory(None) == tmp_path / "config"
+    [first, *_] = problems_of(None)
+    assert (first["line"], first["file"].endswith("sla_definitions.yaml")) == (1, True)
+    assert problems_of(tmp_path / "nothing") != []
+
+
+VIOLATION = {
+    "sla_id": "api",
+    "metric_name": "latency",
+    "actual_value": 300.0,
+    "severity": "info",
+    "acknowledged_by": "a",
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "part"),
+    [
+        ({"topic": "violation.opened", "violation": VIOLATION}, "opened: api latency at 300 (info)"),
+        ({"topic": "violation.acknowledged", "violation": VIOLATION}, "by a"),
+        ({"topic": "violation.resolved", "violation": VIOLATION}, "resolved: api latency"),
+        ({"topic": "escalation.failed", "violation": VIOLATION}, "nobody answered"),
+        ({"topic": "alert.failed", "channel": "chat", "detail": "no route"}, "alert failed: chat: no route"),
+        ({"topic": "remediation.ended", "action": "restart", "outcome": "effective"}, "restart: effective"),
+        ({"topic": "actor.crashed", "address": "a", "reason": "x\ny"}, '"x\\ny"'),
+        ({"topic": "compensation.booked", "entry": {"amount": "5", "currency": None, "compensation_type": "credit",
+                                                   "arithmetic": "2 + 3"}}, "credit 5 (2 + 3)"),
+        ({"topic": "metric.changed"}, ""),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_events_are_told_in_a_line(event: dict[str, Any], part: str) -> None:
+    shown = _event_text(event)
+    assert part in shown
+    assert bool(shown) == bool(part)
