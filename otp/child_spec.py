@@ -1,6 +1,6 @@
 """What a supervisor is told: a spec for each child, flags for itself, and the errors OTP has names for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self, TypeAlias, TypeVar, cast
@@ -52,6 +52,13 @@ class Strategy(StrEnum):
     """The children started after it: stopped in reverse, started again in order."""
     ONE_FOR_ALL = "one_for_all"
     """All the others, in the same way."""
+    SIMPLE_ONE_FOR_ONE = "simple_one_for_one"
+    """Nobody; all children are made of one template, on request, and are known by their pids alone."""
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether children depend on those before them, so that only one at a time is started."""
+        return self in (Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL)
 
 
 class AutoShutdown(StrEnum):
@@ -79,6 +86,7 @@ SUPERVISOR: Final = ChildType.SUPERVISOR
 ONE_FOR_ONE: Final = Strategy.ONE_FOR_ONE
 REST_FOR_ONE: Final = Strategy.REST_FOR_ONE
 ONE_FOR_ALL: Final = Strategy.ONE_FOR_ALL
+SIMPLE_ONE_FOR_ONE: Final = Strategy.SIMPLE_ONE_FOR_ONE
 BRUTAL_KILL: Final = ShutdownMode.BRUTAL_KILL
 INFINITY: Final = ShutdownMode.INFINITY
 
@@ -86,6 +94,9 @@ Shutdown: TypeAlias = int | ShutdownMode
 """Milliseconds (>= 0) between asking a child to stop and killing it, or a ShutdownMode."""
 
 DEFAULT_SHUTDOWN_MS: Final = 5_000
+
+FORGOTTEN: Final = "forgotten"
+"""In place of the ``start`` of a temporary child that has been started: it is never started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +154,11 @@ class ChildSpec:
         """Makes a spec of a mapping with the fields' names as keys; unknown keys are ignored, as OTP does.
 
         Raises:
-            SpecError: as the class; missing_id and missing_start also when the key is not there.
+            SpecError: as the class; missing_id and missing_start also when the key is not there; invalid_child_spec
+                when it is no mapping.
         """
+        if not isinstance(given, Mapping):
+            raise SpecError("invalid_child_spec", given)
         known = {name: given[name] for name in cls.__dataclass_fields__ if name in given}
         return cls(**{"id": "", "start": None, **known})
 
@@ -190,7 +204,8 @@ class Flags:
 
     Raises:
         SpecError: invalid_strategy, invalid_intensity, invalid_period, invalid_quarantine,
-            invalid_auto_shutdown, bad_combination; all with ``where`` = ``supervisor_data``.
+            invalid_auto_shutdown, bad_combination (quarantine or auto_shutdown with a strategy that has no use
+            for it); all with ``where`` = ``supervisor_data``.
     """
 
     strategy: Strategy = ONE_FOR_ONE
@@ -210,6 +225,50 @@ class Flags:
                 raise SpecError("invalid_quarantine", self.quarantine, where)
             if self.strategy is not ONE_FOR_ONE:
                 raise SpecError("bad_combination", ("quarantine", self.strategy.value), where)
+        if self.strategy is SIMPLE_ONE_FOR_ONE and self.auto_shutdown is not AutoShutdown.NEVER:
+            raise SpecError("bad_combination", (self.strategy.value, self.auto_shutdown.value), where)
+
+    @classmethod
+    def from_map(cls, given: Mapping[str, Any]) -> Self:
+        """Makes flags of a mapping with the fields' names as keys; unknown keys are ignored, as OTP does.
+
+        Raises:
+            SpecError: as the class, and invalid_type when it is no mapping.
+        """
+        if not isinstance(given, Mapping):
+            raise SpecError("invalid_type", given, "supervisor_data")
+        return cls(**{name: given[name] for name in cls.__dataclass_fields__ if name in given})
+
+
+def check_specs(flags: Flags, specs: Sequence[ChildSpec]) -> None:
+    """Refuses what cannot be the initial children of one supervisor.
+
+    Raises:
+        SpecError: bad_start_spec when simple_one_for_one has not exactly one spec; with ``where`` = ``start_spec``
+            duplicate_child_name, and what ``check_spec`` refuses.
+    """
+    if not isinstance(flags, Flags):
+        raise SpecError("invalid_type", flags, "supervisor_data")
+    if flags.strategy is SIMPLE_ONE_FOR_ONE and len(specs) != 1:
+        raise SpecError("bad_start_spec", list(specs))
+    ids: set[str] = set()
+    for spec in specs:
+        check_spec(flags, spec, "start_spec")
+        if spec.id in ids:
+            raise SpecError("duplicate_child_name", spec.id, "start_spec")
+        ids.add(spec.id)
+
+
+def check_spec(flags: Flags, spec: ChildSpec, where: str = "") -> None:
+    """Refuses a child that this supervisor cannot have.
+
+    Raises:
+        SpecError: invalid_child_spec when it is no spec; bad_combination when it is significant and nobody minds.
+    """
+    if not isinstance(spec, ChildSpec):
+        raise SpecError("invalid_child_spec", spec, where)
+    if spec.significant and flags.auto_shutdown is AutoShutdown.NEVER:
+        raise SpecError("bad_combination", ("significant", "auto_shutdown", "never"), where)
 
 
 _Member = TypeVar("_Member", bound=StrEnum)

@@ -1,9 +1,9 @@
 """The children of a supervisor by id: a value, yet cheap to change when there are many thousands."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from slakeeper.otp.child_spec import ChildSpec
 from slakeeper.otp.supervisor_event import Ref, Request
@@ -52,11 +52,13 @@ class Child:
     """One child as its supervisor knows it.
 
     Args:
-        spec: what it was made of.
+        spec: what it was made of; under simple_one_for_one the template, with an id made up for this child.
         order: its place among its siblings; lower starts first.
         phase: where it stands.
         incarnation: of the latest try to start it; 0 before the first.
         pid: the driver's, while it runs; else None.
+        extra: arguments beyond the spec's, under simple_one_for_one.
+        alias: its latest pid under simple_one_for_one, kept while it restarts, as nothing else names it; else None.
         restarts: how often the supervisor, not a request, has started it again, failed tries included.
         counted_s: restarts counted against it alone, newest first (only under quarantine).
         starter: who waits for its start, if a request did it.
@@ -69,6 +71,8 @@ class Child:
     phase: Phase = Phase.STOPPED
     incarnation: int = 0
     pid: Any = None
+    extra: tuple[Any, ...] = ()
+    alias: Hashable = None
     restarts: int = 0
     counted_s: tuple[int, ...] = ()
     starter: Starter | None = None
@@ -88,17 +92,23 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class ChildTable:
-    """Children by id. Every change gives a new table and leaves this one as it is.
+    """Children by id and by alias. Every change gives a new table and leaves this one as it is.
 
     A change copies one bucket of many, so that starting n children costs far less than n * n / 2 copies.
     """
 
     buckets: tuple[dict[str, Child], ...] = ({},) * _BUCKETS
+    aliases: tuple[dict[Hashable, str], ...] = ({},) * _BUCKETS
     count: int = 0
 
     def get(self, child_id: str) -> Child | None:
         """The child, or None."""
         return self.buckets[hash(child_id) % _BUCKETS].get(child_id)
+
+    def aliased(self, alias: Hashable) -> Child | None:
+        """The child that is known by this alias, or None."""
+        child_id = self.aliases[hash(alias) % _BUCKETS].get(alias)
+        return None if child_id is None else self.get(child_id)
 
     def put(self, child: Child) -> Self:
         """With this child, in place of the one with its id if there is one."""
@@ -121,11 +131,29 @@ class ChildTable:
         return self.count
 
     def _with(self, child_id: str, child: Child | None) -> Self:
-        index = hash(child_id) % _BUCKETS
-        bucket = self.buckets[index].copy()
-        if child is None:
-            bucket.pop(child_id, None)
-        else:
-            bucket[child_id] = child
-        count = self.count + len(bucket) - len(self.buckets[index])
-        return replace(self, buckets=(*self.buckets[:index], bucket, *self.buckets[index + 1 :]), count=count)
+        former = self.get(child_id)
+        old = None if former is None else former.alias
+        new = None if child is None else child.alias
+        aliases = self.aliases
+        if old != new:
+            aliases = aliases if old is None else _changed(aliases, old, None)
+            aliases = aliases if new is None else _changed(aliases, new, child_id)
+        count = self.count + (child is not None) - (former is not None)
+        return replace(self, buckets=_changed(self.buckets, child_id, child), aliases=aliases, count=count)
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+def _changed(
+    buckets: tuple[dict[_Key, _Value], ...], key: _Key, value: _Value | None
+) -> tuple[dict[_Key, _Value], ...]:
+    """The buckets with a key set, or without it for None."""
+    index = hash(key) % _BUCKETS
+    bucket = buckets[index].copy()
+    if value is None:
+        bucket.pop(key, None)
+    else:
+        bucket[key] = value
+    return (*buckets[:index], bucket, *buckets[index + 1 :])

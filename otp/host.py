@@ -26,6 +26,7 @@ from slakeeper.otp.child_spec import ChildSpec, ChildType, Flags, Restart
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.partition import Event, Op, Partition, Started, Stopped
+from slakeeper.otp.supervisor_state import Life
 
 # A turn that has run this many handlers commits and goes on in the next one, so that two actors that
 # answer each other for ever cannot keep the cell from its sockets.
@@ -478,6 +479,8 @@ class Host:
         seat = self._seats.get(child_id)
         if seat is not None and seat.actor is not None:
             self._end(seat, reason)
+            if seat.spec.restart is Restart.TEMPORARY and node.state.life is Life.RUNNING:
+                self._drop(seat)  # not for a stop of the whole tree, but for good
         node.events.append(core.ChildExited(child_id, incarnation, reason))
 
     def _start_child(
@@ -588,7 +591,9 @@ class Host:
 
     def _drop(self, seat: _Seat) -> None:
         address = seat.spec.address
-        self._seats.pop(address, None)
+        if self._seats.get(address) is not seat:
+            return
+        del self._seats[address]
         for _, message in seat.mailbox:
             self._dead_letter(address, message, "the actor has ended")
         if seat.partition is not None and address in seat.partition.records:

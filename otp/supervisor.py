@@ -15,6 +15,9 @@ What OTP does, and where this goes another way:
   that restart by themselves, or on request, do not wait for each other: a child that takes long to come up must not
   hold up its siblings.
 - Exits while an order is kept are acted on at its end, as OTP does with messages that wait in its mailbox.
+- Under simple_one_for_one children have ids here too, made up, so that a driver needs to know nothing of it; requests
+  name them by pid. A pid that is no child's is not_found, also if it was one (OTP looks whether the process is dead).
+- code_change waits for the end of what goes on in order, and cannot lead to or from simple_one_for_one.
 - A start that fails after init is tried again at once, each try counted, by way of ScheduleRetry, so that requests
   get in between. In init it fails the supervisor, with no second try.
 - ``Flags.quarantine`` is not OTP's: see docs/adr/0003-quarantine-and-backoff.md.
@@ -22,6 +25,7 @@ What OTP does, and where this goes another way:
 Source: erlang/otp, lib/stdlib/src/supervisor.erl.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import assert_never
 
@@ -30,6 +34,7 @@ from slakeeper.otp.child_table import Child, Phase
 from slakeeper.otp.supervisor_event import (
     Action,
     Begin,
+    ChangeRequested,
     ChildExited,
     ChildIgnored,
     ChildStarted,
@@ -49,6 +54,7 @@ from slakeeper.otp.supervisor_event import (
     RestartRequested,
     RetryDue,
     ScheduleRetry,
+    SpawnRequested,
     StartChild,
     StartFailed,
     StartRequested,
@@ -59,6 +65,7 @@ from slakeeper.otp.supervisor_event import (
     is_normal,
 )
 from slakeeper.otp.supervisor_request import answer
+from slakeeper.otp.supervisor_restart import restart, retry, start_failed
 from slakeeper.otp.supervisor_state import (
     ChildCount,
     ChildInfo,
@@ -71,6 +78,7 @@ from slakeeper.otp.supervisor_state import (
     count_children,
     get_childspec,
     initial_state,
+    which_child,
     which_children,
 )
 from slakeeper.otp.supervisor_turn import Turn
@@ -78,6 +86,7 @@ from slakeeper.otp.supervisor_turn import Turn
 __all__ = [
     "Action",
     "Begin",
+    "ChangeRequested",
     "ChildCount",
     "ChildExited",
     "ChildIgnored",
@@ -99,6 +108,7 @@ __all__ = [
     "RestartRequested",
     "RetryDue",
     "ScheduleRetry",
+    "SpawnRequested",
     "StartChild",
     "StartFailed",
     "StartRequested",
@@ -115,6 +125,7 @@ __all__ = [
     "initial_state",
     "is_normal",
     "step",
+    "which_child",
     "which_children",
 ]
 
@@ -162,20 +173,20 @@ def _take(turn: Turn, event: Event, *, was_deferred: bool = False) -> None:
             _hear(turn, child, event)
 
 
-def _id_of(event: Event) -> str | None:
+def _name_of(event: Event) -> Hashable:
     if isinstance(event, StartRequested):
         return event.spec.id
-    if isinstance(event, Begin | StopRequested):
+    if isinstance(event, Begin | StopRequested | SpawnRequested | ChangeRequested):
         return None
     return event.child_id
 
 
 def _comes_after_a_deferred_one(turn: Turn, event: Request) -> bool:
     """Whether a request about the same child waits already: requests about one child keep their order."""
-    child_id = _id_of(event)
+    name = _name_of(event)
     if isinstance(event, StartRequested) and turn.children.get(event.spec.id) is None:
         return False  # it will be put behind them anyway, and there may be thousands
-    return any(isinstance(other, Request) and _id_of(other) == child_id for other in turn.deferred)
+    return any(isinstance(other, Request) and _name_of(other) == name for other in turn.deferred)
 
 
 # -- what is heard of a child ---------------------------------------------------------------------------------
@@ -189,7 +200,7 @@ def _hear(
         case RetryDue():
             if child.phase is Phase.RESTARTING:
                 if turn.sequence is None:
-                    turn.retry(child)
+                    retry(turn, child)
                 else:
                     turn.deferred = (*turn.deferred, event)
         case ChildStarted(_, _, pid, info):
@@ -204,10 +215,12 @@ def _hear(
                 turn.rest(replace(child, starter=None))
                 turn.advance()
             elif child.phase is Phase.STOPPING:
-                turn.stopped(child, "shutdown")
+                turn.stopped(child, None)
         case ChildStartFailed(_, _, reason):
-            # A start that was overtaken by a stop ends the child either way: nothing to report.
-            _gone(turn, child, event, "shutdown" if child.phase is Phase.STOPPING else reason)
+            if child.phase is Phase.STOPPING:
+                turn.stopped(child, None)
+            else:
+                _gone(turn, child, event, reason)
         case ChildExited(_, _, reason):
             _gone(turn, child, event, reason)
         case _:
@@ -216,8 +229,11 @@ def _hear(
 
 def _started(turn: Turn, child: Child, info: object) -> None:
     starter = child.starter
+    if turn.template is None:
+        turn.report(ReportKind.PROGRESS, child, "started", "supervised" if starter is None else "requested")
+    else:
+        child = replace(child, alias=child.pid)  # and no report: there may be very many of them
     turn.children = turn.children.put(replace(child, starter=None))
-    turn.report(ReportKind.PROGRESS, child, "started", "supervised" if starter is None else "requested")
     if starter is not None:
         turn.reply(starter.ref, Ok(child.pid, info))
     turn.advance()
@@ -227,7 +243,7 @@ def _gone(turn: Turn, child: Child, event: Event, reason: str) -> None:
     """Nothing of the child is left."""
     sequence = turn.sequence
     if child.phase is Phase.STARTING:
-        turn.start_failed(child, reason)
+        start_failed(turn, child, reason)
     elif child.phase is Phase.STOPPING:
         turn.stopped(child, reason)
     elif child.phase is Phase.RUNNING and sequence is not None and sequence.dooms(child):
@@ -247,7 +263,7 @@ def _ended(turn: Turn, child: Child, reason: str) -> None:
     if kind is PERMANENT or not normal:
         turn.report(ReportKind.CHILD_TERMINATED, child, reason)
     if kind is PERMANENT or (kind is TRANSIENT and not normal):
-        turn.restart(child, reason)
+        restart(turn, child, reason)
         return
     turn.rest(child)
     if child.spec.significant and _was_the_last_that_counts(turn):

@@ -10,7 +10,9 @@ The driver owes an answer:
   unanswered; then ChildIgnored or ChildStartFailed will do as well, and a ChildStarted only tells the pid.
 - to ScheduleRetry: RetryDue after that time. Retries need no cancelling, an outdated one is ignored.
 
-A pid is whatever the driver knows a running child by; None is no pid.
+A pid is whatever the driver knows a running child by; None is no pid. Under simple_one_for_one it must be hashable
+and never used twice, for requests know a child by it; in actions and in what the driver reports, each child has an id
+of its own there too, made up by the supervisor.
 """
 
 from collections.abc import Hashable
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from slakeeper.otp.child_spec import ChildSpec, Shutdown
+from slakeeper.otp.child_spec import ChildSpec, Flags, Shutdown
 
 Ref: TypeAlias = Hashable
 """Whatever the driver finds the asker again by; one Reply with it follows each request."""
@@ -79,24 +81,37 @@ class RetryDue:
 @dataclass(frozen=True, slots=True)
 class StartRequested:
     """start_child. Ok(pid, info); Error already_present, already_started (with pid), start_error, bad_combination,
-    shutdown. After a start_error the spec is gone."""
+    invalid_child_spec, simple_one_for_one, shutdown. After a start_error the spec is gone."""
 
     ref: Ref
     spec: ChildSpec
 
 
 @dataclass(frozen=True, slots=True)
-class TerminateRequested:
-    """terminate_child. Ok once it is stopped, also when it was; Error not_found, shutdown."""
+class SpawnRequested:
+    """start_child of a simple_one_for_one supervisor: one more child of its template, with these arguments on top.
+
+    Ok(pid, info); Error start_error, invalid_child_spec (of any other supervisor), shutdown. After a start_error, or
+    a start that was ignored, nothing of it is kept.
+    """
 
     ref: Ref
-    child_id: str
+    extra: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateRequested:
+    """terminate_child, by id, or by pid under simple_one_for_one. Ok once it is stopped, also when it was; Error
+    not_found, simple_one_for_one (for an id there), shutdown."""
+
+    ref: Ref
+    child_id: Hashable
 
 
 @dataclass(frozen=True, slots=True)
 class RestartRequested:
     """restart_child, of a stopped or quarantined one. Ok(pid, info); Error not_found, running, restarting, start_error,
-    shutdown. After a start_error it is what it was."""
+    simple_one_for_one, shutdown. After a start_error it is what it was."""
 
     ref: Ref
     child_id: str
@@ -104,7 +119,8 @@ class RestartRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeleteRequested:
-    """delete_child, of a stopped or quarantined one. Ok; Error not_found, running, restarting, shutdown."""
+    """delete_child, of a stopped or quarantined one. Ok; Error not_found, running, restarting, simple_one_for_one,
+    shutdown."""
 
     ref: Ref
     child_id: str
@@ -120,6 +136,22 @@ class ReleaseRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRequested:
+    """code_change: other flags, and other initial children, for a supervisor that runs.
+
+    Ok; Error bad_start_spec, duplicate_child_name, bad_combination, invalid_child_spec, shutdown, and then nothing
+    has changed. What runs goes on and keeps its pid; its new spec counts from its next event on. A spec that is new
+    is added and not started; a child that is no longer named stays, behind those that are. Under
+    simple_one_for_one it is the template that changes, for the children that run as well; to or from there no
+    supervisor can change (bad_combination).
+    """
+
+    ref: Ref
+    flags: Flags
+    specs: tuple[ChildSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """Stop all children and end with this reason; overtakes whatever goes on."""
 
@@ -127,7 +159,13 @@ class StopRequested:
 
 
 Request: TypeAlias = (
-    StartRequested | TerminateRequested | RestartRequested | DeleteRequested | ReleaseRequested
+    StartRequested
+    | SpawnRequested
+    | TerminateRequested
+    | RestartRequested
+    | DeleteRequested
+    | ReleaseRequested
+    | ChangeRequested
 )
 Event: TypeAlias = (
     Begin | ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue | Request | StopRequested
@@ -139,15 +177,19 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class StartChild:
-    """Start a child; nothing of an earlier incarnation of it is running."""
+    """Start a child, with ``extra`` arguments; nothing of an earlier incarnation of it is running."""
 
     spec: ChildSpec
     incarnation: int
+    extra: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StopChild:
-    """Ask a child to stop for ``reason``, kill it after ``shutdown`` [ms] (at once for BRUTAL_KILL)."""
+    """Ask a child to stop for ``reason``, kill it after ``shutdown`` [ms] (at once for BRUTAL_KILL).
+
+    Several in one step are to be asked all at once, with one timer for all.
+    """
 
     child_id: str
     incarnation: int
@@ -175,8 +217,14 @@ class Refusal(StrEnum):
     START_ERROR = "start_error"
     """The child did not start; ``detail`` has its reason."""
     NOT_QUARANTINED = "not_quarantined"
+    SIMPLE_ONE_FOR_ONE = "simple_one_for_one"
+    """Not there: its children have no ids and no specs of their own."""
+    INVALID_CHILD_SPEC = "invalid_child_spec"
     BAD_COMBINATION = "bad_combination"
     """The spec does not go with the flags (a significant child without auto_shutdown)."""
+    BAD_START_SPEC = "bad_start_spec"
+    """simple_one_for_one takes exactly one spec."""
+    DUPLICATE_CHILD_NAME = "duplicate_child_name"
     SHUTDOWN = "shutdown"
     """The supervisor is stopping or gone."""
 

@@ -1,11 +1,20 @@
-"""What a supervisor answers: start_child, terminate_child, restart_child, delete_child, and release."""
+"""What a supervisor answers: start_child, terminate_child, restart_child, delete_child, release, and code_change."""
 
 from dataclasses import replace
 from typing import assert_never
 
-from slakeeper.otp.child_spec import SpecError
+from slakeeper.otp.child_spec import (
+    FORGOTTEN,
+    SIMPLE_ONE_FOR_ONE,
+    TEMPORARY,
+    ChildSpec,
+    SpecError,
+    check_spec,
+    check_specs,
+)
 from slakeeper.otp.child_table import Child, Phase, Starter
 from slakeeper.otp.supervisor_event import (
+    ChangeRequested,
     DeleteRequested,
     Error,
     Ok,
@@ -13,21 +22,35 @@ from slakeeper.otp.supervisor_event import (
     ReleaseRequested,
     Request,
     RestartRequested,
+    SpawnRequested,
     StartRequested,
     TerminateRequested,
 )
-from slakeeper.otp.supervisor_state import check_spec
-from slakeeper.otp.supervisor_turn import AT_REST, Turn
+from slakeeper.otp.supervisor_turn import Turn
 
 
 def answer(turn: Turn, request: Request) -> None:
     """Acts on a request: replies, or leaves it where it is replied to later (see ``supervisor.step``)."""
-    if isinstance(request, StartRequested):
+    if isinstance(request, ChangeRequested):
+        _change_code(turn, request)
+    elif isinstance(request, SpawnRequested):
+        _spawn_child(turn, request)
+    elif turn.template is not None and not isinstance(request, TerminateRequested):
+        turn.reply(request.ref, Error(Refusal.SIMPLE_ONE_FOR_ONE))
+    elif isinstance(request, StartRequested):
         _start_child(turn, request)
-        return
-    child = turn.children.get(request.child_id)
+    else:
+        _answer_about(turn, request, turn.find(request.child_id))
+
+
+def _answer_about(
+    turn: Turn,
+    request: TerminateRequested | RestartRequested | DeleteRequested | ReleaseRequested,
+    child: Child | None,
+) -> None:
     if child is None:
-        turn.reply(request.ref, Error(Refusal.NOT_FOUND))
+        by_id = turn.template is not None and request.child_id == turn.template.id
+        turn.reply(request.ref, Error(Refusal.SIMPLE_ONE_FOR_ONE if by_id else Refusal.NOT_FOUND))
         return
     match request:
         case TerminateRequested():
@@ -42,15 +65,22 @@ def answer(turn: Turn, request: Request) -> None:
             assert_never(request)
 
 
+def _spawn_child(turn: Turn, request: SpawnRequested) -> None:
+    if turn.template is None:
+        turn.reply(request.ref, Error(Refusal.INVALID_CHILD_SPEC))
+    else:
+        turn.spawn(turn.template, request.extra, request.ref)
+
+
 def _start_child(turn: Turn, request: StartRequested) -> None:
     child = turn.children.get(request.spec.id)
     if child is not None:
         if child.phase is Phase.STOPPING:
             _after_its_stop(turn, request, child)
-        elif child.phase in AT_REST:
-            turn.reply(request.ref, Error(Refusal.ALREADY_PRESENT))
-        else:
+        elif child.pid is not None or child.starter is not None:
             turn.reply(request.ref, Error(Refusal.ALREADY_STARTED, child.pid))
+        else:
+            turn.reply(request.ref, Error(Refusal.ALREADY_PRESENT))
         return
     try:
         check_spec(turn.flags, request.spec)
@@ -119,3 +149,46 @@ def _start_again(turn: Turn, request: RestartRequested | ReleaseRequested, child
 
 def _after_its_stop(turn: Turn, request: Request, child: Child) -> None:
     turn.children = turn.children.put(replace(child, waiting=(*child.waiting, request)))
+
+
+def _change_code(turn: Turn, request: ChangeRequested) -> None:
+    """Takes other flags and specs; source: supervisor.erl, code_change/3 and update_childspec1/3."""
+    flags, specs = request.flags, request.specs
+    try:
+        check_specs(flags, specs)
+        if turn.template is not None or flags.strategy is SIMPLE_ONE_FOR_ONE:
+            if turn.flags.strategy is not flags.strategy:
+                raise SpecError("bad_combination", (turn.flags.strategy.value, flags.strategy.value))
+    except SpecError as error:
+        turn.reply(request.ref, Error(Refusal(error.reason), detail=str(error)))
+        return
+    if turn.sequence is not None:
+        turn.deferred = (*turn.deferred, request)
+        return
+    turn.flags = flags
+    if turn.template is not None:
+        turn.template = specs[0]
+        for child in turn.children.ordered():
+            turn.children = turn.children.put(_with_spec(child, replace(specs[0], id=child.spec.id)))
+    else:
+        _merge(turn, specs)
+    turn.reply(request.ref, Ok())
+
+
+def _merge(turn: Turn, specs: tuple[ChildSpec, ...]) -> None:
+    """The children named come first, in the order of their specs; those no longer named stay, behind them."""
+    named = {spec.id for spec in specs}
+    kept = [child for child in turn.children.ordered() if child.spec.id not in named]
+    merged = []
+    for spec in specs:
+        child = turn.children.get(spec.id)
+        merged.append(Child(spec, 0) if child is None else _with_spec(child, spec))
+    for order, child in enumerate([*merged, *kept], 1):
+        turn.children = turn.children.put(replace(child, order=order))
+    turn.last_order = len(merged) + len(kept)
+
+
+def _with_spec(child: Child, spec: ChildSpec) -> Child:
+    if spec.restart is TEMPORARY and child.phase in (Phase.RUNNING, Phase.STOPPING):
+        spec = replace(spec, start=FORGOTTEN)
+    return replace(child, spec=spec)

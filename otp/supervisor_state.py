@@ -1,11 +1,11 @@
 """What a supervisor remembers between two events, and what can be read from it."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from slakeeper.otp.child_spec import SUPERVISOR, AutoShutdown, ChildSpec, ChildType, Flags, SpecError
+from slakeeper.otp.child_spec import SIMPLE_ONE_FOR_ONE, SUPERVISOR, ChildSpec, ChildType, Flags, check_specs
 from slakeeper.otp.child_table import Child, ChildTable
 from slakeeper.otp.supervisor_event import Event
 
@@ -62,6 +62,7 @@ class SupervisorState:
     Args:
         flags: how it treats its children.
         children: by id.
+        template: what all children are made of under simple_one_for_one; else None.
         life: where it stands itself.
         sequence: the ordered stop and start that goes on, if one does.
         deferred: events that wait for the end of the sequence, oldest first.
@@ -74,6 +75,7 @@ class SupervisorState:
 
     flags: Flags
     children: ChildTable
+    template: ChildSpec | None = None
     life: Life = Life.NEW
     sequence: Sequence | None = None
     deferred: tuple[Event, ...] = ()
@@ -86,7 +88,7 @@ class SupervisorState:
 
 @dataclass(frozen=True, slots=True)
 class ChildInfo:
-    """One line of which_children; ``pid`` is None unless it runs."""
+    """One line of which_children; ``id`` is "" under simple_one_for_one, ``pid`` is None unless it runs."""
 
     id: str
     pid: Any
@@ -97,7 +99,7 @@ class ChildInfo:
 
 @dataclass(frozen=True, slots=True)
 class ChildCount:
-    """count_children: all specs; those with a running child; specs by type."""
+    """count_children: all specs (under simple_one_for_one the one template); running children; children by type."""
 
     specs: int
     active: int
@@ -110,58 +112,64 @@ def initial_state(flags: Flags, specs: Iterable[ChildSpec]) -> SupervisorState:
 
     Args:
         flags: how it treats its children.
-        specs: its initial children, in the order of their start.
+        specs: its initial children, in the order of their start; under simple_one_for_one the template alone.
 
     Raises:
-        SpecError: duplicate_child_name, bad_combination (a significant child without auto_shutdown); with
-            ``where`` = ``start_spec``.
+        SpecError: see ``check_specs``.
     """
+    specs = tuple(specs)
+    check_specs(flags, specs)
+    if flags.strategy is SIMPLE_ONE_FOR_ONE:
+        return SupervisorState(flags, ChildTable(), specs[0])
     children = ChildTable()
-    order = 0
-    for spec in specs:
-        if children.get(spec.id) is not None:
-            raise SpecError("duplicate_child_name", spec.id, "start_spec")
-        check_spec(flags, spec, "start_spec")
-        order += 1
+    for order, spec in enumerate(specs, 1):
         children = children.put(Child(spec, order))
-    return SupervisorState(flags, children, last_order=order)
-
-
-def check_spec(flags: Flags, spec: ChildSpec, where: str = "") -> None:
-    """Refuses a spec that does not go with the flags.
-
-    Raises:
-        SpecError: bad_combination.
-    """
-    if spec.significant and flags.auto_shutdown is AutoShutdown.NEVER:
-        raise SpecError("bad_combination", ("significant", "auto_shutdown", "never"), where)
+    return SupervisorState(flags, children, last_order=len(specs))
 
 
 def which_children(state: SupervisorState) -> list[ChildInfo]:
     """All children, the last one to start first, as OTP lists them."""
-    return [
-        ChildInfo(child.spec.id, child.pid, child.spec.type, child.status, child.restarts)
-        for child in reversed(state.children.ordered())
-    ]
+    return [_info(state, child) for child in reversed(state.children.ordered())]
+
+
+def which_child(state: SupervisorState, name: Hashable) -> ChildInfo | None:
+    """The line of which_children about one child, by id, or by pid under simple_one_for_one; None if there is none."""
+    child = find_child(state.children, state.template, name)
+    return None if child is None else _info(state, child)
+
+
+def _info(state: SupervisorState, child: Child) -> ChildInfo:
+    child_id = child.spec.id if state.template is None else ""
+    return ChildInfo(child_id, child.pid, child.spec.type, child.status, child.restarts)
+
+
+def find_child(children: ChildTable, template: ChildSpec | None, name: Hashable) -> Child | None:
+    """A child by what requests call it: its id, or under simple_one_for_one its pid, while it restarts the last one."""
+    if template is not None:
+        return children.aliased(name)
+    return children.get(name) if isinstance(name, str) else None
 
 
 def count_children(state: SupervisorState) -> ChildCount:
     """How many children there are; one that is restarting is not active."""
-    specs = len(state.children)
+    total = len(state.children)
     active = sum(child.status == "running" for child in state.children)
     supervisors = sum(child.spec.type is SUPERVISOR for child in state.children)
-    return ChildCount(specs, active, supervisors, specs - supervisors)
+    return ChildCount(total if state.template is None else 1, active, supervisors, total - supervisors)
 
 
 def child_ids(state: SupervisorState) -> list[str]:
-    """The ids of all children, the first to start first."""
+    """The ids of all children, the first to start first; made up under simple_one_for_one."""
     return [child.spec.id for child in state.children.ordered()]
 
 
-def get_childspec(state: SupervisorState, child_id: str) -> ChildSpec | None:
-    """The spec a child was made of, or None where there is no such child (any more)."""
-    child = state.children.get(child_id)
-    return None if child is None else child.spec
+def get_childspec(state: SupervisorState, name: Hashable) -> ChildSpec | None:
+    """The spec of a child by id, or by pid under simple_one_for_one (the template); None if there is no such child.
+
+    The ``start`` of a temporary child that has been started is FORGOTTEN.
+    """
+    child = find_child(state.children, state.template, name)
+    return None if child is None else state.template or child.spec
 
 
 def child_status(state: SupervisorState, child_id: str) -> str:

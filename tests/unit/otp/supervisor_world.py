@@ -4,11 +4,13 @@ from collections import Counter, defaultdict, deque
 from typing import Any
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.child_spec import ChildSpec, Flags
+from slakeeper.otp.child_spec import SIMPLE_ONE_FOR_ONE, ChildSpec, Flags, Strategy
 
 HANG = "hang"
 IGNORE = "ignore"
 UP = "up"
+NAMED = [strategy for strategy in Strategy if strategy is not SIMPLE_ONE_FOR_ONE]
+"""The strategies under which children have names."""
 
 
 def spec(child_id: str, **fields: Any) -> ChildSpec:
@@ -126,9 +128,9 @@ class World:
                     self._queue.append(self._start_answer(child.id, incarnation, outcome))
             case core.StopChild(child_id, incarnation, reason, shutdown):
                 assert child_id not in self.live or self.live[child_id] == incarnation
-                wanted = core.get_childspec(self.state, child_id)
+                wanted = self.state.children.get(child_id)
                 assert wanted is not None
-                assert (reason, shutdown) == ("shutdown", wanted.shutdown)
+                assert (reason, shutdown) == ("shutdown", wanted.spec.shutdown)
                 self.log.append(f"stop {child_id}")
                 if self.live.get(child_id) == incarnation:
                     self.asked_to_stop[child_id] = action

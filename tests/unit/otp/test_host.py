@@ -88,7 +88,9 @@ class ManualExecutor:
     def __init__(self) -> None:
         self.waiting: list[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = []
 
-    def submit(self, lane: str, effect: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def submit(
+        self, lane: str, effect: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
         self.waiting.append((effect, done))
 
     def run(self) -> None:
@@ -252,6 +254,14 @@ def test_a_temporary_child_that_crashes_is_forgotten(world: World) -> None:
     world.cast("a", ("then crash", 1))
     assert "a" not in world.host.addresses()
     assert "a" not in world.partition.records
+
+
+def test_a_temporary_child_is_still_recorded_after_a_stop_of_the_whole_tree(world: World) -> None:
+    world.define("a", restart=Restart.TEMPORARY)
+    world.cast("a", 5)
+    world.host.stop()
+    world.restart()
+    assert world.count("a") == 5
 
 
 def test_an_actor_starts_children_in_its_own_partition(world: World) -> None:

@@ -26,9 +26,9 @@ from slakeeper.otp.supervisor import (
     StartRequested,
     TerminateRequested,
 )
-from tests.unit.otp.supervisor_world import HANG, IGNORE, World, spec
+from tests.unit.otp.supervisor_world import HANG, IGNORE, NAMED, World, spec
 
-EVERY_STRATEGY = pytest.mark.parametrize("strategy", list(Strategy))
+EVERY_STRATEGY = pytest.mark.parametrize("strategy", NAMED)
 EVERY_RESTART = pytest.mark.parametrize("restart", list(Restart))
 
 
@@ -212,7 +212,8 @@ def test_the_driver_is_told_how_long_to_wait_before_a_kill(shutdown: Shutdown) -
     "restart, shutdown, reason, errors",
     [
         (PERMANENT, 5_000, "shutdown", 0),
-        (PERMANENT, 5_000, "shutdown: cleanly", 0),
+        (PERMANENT, 5_000, "shutdown: cleanly", 1),
+        (TRANSIENT, 5_000, "shutdown: cleanly", 0),
         (PERMANENT, 5_000, "normal", 1),
         (TRANSIENT, 5_000, "normal", 0),
         (PERMANENT, 5_000, "killed", 1),

@@ -17,7 +17,7 @@ from slakeeper.otp.child_spec import (
     Restart,
     Strategy,
 )
-from tests.unit.otp.supervisor_world import HANG, IGNORE, UP, World, spec
+from tests.unit.otp.supervisor_world import HANG, IGNORE, NAMED, UP, World, spec
 
 IDS = ("a", "b", "c", "d")
 REQUESTS_BY_ID = (
@@ -84,11 +84,12 @@ class SupervisorMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = Watched(begin=False)
-        self.refs: list[int] = []
-        self.mentioned: list[core.Event] = []
+        self.refs: list[int | str] = []
+        self._refs = 0
+        self.mentioned: list[core.ChildExited] = []
 
     @initialize(
-        strategy=st.sampled_from(list(Strategy)),
+        strategy=st.sampled_from(NAMED),
         intensity=st.integers(0, 4),
         period_s=st.integers(1, 3),
         quarantine=quarantines,
@@ -152,7 +153,7 @@ class SupervisorMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def an_old_exit_is_heard_again(self, data: st.DataObject) -> None:
         event = data.draw(st.sampled_from(self.mentioned))
-        known = self.world.state.children.get(event.child_id)  # type: ignore[union-attr]
+        known = self.world.state.children.get(event.child_id)
         if known is None or known.phase != "exited":
             before, mark = self.world.state, self.world.mark
             self.world.tell(event)
@@ -168,6 +169,13 @@ class SupervisorMachine(RuleBasedStateMachine):
     @rule(child_id=ids, kind=st.sampled_from(REQUESTS_BY_ID))
     def request(self, child_id: str, kind: Any) -> None:
         self.refs.append(self.world.send(kind, child_id))
+
+    @rule(children=st.lists(specs, max_size=4, unique_by=lambda child: child.id))
+    def code_change(self, children: list[Any]) -> None:
+        self._refs += 1
+        ref = f"change {self._refs}"
+        self.refs.append(ref)
+        self.world.tell(core.ChangeRequested(ref, self.world.state.flags, tuple(children)))
 
     @rule(reason=st.sampled_from(["shutdown", "enough"]), really=st.integers(0, 9))
     def stop(self, reason: str, really: int) -> None:

@@ -23,9 +23,9 @@ from slakeeper.otp.supervisor import (
     StartRequested,
     TerminateRequested,
 )
-from tests.unit.otp.supervisor_world import HANG, IGNORE, World, spec
+from tests.unit.otp.supervisor_world import HANG, IGNORE, NAMED, World, spec
 
-EVERY_STRATEGY = pytest.mark.parametrize("strategy", list(Strategy))
+EVERY_STRATEGY = pytest.mark.parametrize("strategy", NAMED)
 EVERY_RESTART = pytest.mark.parametrize("restart", list(Restart))
 
 

@@ -22,11 +22,11 @@ from slakeeper.otp.supervisor import (
     StartRequested,
     TerminateRequested,
 )
-from tests.unit.otp.supervisor_world import HANG, IGNORE, World, spec
+from tests.unit.otp.supervisor_world import HANG, IGNORE, NAMED, World, spec
 
 NORMAL = ("normal", "shutdown", "shutdown: done")
 ABNORMAL = ("boom", "killed", "")
-EVERY_STRATEGY = pytest.mark.parametrize("strategy", list(Strategy))
+EVERY_STRATEGY = pytest.mark.parametrize("strategy", NAMED)
 GROUPS = pytest.mark.parametrize("strategy", [REST_FOR_ONE, ONE_FOR_ALL])
 
 
@@ -213,7 +213,7 @@ def test_a_restart_that_fails_is_tried_again_by_a_message_to_itself() -> None:
     assert isinstance(world.ask(StartRequested, spec("x")), Ok), "others are answered in between"
     assert world.refusal(RestartRequested, "b") == "restarting"
     assert world.refusal(DeleteRequested, "b") == "restarting"
-    assert world.refusal(StartRequested, spec("b")) == "already_started"
+    assert world.refusal(StartRequested, spec("b")) == "already_present"
     world.later()
     world.later()
     assert world.status("b") == "running"
