@@ -83,7 +83,11 @@ def parse_instant(value: object) -> int:
     Raises:
         PydanticCustomError: ``invalid_instant``.
     """
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and 0 <= value <= _LAST_INSTANT_S:
+    if (
+        isinstance(value, (int, float, Decimal))
+        and not isinstance(value, bool)
+        and 0 <= value <= _LAST_INSTANT_S
+    ):
         return round(Decimal(str(value)) * SECOND_MS)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)

@@ -91,6 +91,9 @@ def _guard(run: Callable[[], None]) -> None:
                 f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True
             )
         fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
+    except PermissionError as error:
+        # The data directory is its owner's alone.
+        fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,7 +139,7 @@ def start(
     """Start the service and serve until it is stopped."""
     # Importing makes a hundred thousand objects and drops none; the collector is on again once they are frozen.
     gc.disable()
-    from slakeeper.launch import Start, StartError
+    from slakeeper.launch import READY_KEYS, Start, StartError
 
     wanted = Start(session.data, config, http, cells, demo=demo, without_config=no_config, parent=with_parent)
     try:
@@ -151,7 +154,10 @@ def start(
         else:
             sys.exit(
                 wanted.plain(
-                    lambda facts: session.show(facts, lambda ready: f"ready on http://{ready['http']}")
+                    lambda facts: session.show(
+                        {key: facts.get(key) for key in READY_KEYS},
+                        lambda ready: f"ready on http://{ready['http']}",
+                    )
                 )
             )
     except StartError as error:

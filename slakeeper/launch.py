@@ -21,7 +21,7 @@ from slakeeper.sla.duration import parse_instant
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 
-# What `start --detach` prints, and no more: the rest of run.json is for the owner of the data directory.
+# What `start` prints, and no more: the rest of run.json is for the owner of the data directory.
 READY_KEYS = ("pid", "http", "data", "cells")
 
 START_TIMEOUT_S = 60.0
@@ -201,9 +201,12 @@ class Start:
             # One after the other: folders that are made as parents are open to everybody.
             for each in (self.data, folder):
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            output = folder / "output.log"
+            # Tried here, where somebody can still be told.
+            os.close(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         except OSError as error:
             raise StartError(f"{self.data}: cannot be used as data directory: {error.strerror}") from error
-        return folder / "output.log"
+        return output
 
 
 def _say_ready(fd: int) -> None:
