@@ -61,7 +61,8 @@ def _enter_process(generation: Generation) -> None:
         # it, is for the heart, the root and the services: those stop in order as long as their ground holds.
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
-    faulthandler.enable(file=sys.__stderr__ or 2)
+    faulthandler.disable()  # enabled already, it would keep the handlers that were just reset
+    faulthandler.enable(file=2)
     log.to_file(generation.data, LAUNCHER, generation.log_level)
     os.environ["THESPLOG_FILE"] = str(generation.data / "log" / "thespian.log")
     enter(replace(generation, launcher_pid=os.getpid()))

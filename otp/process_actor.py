@@ -9,7 +9,6 @@ import faulthandler
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -250,7 +249,8 @@ def _enter_process() -> None:
         signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    faulthandler.enable(file=sys.__stderr__ or 2)
+    faulthandler.disable()  # enabled already, it would keep the handlers that were just reset
+    faulthandler.enable(file=2)
     generation = current()
     for fd in (generation.root_fd, generation.report_fd):
         os.close(fd)

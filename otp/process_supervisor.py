@@ -10,7 +10,6 @@ import heapq
 import logging
 import os
 import signal
-import sys
 import time
 from collections import deque
 from datetime import timedelta
@@ -285,7 +284,8 @@ class RootSupervisor(Actor):
 def _enter_process() -> None:
     generation = current()
     posix.restore_fatal_signals()
-    faulthandler.enable(file=sys.__stderr__ or 2)
+    faulthandler.disable()  # enabled already, it would keep the handlers that were just reset
+    faulthandler.enable(file=2)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # The pipe for reports stays open here: its number, used again, would be mistaken for it in a child.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests in three parts: fast and slow ones on two workers, then those of whole systems one after another.
+# The tests in three parts, each on two workers: fast ones, slow ones, those of whole systems.
 # A later part runs even when an earlier one failed. Arguments go to pytest: tools/test.sh -k journal
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -23,7 +23,7 @@ part() {
 
 part fast "not slow and not system" -n 2 "$@"
 part slow "slow and not system" -n 2 --dist worksteal "$@"
-part system "system" "$@"
+part system "system" -n 2 --dist worksteal "$@"
 
 [ -n "$ran" ] || { echo "test: no tests were run" >&2; exit 5; }
 [ -z "$failed" ] || { printf 'test: failed:%s\n' "$failed" >&2; exit 1; }
