@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from slakeeper.client import Cluster, Overloaded, RequestFailed, connect
 from slakeeper.embedded import InlineSystem, ProcessSystem
-from slakeeper.otp.attach import running
+from slakeeper.otp.attach import NotRunning, running
 from slakeeper.sla.contract import Metric, Sla
 
 # How long a call waits for the cells; one that is being restarted is back within a second.
@@ -96,9 +96,11 @@ class App:
         """Speaks to the service that runs on ``data`` already; :meth:`stop` then leaves it running.
 
         Raises:
-            NotRunning: none does.
+            NotRunning: none does, or not yet.
         """
-        topology = running(Path(data).absolute())["topology"]
+        topology = running(Path(data).absolute()).get("topology")
+        if topology is None:
+            raise NotRunning(f"the service on {data} is only starting")
         cluster = connect(topology["cells"], topology["partitions"])
         return cls(cluster, cluster.close)
 

@@ -1,0 +1,126 @@
+"""The service in the foreground with its demo: what it shows, what it heals by itself, and how Ctrl-C ends it."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.configuration import contract, metric, write_config
+from tests.system.remains import assert_gone, until
+from tests.system.service import COMMAND, ROOT, MakeService, Service
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytest_plugins = ["tests.system.service_fixtures"]
+
+
+class Foreground:
+    """``slakeeper start --demo`` with its output in a pipe, in a process group of its own as a shell gives it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [*COMMAND, "--data", str(service.data), *service.start_arguments, "--demo"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+        self._reader = threading.Thread(target=self._read, name="output")
+        self._reader.start()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            self.lines.extend(output)
+
+    def press_ctrl_c(self) -> int:
+        """Sends what a terminal sends, to the whole group; returns the exit status."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.end()
+
+    def end(self) -> int:
+        status = self.process.wait(30)
+        self._reader.join(10)
+        return status
+
+
+@pytest.fixture
+def foreground(make_service: MakeService, tmp_path: Path) -> Iterator[Foreground]:
+    config = write_config(tmp_path / "config", [contract("shop", [metric("latency")])])
+    one = Foreground(make_service(config))
+    yield one
+    one.process.kill()
+    one.end()
+
+
+def test_the_demo_is_shown_broken_healed_and_stopped_by_ctrl_c(foreground: Foreground) -> None:
+    service = foreground.service
+    found = until(lambda: re.search(r"curl -X POST (http://127\.0\.0\.1:\d+)/fault/slow", foreground.text))
+    assert f"slakeeper running · http://{service.run()['http']} · data {service.data}" in foreground.text
+    assert "demo_shop" in foreground.text
+    assert "No open violations." in foreground.text
+    assert re.search(r"processes:.* heart \d+", foreground.text)
+
+    with urllib.request.urlopen(urllib.request.Request(f"{found[1]}/fault/slow", method="POST")) as answer:
+        assert answer.read() == b"fault: slow\n"
+    opened = until(lambda: service.violation("shop_latency"), what="the violation")
+    assert opened["sla_id"] == "demo_shop"
+    assert opened["actual_value"] > 150
+    healed = until(lambda: service.violation("shop_latency", "resolved"), 40, "the recovery")
+    assert healed["id"] == opened["id"]
+    record = until(
+        lambda: [
+            each
+            for each in service.violations(resolved=True)
+            if [one["result"].partition(":")[0] for one in each["remediation_actions"]] == ["effective"]
+        ],
+        what="the action's verdict",
+    )
+    (action,) = record[0]["remediation_actions"]
+    assert (action["name"], action["action_type"], action["status"]) == (
+        "restart_shop",
+        "automatic",
+        "completed",
+    )
+    with urllib.request.urlopen(found[1]) as answer:
+        assert answer.read() == b"fault: none\n"
+    assert re.search(r"violation opened: demo_shop shop_latency at \d", foreground.text)
+    until(lambda: "action restart_shop: effective" in foreground.text, what="the news")
+    assert "violation resolved: demo_shop shop_latency" in foreground.text
+
+    processes, sockets = service.everything(), service.sockets()
+    assert foreground.press_ctrl_c() == 0
+    assert_gone(processes, sockets)
+    # In order, not in haste: everything that was journalled is in a snapshot as well.
+    journals = {
+        path.parent for path in service.data.glob("partitions/*/journal-*") if path.stat().st_size > 100
+    }
+    assert {path.parent for path in service.data.glob("partitions/*/snapshot-*")} >= journals != set()
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(foreground: Foreground) -> None:
+    until(foreground.service.data.is_dir, what="the data directory")
+    foreground.press_ctrl_c()
+    # The fixture finds nothing of it left.
+
+
+def test_a_killed_foreground_takes_the_service_with_it(foreground: Foreground) -> None:
+    until(lambda: "slakeeper running" in foreground.text, what="the status")
+    processes, sockets = foreground.service.everything(), foreground.service.sockets()
+    foreground.process.kill()
+    foreground.end()
+    until(lambda: not any(process.alive() for process in processes), what="the end of all processes")
+    assert_gone(processes, sockets)
