@@ -58,6 +58,12 @@ def _duration(duration_ms: float) -> str:
     return exact_duration(round(duration_ms))
 
 
+def _coverage_words(coverage: str | None) -> str:
+    if coverage is None:
+        return "None of the time that counts is over yet."
+    return f"There was data for {_ratio(coverage, 2)} of the time that counts."
+
+
 def _ratio(text: str | None, places: int = 4) -> str:
     """Percent as the document writes it, cut to a readable length, never up."""
     return percent(None if text is None else Fraction(text), places)
@@ -131,7 +137,7 @@ def _attainment(document: Document) -> list[str]:
         "## Attainment",
         _table(head, rows),
         _arithmetic(metrics, period["attainment"], places),
-        f"There was data for {_ratio(period['coverage'], 2)} of the time that counts. {_TIME_WORDS}",
+        f"{_coverage_words(period['coverage'])} {_TIME_WORDS}",
     ]
 
 

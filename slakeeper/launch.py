@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -69,7 +70,24 @@ def read_ts(text: str) -> int:
     Raises:
         ValueError: neither.
     """
-    return int(text) if text.isdigit() else parse_instant(text)
+    if text.removeprefix("-").isdigit():
+        at_ms = int(text)
+        if at_ms < 0:
+            raise ValueError(f"{text} is before 1970: give Unix milliseconds or ISO 8601")
+        return at_ms
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an instant: give Unix milliseconds or ISO 8601") from error
+
+
+def _plainly(reason: str) -> str:
+    """A supervisor's reason in the words of whoever waits for the start."""
+    return re.sub(
+        r"^(?:shutdown: )?failed_to_start_child (\S+): (?:\w+Error: )?(?:\[Errno \d+\] )?",
+        r"\1 did not start: ",
+        reason,
+    )
 
 
 def _plain(problem: Problem) -> dict[str, Any]:
@@ -114,7 +132,7 @@ class Start:
                 lambda ready: self._run(configuration, ready), self._output(), timeout_s=START_TIMEOUT_S
             )
         except HeartError as error:
-            raise StartError(str(error)) from error
+            raise StartError(_plainly(str(error))) from error
         return {key: facts.get(key) for key in READY_KEYS}
 
     def with_view(self) -> int:
@@ -193,7 +211,7 @@ class Start:
             )
             return heart.run()
         except (HeartError, LayoutError) as error:
-            raise StartError(str(error)) from error
+            raise StartError(_plainly(str(error))) from error
 
     def _output(self) -> Path:
         try:
