@@ -128,7 +128,7 @@ class AlertActor(Actor):
 
     @staticmethod
     def _publish_end(ctx: Context, ended: Delivery) -> None:
-        sent = ended.status is DeliveryStatus.SENT
+        sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED)
         ids = list(ended.notification.violation_ids)
         payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
         ctx.publish("alert.sent" if sent else "alert.failed", payload)

@@ -219,7 +219,7 @@ class EscalationActor(Actor):
                 delivery.status, delivery.detail,
             )  # fmt: skip
             self._record(ctx, ended)
-        if delivery.status is DeliveryStatus.SENT:
+        if delivery.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED):
             payload = {"violation_id": self._violation.id, "channel": delivery.channel, "key": delivery.key}
             ctx.publish("escalation.sent", payload)
 

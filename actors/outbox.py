@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from slakeeper.actors.environment import Environment
 from slakeeper.integrations.channel import DeliveryError, Recipient
+from slakeeper.integrations.log import LOGGED
 from slakeeper.otp.actor import Context, Performed
 from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification
@@ -135,7 +136,9 @@ class Outbox:
             return None
         error = performed.error
         if error is None:
-            after = replace(delivery, status=DeliveryStatus.SENT, due_ms=None, detail=str(performed.value))
+            detail = str(performed.value)
+            status = DeliveryStatus.LOGGED if detail.startswith(LOGGED) else DeliveryStatus.SENT
+            after = replace(delivery, status=status, due_ms=None, detail=detail)
         else:
             after = self._after_failure(ctx, delivery, error)
         ctx.emit(DeliveryChanged(after))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors import query
@@ -30,12 +31,14 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
     history: History = host.ask(report_address(sla_id), ListHistory())
     past = sorted(history.periods, key=lambda each: each.start_ms)
     version = seen.view.version
+    remaining_ms = Fraction(0)
     current = [MetricAccount(each.metric.name, each.metric.weight, each.account) for each in seen.metrics]
     if which == "current":
         running = period.period_from(contract, seen.view.since_ms, host.now_ms)
         if running is None:
             raise RequestError("not_found", f"{sla_id} has expired; ask for --period last")
         start_ms, end_ms, accounts = running.start_ms, running.end_ms, current
+        remaining_ms = seen.remaining_ms
     elif which == "last":
         if not past:
             raise RequestError("not_found", f"no period of {sla_id} has ended yet")
@@ -48,19 +51,16 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
         within = [each for each in past if start_ms <= each.start_ms and each.end_ms <= end_ms]
         accounts = _accounts(within)
         accounts += [each for each in current if start_ms <= each.account.start_ms < end_ms]
+        running = period.period_from(contract, seen.view.since_ms, host.now_ms)
+        if running is not None and start_ms <= running.start_ms and running.end_ms <= end_ms:
+            remaining_ms = seen.remaining_ms
         if not accounts:
             raise RequestError("not_found", f"nothing is kept of {sla_id} within {which}")
+    known = query.violations(host, sla_id, include_resolved=True)
     listed = [
         each
-        for each in query.violations(host, sla_id, include_resolved=True)
+        for each in known
         if each.opened_at_ms < end_ms and (each.closed_at_ms is None or each.closed_at_ms >= start_ms)
-    ]
-    ids = {each.id for each in listed}
-    owed = [
-        entry
-        for entry in query.entries(host, sla_id)
-        if entry.violation_id in ids
-        or (entry.period_start_ms is not None and start_ms <= entry.period_start_ms < end_ms)
     ]
     return report.build(
         contract=contract,
@@ -70,8 +70,9 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
         now_ms=host.now_ms,
         accounts=accounts,
         violations=listed,
-        entries=owed,
-        earlier=_earlier([each for each in past if each.end_ms <= start_ms], history.violations),
+        entries=query.entries(host, sla_id),
+        earlier=_earlier([each for each in past if each.end_ms <= start_ms], known),
+        remaining_ms=remaining_ms,
     )
 
 

@@ -1,6 +1,8 @@
 """Questions about contracts, answered from what their actors say; plain JSON values out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -31,12 +33,21 @@ from slakeeper.sla.violation import Violation
 
 @dataclass(frozen=True)
 class Picture:
-    """A contract with its metrics and their meaning, as of now."""
+    """A contract with its metrics and their meaning, as of now.
+
+    Attributes:
+        metrics: those whose monitor answers.
+        states: state and weight of these, and of those that nobody watches now while a violation of them is open:
+            nobody has seen them recover, so they are violating.
+        remaining_ms: time of the running period that can still count, weighted mean over ``metrics``.
+    """
 
     view: ContractView
     metrics: list[MetricView]
+    states: list[tuple[MonitorState, Decimal]]
     standing: Standing
     status: str
+    remaining_ms: Fraction
 
 
 def describe_contract(host: Host, sla_id: str) -> ContractView:
@@ -71,18 +82,30 @@ def ask(host: Host, address: str, request: Any) -> Any:
 
 
 def picture(host: Host, sla_id: str) -> Picture:
-    """Everything known of a contract now; a metric whose monitor is down is left out."""
+    """Everything known of a contract now; of a metric whose monitor is down only that a violation of it is open."""
     view = describe_contract(host, sla_id)
     metrics: list[MetricView] = []
+    states: list[tuple[MonitorState, Decimal]] = []
     for metric in view.contract.metrics:
         described: MetricView | None = ask(host, monitor_address(sla_id, metric.name), DescribeMetric())
         if described is not None:
             metrics.append(described)
+            states.append((MonitorState(described.state), described.metric.weight))
+        elif metric.name in view.open_violations:
+            states.append((MonitorState.VIOLATING, metric.weight))
     shares = [Share(each.account, each.metric.weight, each.remaining_ms) for each in metrics]
     standing = compliance.standing(view.contract.service_level, shares)
-    states = [MonitorState(each.state) for each in metrics]
-    status = compliance.contract_status(view.contract, states, standing.breached, view.since_ms, host.now_ms)
-    return Picture(view, metrics, standing, status.value)
+    status = compliance.contract_status(
+        view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms
+    )
+    return Picture(view, metrics, states, standing, status.value, _remaining_ms(metrics))
+
+
+def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
+    whole = sum((Fraction(each.metric.weight) for each in metrics), Fraction(0))
+    if not whole:
+        return Fraction(0)
+    return sum((Fraction(each.metric.weight) * each.remaining_ms for each in metrics), Fraction(0)) / whole
 
 
 def status_line(host: Host, sla_id: str) -> dict[str, Any]:
@@ -96,7 +119,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
     except (ActorStopped, RequestError):
         return _line_of_none(host, sla_id)
     contract = seen.view.contract
-    score = compliance.score_now((MonitorState(each.state), each.metric.weight) for each in seen.metrics)
+    score = compliance.score_now(seen.states)
     running = period.period_from(contract, seen.view.since_ms, host.now_ms)
     return {
         "id": contract.id,

@@ -60,7 +60,7 @@ class RemediationActor(Actor):
                 order.violation_id,
                 action,
                 ctx.now_ms,
-                dry_run=order.dry_run or environment.enforcement.remediation.dry_run,
+                dry_run=order.dry_run or self._does_nothing(environment, action),
                 by=order.by,
                 attempts_before=order.attempts_before,
             )
@@ -123,6 +123,13 @@ class RemediationActor(Actor):
             if action.name == self._order.action_name:
                 return action
         raise LookupError(f"no action {self._order.action_name!r} is configured")
+
+    @staticmethod
+    def _does_nothing(environment: Environment, action: AutomaticAction) -> bool:
+        """Whether the action is only logged: there is nothing to verify or to try again then."""
+        enforcement = environment.enforcement
+        remedy = enforcement.remedies.get(action.action, DryRunRemedy())
+        return enforcement.remediation.dry_run or isinstance(remedy, DryRunRemedy)
 
     def _due(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

@@ -27,6 +27,7 @@ from slakeeper.actors.message import (
     contract_address,
     ingest_address,
     ledger_address,
+    report_address,
     violation_address,
 )
 from slakeeper.actors.payload import flag, mapping, optional_text, text
@@ -84,9 +85,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             ),
         ),
         "compensation": lambda host, payload: {
-            "compensation": [
-                entry.to_document() for entry in query.entries(host, optional_text(payload, "sla"))
-            ]
+            "compensation": [entry.to_document() for entry in query.entries(host, _known_sla(host, payload))]
         },
         "compensation.decide": _decide,
         "compensation.estimate": lambda host, payload: {
@@ -168,8 +167,16 @@ def _remove(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _violations(host: Host, payload: Any) -> dict[str, Any]:
-    listed = query.violations(host, optional_text(payload, "sla"), flag(payload, "all", False))
+    listed = query.violations(host, _known_sla(host, payload), flag(payload, "all", False))
     return {"violations": [violation.to_document() for violation in listed]}
+
+
+def _known_sla(host: Host, payload: Any) -> str | None:
+    """The contract asked for, which may be removed but must have been; None for all."""
+    sla_id = optional_text(payload, "sla")
+    if sla_id is not None and not host.exists(report_address(sla_id)):
+        raise RequestError("not_found", f"no contract {sla_id}")
+    return sla_id
 
 
 def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:

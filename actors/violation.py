@@ -246,7 +246,7 @@ class ViolationActor(Actor):
         names = [action.name for action in environment.enforcement.automatic_actions]
         if action_name not in names:
             raise RequestError(
-                "not_found", f"no action {action_name!r}; there are: {', '.join(names) or 'none'}"
+                "invalid", f"no action {action_name!r}; there are: {', '.join(names) or 'none'}"
             )
         if action_name in self._running:
             raise RequestError("conflict", f"{action_name} is being tried on this violation already")

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from slakeeper.integrations.channel import OnUncertain, Recipient
 
 
+LOGGED = "logged"
+"""What :meth:`Sender.send` returns begins with this when the message went to slakeeper's own log only."""
+
+
 class LogSender:
     """Writes each message as one WARNING of the logger ``slakeeper.alert``."""
 
@@ -39,7 +43,7 @@ class LogSender:
             notification.subject,
             notification.body.rstrip(),
         )
-        return f"logged: {self._why}" if self._why else "logged"
+        return f"{LOGGED}: {self._why}" if self._why else LOGGED
 
 
 def _whom(recipient: "Recipient") -> str:

@@ -183,7 +183,8 @@ class Heart:
             "started": me.started if me else 0,
             "boot_id": posix.boot_id(),
             "started_at_ms": began_at_ms,
-            "http": None,
+            # A port that was any free one is kept: clients know it.
+            "http": self._run.get("http"),
             "cells": None,
             "admin_address": None,
             "thespian_key": key.hex(),

@@ -21,13 +21,18 @@ class ActionStatus(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
-    """What is known of a message: ``uncertain`` may or may not have arrived; ``held`` is deliberately not sent."""
+    """What is known of a message.
+
+    ``uncertain`` may or may not have arrived; ``held`` is deliberately not sent; ``logged`` stands in slakeeper's
+    own log and has reached nobody.
+    """
 
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
     UNCERTAIN = "uncertain"
     HELD = "held"
+    LOGGED = "logged"
 
 
 @dataclass(frozen=True, slots=True)

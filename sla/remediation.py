@@ -246,7 +246,17 @@ def on_result(run: Run, key: str, ok: bool, detail: str, settings: RemediationSe
     if not ok:
         return _attempt_failed(run, settings, now_ms, detail)
     if run.dry_run:
-        return _finish(run, Outcome.DRY_RUN, [_recorded(run, ActionStatus.COMPLETED, f"dry run: {detail}")])
+        return _finish(
+            run,
+            Outcome.DRY_RUN,
+            [
+                _recorded(
+                    run,
+                    ActionStatus.COMPLETED,
+                    detail if detail.startswith("dry run") else f"dry run: {detail}",
+                )
+            ],
+        )
     if run.recovered:
         return _finish(
             run, Outcome.EFFECTIVE, [_recorded(run, ActionStatus.COMPLETED, f"effective: {detail}")]

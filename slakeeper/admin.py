@@ -1,5 +1,7 @@
 """The admin process: operators' commands arrive here and go on to the cells and to the root."""
 
+import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +10,11 @@ from slakeeper.otp.service import RequestRefused, ServiceContext
 
 # A command waits this long for the cells; one that is being restarted is back within a second.
 PATIENCE_S = 5.0
+
+# Processes whose end is the end of this one, and how long the answer about it gets to leave before.
+HEART = "heart"
+ABOVE_US = frozenset({"admin", "root", "launcher", "thespian-admin", "thespian-logger"})
+ANSWER_FIRST_S = 0.3
 
 
 def admin(args: Mapping[str, Any], context: ServiceContext) -> "AdminService":
@@ -54,6 +61,26 @@ class AdminService:
                 "unavailable", f"the cells did not answer within {PATIENCE_S:g} s"
             ) from error
 
+    def kill(self, name: str) -> Mapping[str, Any]:
+        """Kills a process; its supervisor, or the heart, brings it back.
+
+        Raises:
+            RequestRefused: it is the heart, which nothing in the system would bring back.
+        """
+        if name == HEART:
+            raise RequestRefused("forbidden", "that would end the whole service; use: slakeeper stop")
+        if name not in ABOVE_US:
+            return self._context.root_request("kill", {"name": name}, PATIENCE_S)
+        # This process goes with it: an answer that is never sent would be asked for again, and again.
+        threading.Timer(ANSWER_FIRST_S, self._kill_later, (name,)).start()
+        return {"name": name, "killed": True}
+
+    def _kill_later(self, name: str) -> None:
+        try:
+            self._context.root_request("kill", {"name": name}, PATIENCE_S)
+        except RequestRefused as refusal:
+            logging.getLogger("slakeeper").error("%s was not killed: %s", name, refusal)
+
     def processes(self) -> list[dict[str, Any]]:
         """Every process of the system, from the root's own table."""
         listed: list[dict[str, Any]] = self._context.root_request("processes", {}, PATIENCE_S)["processes"]
@@ -85,7 +112,7 @@ def _actor(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) 
     if address not in names:
         return cluster.actor(operation, address).result(PATIENCE_S)
     if operation in ("kill", "restart"):
-        return service._context.root_request("kill", {"name": address}, PATIENCE_S)
+        return service.kill(address)
     if operation == "state":
         return next(process for process in service.processes() if process["name"] == address)
     raise RequestRefused("invalid", f"{address} is a process: it can be killed, restarted or shown")

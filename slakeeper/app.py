@@ -45,6 +45,17 @@ MAX_WAITING_EVENTS = 10_000
 RESEND_FOR_S = 60.0
 RESEND_WAIT_S = 0.2
 
+MODES = ("processes", "inline")
+
+# What :meth:`App.on` can be asked for.
+TOPICS = frozenset({
+    "violation.opened", "violation.updated", "violation.acknowledged", "violation.escalated", "violation.resolved",
+    "alert.sent", "alert.failed", "escalation.sent", "escalation.failed", "remediation.ended",
+    "compensation.booked", "compensation.decided", "metric.changed", "sla.changed", "sla.removed",
+    "actor.crashed", "actor.quarantined",
+})  # fmt: skip
+EVERY_TOPIC = "*"
+
 _T = TypeVar("_T")
 
 Sample = tuple[str, float, int | None, str | None, Mapping[str, str] | None]
@@ -83,7 +94,10 @@ class App:
 
         Raises:
             StartError: it did not come up; the text says why, and every error of the configuration.
+            ValueError: there is no such mode.
         """
+        if mode not in MODES:
+            raise ValueError(f"there is no mode {mode!r}: it is {' or '.join(map(repr, MODES))}")
         folder = None if config is None else Path(config)
         if mode == "inline":
             inline = InlineSystem(Path(data).absolute(), folder)
@@ -282,7 +296,12 @@ class App:
         Topics: violation.opened, .updated, .acknowledged, .escalated, .resolved; alert.sent, .failed;
         escalation.sent, .failed; remediation.ended; compensation.booked, .decided; metric.changed;
         sla.changed, .removed; actor.crashed, .quarantined. An error in the callback is logged.
+
+        Raises:
+            ValueError: there is no such topic.
         """
+        if topic != EVERY_TOPIC and topic not in TOPICS:
+            raise ValueError(f"there is no topic {topic!r}: it is one of {', '.join(sorted(TOPICS))}, or '*' for all")
         self._listeners.add(topic, callback)
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -442,7 +461,7 @@ class _Listeners:
 
     def _run(self) -> None:
         while (event := self._events.get()) is not None:
-            for topic in (event.get("topic", ""), "*"):
+            for topic in (event.get("topic", ""), EVERY_TOPIC):
                 for callback in self._callbacks.get(topic, ()):
                     self._call(callback, event)
 

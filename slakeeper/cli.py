@@ -97,6 +97,9 @@ def _guard(run: Callable[[], None]) -> None:
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail(FAILED, f"{error.filename or 'output'}: {error.strerror}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -459,17 +462,20 @@ def actor() -> None:
     """Look at and steer single actors and processes, by the address that `tree` shows."""
 
 
-def _operation(name: str, text: str) -> None:
+def _operation(name: str, past: str, text: str) -> None:
     def operate(session: Session, address: str) -> None:
         answer = session.ask("actor", operation=name, address=address)
-        session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
+        if name == "state":
+            session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            session.show(answer, lambda document: f"{address}: {document.get('status', past)}")
 
     operate.__doc__ = text
     command(actor, name)(click.argument("address")(operate))
 
 
-_operation("state", "Show an actor's state and counters.")
-_operation("suspend", "Let an actor handle nothing; its messages wait.")
-_operation("resume", "End a suspension, or release an actor from quarantine.")
-_operation("restart", "Restart an actor or a process from what is recorded of it.")
-_operation("kill", "Kill an actor or a process; its supervisor does what it does after a crash.")
+_operation("state", "", "Show an actor's state and counters.")
+_operation("suspend", "suspended", "Let an actor handle nothing; its messages wait.")
+_operation("resume", "resumed", "End a suspension, or release an actor from quarantine.")
+_operation("restart", "restarted", "Restart an actor or a process from what is recorded of it.")
+_operation("kill", "killed", "Kill an actor or a process; its supervisor does what it does after a crash.")

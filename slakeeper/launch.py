@@ -13,7 +13,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from slakeeper.config.loader import DEFAULT_DIR, DEFINITIONS, Configuration, load, load_contracts
+from slakeeper.config.loader import DEFAULT_DIR, Configuration, load, load_contracts
 from slakeeper.config.problem import ConfigError, Problem
 from slakeeper.config.service import ServiceSettings
 from slakeeper.layout import LayoutError
@@ -36,12 +36,28 @@ class StartError(Exception):
         self.is_configuration = is_configuration
 
 
-def config_directory(given: Path | None) -> Path:
-    """The folder asked for; else ``./config`` when it holds definitions; else the configuration that is shipped."""
+# In the data directory: the folder it was last started with.
+CONFIG_MEMORY = "config-folder"
+
+
+def config_directory(given: Path | None, data: Path | None = None) -> Path:
+    """The folder to read the configuration from.
+
+    The one asked for; else the one this data directory was last started with, so that a start without options does
+    not bring other contracts into it; else ``./config`` when there are YAML files in it; else the shipped one.
+    """
     if given is not None:
-        return given
-    local = Path("config")
-    return local.absolute() if (local / DEFINITIONS).is_file() else DEFAULT_DIR
+        return given.absolute()
+    memory = None if data is None else data / CONFIG_MEMORY
+    if memory is not None and memory.is_file():
+        return Path(memory.read_text().rstrip("\n"))
+    local = Path("config").absolute()
+    return local if any(local.glob("*.y*ml")) else DEFAULT_DIR
+
+
+def _remember(data: Path, folder: Path) -> None:
+    if folder.resolve() != DEFAULT_DIR.resolve():
+        (data / CONFIG_MEMORY).write_text(f"{folder}\n")
 
 
 def empty_configuration() -> Configuration:
@@ -172,7 +188,7 @@ class Start:
             found = (
                 empty_configuration()
                 if self.without_config
-                else load(config_directory(self.config), os.environ)
+                else load(config_directory(self.config, self.data), os.environ)
             )
             service = found.service.override(http=self.http, cells=self.cells)
         except ConfigError as error:
@@ -201,6 +217,8 @@ class Start:
         extra = (demo_process(demo_port(configuration)),) if self.demo else ()
         try:
             build = build_system(self.data, configuration, extra)
+            if not self.without_config:
+                _remember(self.data, config_directory(self.config, self.data))
             freeze()
             heart = Heart(
                 self.data,

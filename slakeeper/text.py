@@ -1,12 +1,17 @@
 """What people read on a terminal: plain tables and short lines."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from slakeeper.sla.duration import format_duration, format_instant
 
 # Longer cells are cut: a table that wraps is no table.
 MAX_CELL_CHARS = 60
+
+# As many decimal digits as a float always holds.
+EXACT_DIGITS = 15
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -30,14 +35,14 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def status_text(status: Mapping[str, Any]) -> str:
     """``status`` for people: contracts, then processes."""
     slas = table(
-        ("SLA", "STATUS", "SCORE %", "ATTAINMENT %", "TARGET %", "BUDGET LEFT", "PERIOD LEFT", "OPEN"),
+        ("SLA", "STATUS", "SCORE %", "ATTAINED %", "TARGET %", "BUDGET LEFT", "PERIOD LEFT", "OPEN"),
         (
             (
                 row["id"],
                 row["status"] + (" (stale)" if row.get("stale") else ""),
-                number(row["compliance_score"]),
-                number(row["attainment"]),
-                number(row["service_level"]),
+                percent(row["compliance_score"]),
+                percent(row["attainment"]),
+                percent(row["service_level"]),
                 budget(row["error_budget_remaining"]),
                 format_duration(row["time_period_remaining_ms"] // 1000 * 1000),
                 row["open_violations"],
@@ -74,7 +79,7 @@ def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
                 number(row["threshold_value"]),
                 instant(row["start_time"]),
                 instant(row["end_time"]),
-                row["acknowledged_by"] or "",
+                row.get("resolved_by") or row["acknowledged_by"] or "",
             )
             for row in rows
         ),
@@ -126,7 +131,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
     period = document["period"]
     lines = [
         f"{document['id']}: {document['name']}, version {document['version']}, {document['status']}",
-        f"promised {document['service_level']} %, attained {number(period['attainment'])} %",
+        f"promised {document['service_level']} %, attained {percent(period['attainment'])} %",
         f"period {instant(period['start'])} to {instant(period['end'])}",
         f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
         "",
@@ -153,10 +158,27 @@ def contract_text(document: Mapping[str, Any]) -> str:
 
 
 def number(value: float | str | None) -> str:
-    """A number as short as it can be shown; a dash for none."""
+    """A number as short as it can be shown: at most 4 decimals, below 1 six digits; a dash for none.
+
+    Only what no longer fits into 15 digits, or is very near to 0, is written with an exponent.
+    """
     if value is None:
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    size = abs(value)
+    if not 1 <= size < 10**EXACT_DIGITS:
+        return f"{value:.6g}"
+    shown = f"{round(value, 4):.{EXACT_DIGITS}g}"
+    return f"{value:.0f}" if "e" in shown else shown
+
+
+def percent(value: float | str | None) -> str:
+    """Percent with at most 4 decimals, never rounded up: 99.99999 is not 100. A dash for none."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return number(value)
+    cut = Decimal(repr(value)).quantize(Decimal("0.0001"), ROUND_DOWN)
+    return f"{cut:f}".rstrip("0").rstrip(".")
 
 
 def budget(share: float | None) -> str:

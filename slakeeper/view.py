@@ -10,7 +10,7 @@ import textwrap
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import click
 
 from slakeeper.client import Cluster, RequestFailed, connect
 from slakeeper.otp.attach import NotRunning, running
-from slakeeper.text import budget, instant, number, table
+from slakeeper.text import budget, instant, number, percent, table
 
 REFRESH_S = 1.0
 
@@ -82,6 +82,7 @@ class _View:
         self._cluster: Cluster | None = None
         self._sockets: Any = None
         self._last_violation = ""
+        self._busiest_cell = "cell-0"
 
     def stop(self) -> None:
         self._ended.set()
@@ -139,15 +140,16 @@ class _View:
             rows = cluster.violations().result(ASK_TIMEOUT_S)
         except (RequestFailed, TimeoutError) as error:
             return [f"(the cells do not answer: {error})"]
+        self._busiest_cell = _busiest(status.get("cells", ())) or self._busiest_cell
         slas = table(
             ("SLA", "STATUS", "SCORE %", "ATTAINED %", "TARGET %", "BUDGET LEFT", "OPEN", "METRICS"),
             (
                 (
                     row["id"],
                     row["status"],
-                    number(row["compliance_score"]),
-                    number(row["attainment"]),
-                    number(row["service_level"]),
+                    percent(row["compliance_score"]),
+                    percent(row["attainment"]),
+                    percent(row["service_level"]),
                     budget(row["error_budget_remaining"]),
                     row["open_violations"],
                     ", ".join(f"{m['name']} {number(m['value'])}" for m in row.get("metrics", ())),
@@ -196,9 +198,17 @@ class _View:
         )
         if self._last_violation:
             lines.append(f"  {command}{options} ack {self._last_violation} --by $USER")
-        lines.append(f"  {command}{options} actor kill cell-0              # it comes back with its state")
+        lines.append(
+            f"  {command}{options} actor kill {self._busiest_cell}              # it comes back with its state"
+        )
         lines.append(f"  {command}{options} dashboard                      # the same in a browser")
         return "\n".join(lines)
+
+
+def _busiest(cells: Iterable[Mapping[str, Any]]) -> str:
+    """The cell with the most actors: to kill one that is empty shows nothing. Empty when there is none."""
+    busiest = max(cells, key=lambda cell: cell.get("actors") or 0, default=None)
+    return "" if busiest is None else str(busiest["name"])
 
 
 def _restarts(row: Mapping[str, Any]) -> str:

@@ -15,6 +15,12 @@ const STATUSES = ["breached", "critical", "warning", "healthy", "pending", "susp
 
 const find = (id) => document.getElementById(id);
 
+// A message that went to the log only has told nobody.
+function escalated(levels) {
+  const told = levels.filter((level) => level.status === "sent").length;
+  return told ? `escalated, ${told} told` : "escalated, nobody told";
+}
+
 function make(tag, className, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -103,7 +109,7 @@ function slaRow(sla) {
 function violationRow(violation) {
   let handled = "nobody yet";
   if (violation.acknowledged) handled = `acknowledged by ${violation.acknowledged_by || "somebody"}`;
-  else if ((violation.escalations || []).length) handled = `escalated, ${violation.escalations.length} told`;
+  else if ((violation.escalations || []).length) handled = escalated(violation.escalations);
   else if ((violation.remediation_actions || []).length) handled = "remediation runs";
   return {
     cells: [

@@ -191,7 +191,7 @@ def test_an_unknown_action_is_refused_by_name(make_world: MakeWorld) -> None:
     world.observe(INFO)
     with pytest.raises(RequestError, match="there are: restart") as caught:
         world.request("violation.remediate", id=world.violation()["id"], action="explode", by="ann")
-    assert caught.value.code == "not_found"
+    assert caught.value.code == "invalid"
 
 
 def test_looking_again_begins_nothing_twice(make_world: MakeWorld) -> None:
