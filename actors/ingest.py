@@ -96,7 +96,7 @@ class Ingest:
                 rejected.append((index, refused))
                 continue
             taken = False
-            known_sla = False
+            known_sla = is_down = False
             monitors = monitors_of(metric)
             # Found by its address: many contracts may have a metric of this name.
             wanted = (
@@ -108,10 +108,14 @@ class Ingest:
                 known_sla = True
                 if listed.labels and not _has_labels(labels, listed.labels):
                     continue
-                taken = True
                 share = for_monitor.get(listed.address)
                 if share is None:
+                    if not host.takes(listed.address):
+                        # It would wait in memory only, and what is acknowledged has to be on disk.
+                        is_down = True
+                        continue
                     share = for_monitor[listed.address] = (listed.sla_id, [])
+                taken = True
                 share[1].append((at_ms, float(value)))
             if taken:
                 accepted.append(index)
@@ -119,6 +123,8 @@ class Ingest:
                 reason = (
                     "unknown_metric"
                     if not monitors
+                    else "monitor_down"
+                    if is_down
                     else "labels_do_not_match"
                     if known_sla
                     else "unknown_sla"

@@ -343,6 +343,11 @@ class Host:
         seat = self._seats.get(address)
         return seat is not None and seat.actor is not None
 
+    def takes(self, address: str) -> bool:
+        """Whether a message is handled in this turn: not while the actor is down, or suspended."""
+        seat = self._seats.get(address)
+        return seat is not None and seat.actor is not None and not seat.suspended
+
     def stats(self) -> dict[str, int]:
         """Number of actors and of messages that wait."""
         return {

@@ -1,17 +1,19 @@
 """Compensation: what a violation or a lost period is worth, as append-only ledger entries.
 
 Ids follow from what is compensated, so booking again gives the same entry and a ledger that keeps one entry an id is
-never charged twice. Amounts are exact decimals; each entry carries the arithmetic that led to it.
+never charged twice. Amounts are exact decimals up to :data:`AMOUNT_PLACES`; each entry carries the arithmetic that led
+to it.
 """
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import MAX_PREC, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
 from slakeeper.sla.contract import CompensationRule, CompensationType, Penalty, Sla
 from slakeeper.sla.formula import NAMES, FormulaError, compile_formula, right_side
 from slakeeper.sla.ledger import (
+    AMOUNT_PLACES,
     BOOKKEEPER,
     CompensationError,
     EntryStatus,
@@ -51,6 +53,9 @@ __all__ = [
 NO_COMPENSATION_RULE = "no_compensation_rule"
 DEFAULT_RATE = Decimal("0.1")
 DEFAULT_BASE_AMOUNT = Decimal(1000)
+
+# Rounds amounts of any length: only places are cut, never digits before the point.
+_ROUNDING = Context(prec=MAX_PREC, rounding=ROUND_HALF_EVEN)
 
 # The seed's table, for rules without a formula of their own.
 SEED_FORMULAS = {
@@ -179,8 +184,22 @@ def _evaluate(
         amount = compile_formula(formula)(values)
     except FormulaError as error:
         return Decimal(0), f"{shown} cannot be computed", str(error)
-    text = amount_text(amount, None)
-    return amount, f"{shown} {text}" if text.startswith("≈") else f"{shown} = {text}", ""
+    booked = booked_amount(amount)
+    return booked, f"{shown} {_equals(amount, booked)} {amount_text(booked, None)}", ""
+
+
+def booked_amount(amount: Decimal) -> Decimal:
+    """A finite amount as it is booked: with at most :data:`AMOUNT_PLACES` decimal places, halves to even."""
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent >= -AMOUNT_PLACES:
+        return amount
+    rounded = amount.quantize(Decimal(1).scaleb(-AMOUNT_PLACES), context=_ROUNDING)
+    # Less than nothing that rounds to nothing is no negative amount.
+    return rounded or rounded.copy_abs()
+
+
+def _equals(amount: Decimal, booked: Decimal) -> str:
+    return "=" if amount == booked else "≈"
 
 
 def _substituted(formula: str, values: dict[str, Decimal | Fraction]) -> str:
@@ -235,7 +254,8 @@ def settle_penalties(
     start_ms, end_ms = period
     fee = DEFAULT_BASE_AMOUNT if contract.fee is None else contract.fee
     rate = tier.rate if contract.penalty_cap is None else min(tier.rate, contract.penalty_cap)
-    amount = compile_formula("rate / 100 * base_amount")({"rate": rate, "base_amount": fee})
+    exact = compile_formula("rate / 100 * base_amount")({"rate": rate, "base_amount": fee})
+    amount = booked_amount(exact)
     capped = f" (capped from {decimal_text(tier.rate)} %)" if rate != tier.rate else ""
     base = (
         f"fee {decimal_text(fee)}"
@@ -252,7 +272,8 @@ def settle_penalties(
         formula="rate / 100 * base_amount",
         arithmetic=(
             f"attainment {percent(attainment)} < {decimal_text(tier.threshold)} %: "
-            f"{decimal_text(rate)} %{capped} of {base} = {amount_text(amount, contract.currency)}"
+            f"{decimal_text(rate)} %{capped} of {base} {_equals(exact, amount)} "
+            f"{amount_text(amount, contract.currency)}"
         ),
         status=EntryStatus.PENDING,
         booked_at_ms=end_ms,

@@ -35,6 +35,7 @@ from slakeeper.sla.formula import check_formula
 MIN_SERVICE_LEVEL_PCT = Decimal(90)
 MAX_SERVICE_LEVEL_PCT = Decimal(100)
 
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _PERCENTILE_SUFFIX = re.compile(r"_p(\d{2,4})$")
 
 
@@ -387,7 +388,7 @@ class Sla(_Value):
     owner_team: str = Field(default="", validation_alias=_alias("owner_team", "owner"))
     approver: str = ""
     fee: Number | None = Field(default=None, ge=0)
-    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    currency: str = "EUR"
     isolation: Literal["shared", "process"] = "shared"
     depends_on: tuple[Name, ...] = ()
     service_hours: ServiceHours | None = None
@@ -434,6 +435,13 @@ class Sla(_Value):
                 "invalid_timezone", "{zone} is not a time zone", {"zone": repr(zone)}
             ) from error
         return zone
+
+    @field_validator("currency")
+    @classmethod
+    def _currency(cls, currency: str) -> str:
+        if not _CURRENCY.fullmatch(currency):
+            raise PydanticCustomError("invalid_currency", "currency is three capital letters, such as EUR")
+        return currency
 
     @field_validator("metrics")
     @classmethod

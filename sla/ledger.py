@@ -16,6 +16,11 @@ BOOKKEEPER = "slakeeper"
 """Who requests what is booked by itself."""
 
 
+AMOUNT_PLACES = 6
+"""Most decimal places of a booked amount. Exact results of usual size keep all their digits (4.990 stays 4.990); one
+without end, such as a third, has to stop somewhere, and here it stops far below the smallest coin."""
+
+
 class EntryStatus(StrEnum):
     PENDING = "pending"
     APPROVED = "approved"
@@ -137,9 +142,7 @@ def decide(
     if contract.approver and by != contract.approver:
         raise CompensationError("not_the_approver", f"only {contract.approver} decides about {contract.id}")
     if approve and entry.error:
-        raise CompensationError(
-            "no_amount", f"{entry.id} has no amount: {entry.error}; reject it and book a correction"
-        )
+        raise CompensationError("no_amount", f"{entry.id} has no amount: {entry.error}; reject it")
     status = EntryStatus.APPROVED if approve else EntryStatus.REJECTED
     return replace(entry, status=status, decided_by=by, decided_at_ms=now_ms, reason=reason)
 

@@ -16,7 +16,16 @@ from slakeeper.sla.rational import exact_decimal
 from slakeeper.sla.report_text import to_markdown
 from slakeeper.sla.violation import Violation
 
-__all__ = ["Accounted", "EarlierPeriod", "MetricAccount", "Totals", "build", "to_markdown", "totals"]
+__all__ = [
+    "Accounted",
+    "EarlierPeriod",
+    "MetricAccount",
+    "Totals",
+    "belongs",
+    "build",
+    "to_markdown",
+    "totals",
+]
 
 
 class Accounted(Protocol):
@@ -121,12 +130,15 @@ def build(
         start_ms, end_ms: the period [Unix ms].
         now_ms: when the report is made; before ``end_ms`` the period is still running.
         violations: those that were open at some time within the period.
-        entries: ledger entries of these violations and of this period.
+        entries: ledger entries of the contract; each is counted in one period only, see :func:`belongs`.
         earlier: closed periods before this one, in any order.
         remaining_ms: time of a running period that can still count (weighted mean over the metrics); the budget is
             that of known plus remaining time.
     """
     total = totals(accounts)
+    booked = [entry for entry in entries if belongs(entry, start_ms, end_ms)]
+    elsewhere = [entry for entry in entries if not belongs(entry, start_ms, end_ms)]
+    opened_count = sum(start_ms <= violation.opened_at_ms < end_ms for violation in violations)
     met = None if total.attainment is None else total.attainment >= Fraction(contract.service_level)
     budget_ms = (total.known_ms + remaining_ms) * (1 - Fraction(contract.service_level) / 100)
     running = now_ms < end_ms
@@ -165,13 +177,21 @@ def build(
         },
         "metrics": [_metric(contract, name, accounts) for name in dict.fromkeys(a.metric for a in accounts)],
         "violations": [
-            _violation(each, entries, now_ms)
+            _violation(each, booked, elsewhere, now_ms)
             for each in sorted(violations, key=lambda v: (v.opened_at_ms, v.id))
         ],
-        "ledger": [entry.to_document() for entry in sorted(entries, key=lambda e: (e.booked_at_ms, e.id))],
-        "owed": _owed(entries),
-        "trend": _trend(contract, total.attainment, (start_ms, end_ms), len(violations), running, earlier),
+        "ledger": [entry.to_document() for entry in sorted(booked, key=lambda e: (e.booked_at_ms, e.id))],
+        "owed": _owed(booked),
+        "trend": _trend(contract, total.attainment, (start_ms, end_ms), opened_count, running, earlier),
     }
+
+
+def belongs(entry: LedgerEntry, start_ms: int, end_ms: int) -> bool:
+    """Whether an entry is counted from ``start_ms`` to before ``end_ms``: a penalty is where its period begins, any
+    other where it was booked, however long its violation lasted. So adjoining reports count no sum twice.
+    """
+    at_ms = entry.booked_at_ms if entry.period_start_ms is None else entry.period_start_ms
+    return start_ms <= at_ms < end_ms
 
 
 def _weight(parts: Sequence[MetricAccount]) -> Fraction:
@@ -229,11 +249,17 @@ def _plain(value: Fraction) -> str:
     return decimal_text(exact_decimal(value))
 
 
-def _violation(violation: Violation, entries: Sequence[LedgerEntry], now_ms: int) -> dict[str, Any]:
+def _violation(
+    violation: Violation, booked: Sequence[LedgerEntry], elsewhere: Sequence[LedgerEntry], now_ms: int
+) -> dict[str, Any]:
+    """With its credits of this period; of those in another period's report only when they were booked [Unix ms]."""
     return {
         **violation.to_document(),
         "duration_ms": violation.duration_ms(now_ms),
-        "credits": [entry.to_document() for entry in entries if entry.violation_id == violation.id],
+        "credits": [entry.to_document() for entry in booked if entry.violation_id == violation.id],
+        "credits_booked_elsewhere": sorted(
+            {entry.booked_at_ms for entry in elsewhere if entry.violation_id == violation.id}
+        ),
     }
 
 

@@ -28,6 +28,10 @@ _VERDICTS = {
 }
 
 
+# Of a delivery; the other words of :class:`slakeeper.sla.record.DeliveryStatus` say it themselves.
+_DELIVERY_WORDS = {"logged": "logged only"}
+
+
 def to_markdown(document: Document) -> str:
     """The whole report as Markdown (tables as GitHub writes them); ``document`` is that of ``report.build``."""
     return (
@@ -217,6 +221,10 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
         facts.append(f"- {who} at {_time(document, violation['end_time'])}{note}")
     if violation["escalation_failed_time"] is not None:
         facts.append(f"- nobody had answered by {_time(document, violation['escalation_failed_time'])}")
+    facts += [
+        f"- its credit was booked at {_time(document, at_ms)} and counts in that period's report"
+        for at_ms in violation["credits_booked_elsewhere"]
+    ]
     parts = [f"### {number}. {_text(violation['metric_name'])} (`{violation['id']}`)", "\n".join(facts)]
     if violation["remediation_actions"]:
         rows = [
@@ -224,7 +232,7 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
                 _time(document, action["execution_time"]),
                 f"{_text(action['name'])} on {_text(action['target'])}, attempt {action['attempt']}",
                 action["action_type"],
-                action["status"],
+                _done(action),
                 _text(action["result"]),
             ]
             for action in violation["remediation_actions"]
@@ -235,13 +243,21 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
             [
                 _time(document, record["at"]),
                 f"{record['severity']}, level {record['level'] + 1}",
-                _text(" ".join([record["channel"], *record["recipients"]])),
-                record["status"],
+                # The channel only: the addresses of people are nothing for a customer.
+                _text(record["channel"]),
+                _DELIVERY_WORDS.get(record["status"], record["status"]),
             ]
             for record in violation["escalations"]
         ]
-        parts.append(_table(["Told at", "Escalation", "To", "Status"], rows))
+        parts.append(_table(["Told at", "Escalation", "Channel", "Status"], rows))
     return parts
+
+
+def _done(action: Document) -> str:
+    """An action's status; a dry run is completed as well, but nothing was done in it."""
+    if action["result"].lower().startswith("dry run"):
+        return "dry run, nothing done"
+    return str(action["status"])
 
 
 def _compensation(document: Document) -> list[str]:

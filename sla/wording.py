@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from slakeeper.sla.contract import Condition
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from slakeeper.sla.ledger import AMOUNT_PLACES
 
 _SIGN = {
     Condition.GT: ">",
@@ -71,10 +72,10 @@ def percent(value: Fraction | None, places: int = 4) -> str:
 
 
 def amount(value: Decimal, currency: str | None) -> str:
-    """An amount for reading: in full up to six places, then rounded and marked with ``≈``."""
+    """An amount for reading: in full up to :data:`AMOUNT_PLACES`, then rounded and marked with ``≈``."""
     exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -6:
-        text = f"≈ {value:.6f}"
+    if isinstance(exponent, int) and exponent < -AMOUNT_PLACES:
+        text = f"≈ {value:.{AMOUNT_PLACES}f}"
     else:
         text = f"{value:f}"
     return f"{text} {currency}" if currency else text

@@ -55,6 +55,16 @@ def test_a_monitor_that_keeps_crashing_is_set_aside_and_the_others_go_on(two: Wo
     assert two.shown("api")["metrics_down"] == ["latency"]
 
 
+def test_a_violation_that_nobody_watches_now_is_still_one(two: World) -> None:
+    two.observe(CRITICAL)
+    before = two.status("api")
+    break_actor(two, "monitor:api:latency")
+    row = two.status("api")
+    assert (row["status"], row["metrics_down"], row["open_violations"]) == ("warning", ["latency"], 1)
+    assert (row["compliance_score"], before["compliance_score"]) == (0, 0)
+    assert two.shown("api")["status"] == "warning"
+
+
 def test_a_monitor_that_is_released_goes_on_with_its_state(two: World) -> None:
     two.observe(GOOD)
     break_actor(two, "monitor:api:latency")

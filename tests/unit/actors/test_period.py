@@ -159,6 +159,50 @@ def test_a_penalty_names_the_version_it_was_settled_under(make_world: MakeWorld)
         world.request("compensation.decide", id=entry["id"], approve=True, by="bob", reason="x")
 
 
+def test_a_violation_over_the_end_of_a_period_is_paid_for_in_one_report(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(penalties=PENALTIES, fee="1000.00", compensation=[*contract()["compensation"]])
+    live(world, 59)
+    for _ in range(20):  # from the last minute of the period into the next
+        world.observe(CRITICAL)
+        world.pass_time(6_000)
+    world.recover()
+    world.pass_time(2 * MINUTE_MS)
+    [seen] = world.violations(resolved=True)
+    assert seen["start_time"] < NOW_MS + HOUR_MS < seen["end_time"]
+    running = world.request("report", sla="api")["document"]
+    assert [[each["id"] for each in report["violations"]] for report in (last(world), running)] == [
+        [seen["id"]]
+    ] * 2
+    credited = [entry for entry in world.ledger() if entry["violation_id"]]
+    assert len(credited) == 1
+    assert [entry["id"] for entry in last(world)["ledger"]] == [
+        entry["id"] for entry in world.ledger() if entry["violation_id"] is None
+    ]
+    assert running["ledger"] == credited
+    assert last(world)["violations"][0]["credits_booked_elsewhere"] == [seen["end_time"]]
+    assert [row["violations"] for row in running["trend"]] == [1, 0]
+
+
+def test_a_running_period_has_one_error_budget_wherever_it_is_asked_for(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(
+        metrics=[
+            metric("latency", interval="1m", weight="0.75"),
+            metric("queue", interval="1m", weight="0.25", lateness="5m"),
+        ]
+    )
+    live(world, 10, bad=1)
+    report = world.request("report", sla="api")["document"]["budget"]
+    shown, status = world.shown()["period"], world.status()
+    assert report["spent_ms"] == shown["error_budget_spent_ms"] > 0
+    assert report["total_ms"] == shown["error_budget_ms"] > 0
+    assert report["remaining_ms"] == status["error_budget_remaining_ms"]
+    assert float(report["spent"]) == pytest.approx(100 * (1 - status["error_budget_remaining"]))
+    hour = f"{NOW_MS // 1000}/{(NOW_MS + HOUR_MS) // 1000}"
+    assert world.request("report", sla="api", period=hour)["document"]["budget"] == report
+
+
 def test_a_report_as_text_and_its_refusals(world: World) -> None:
     assert "API" in world.request("report", sla="api", format="md")["text"]
     for payload, code in (

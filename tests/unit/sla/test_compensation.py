@@ -78,7 +78,36 @@ def test_without_a_formula_the_seeds_table_counts(kind: str, value: float, amoun
 def test_the_seeds_table_for_uptime_99_5() -> None:
     kinds = ("credit", "refund", "service_credit")
     amounts = [str(only(book(with_rule(type=kind), resolved(99.5))).amount) for kind in kinds]
-    assert amounts == ["0.04990049900499004990049900499", "4.990049900499004990049900499", "5"]
+    assert amounts == ["0.049900", "4.990050", "5"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "amount", "equals"),
+    [
+        ("100 / 3", "33.333333", "100 / 3 ≈ 33.333333"),
+        ("0 - 100 / 3", "-33.333333", "0 - 100 / 3 ≈ -33.333333"),
+        ("0.0000005 + 2", "2.000000", "0.0000005 + 2 ≈ 2.000000"),
+        ("0.0000015 + 2", "2.000002", "0.0000015 + 2 ≈ 2.000002"),
+        ("0.123456 * 1", "0.123456", "0.123456 * 1 = 0.123456"),
+        ("4.9900000000", "4.990000", "4.9900000000 = 4.990000"),
+        ("0 - 0.0000001", "0.000000", "0 - 0.0000001 ≈ 0.000000"),
+    ],
+)
+def test_an_amount_is_booked_with_six_decimal_places_at_most(formula: str, amount: str, equals: str) -> None:
+    entry = only(book(with_rule(formula=formula), resolved()))
+    assert (str(entry.amount), entry.arithmetic) == (amount, equals)
+
+
+def test_of_a_long_amount_only_places_are_cut() -> None:
+    entry = only(book(with_rule(formula="10 ** 30 + 0.12345678"), resolved()))
+    assert str(entry.amount) == "1" + 30 * "0" + ".123457"
+
+
+def test_a_penalty_is_booked_with_six_decimal_places_at_most() -> None:
+    sla = contract(fee="0.01", penalties=[{"threshold": "99.9", "rate": "12.3456789"}])
+    entry = only(settle_penalties(sla, Fraction(99), DAY))
+    assert str(entry.amount) == "0.001235"
+    assert entry.arithmetic.endswith("12.3456789 % of fee 0.01 ≈ 0.001235 EUR")
 
 
 def test_rate_and_base_amount_come_from_the_contract() -> None:
@@ -160,6 +189,7 @@ def test_what_cannot_be_computed_is_left_to_the_approver() -> None:
     with pytest.raises(CompensationError) as refused:
         decide(entry, True, "sla_manager", "fine", sla, now_ms=NOW_MS)
     assert refused.value.reason == "no_amount"
+    assert str(refused.value).endswith("; reject it")
     assert decide(entry, False, "sla_manager", "no amount", sla, now_ms=NOW_MS).status is EntryStatus.REJECTED
 
 

@@ -172,6 +172,64 @@ def test_each_violation_carries_its_credits() -> None:
     assert seen["duration_ms"] == 30_000
 
 
+def test_a_credit_counts_in_the_report_of_the_period_it_was_booked_in() -> None:
+    spanning = resolve(violation(99.5, opened_at_ms=END_MS - 1000), END_MS + 1000)
+    at_the_end = resolve(violation(98.0, opened_at_ms=END_MS - 2000), END_MS)
+    entries = [
+        *book(contract(), spanning),
+        *book(contract(), at_the_end),
+        *settle_penalties(contract(), Fraction("99.5"), (START_MS, END_MS)),
+    ]
+    seen = [spanning, at_the_end]
+    first = document(violations=seen, entries=entries)
+    second = document(violations=seen, entries=entries, start_ms=END_MS, end_ms=END_MS + DAY_MS)
+    assert [entry["violation_id"] for entry in first["ledger"]] == [None]
+    assert [entry["violation_id"] for entry in second["ledger"]] == [at_the_end.id, spanning.id]
+    assert [row["amount"] for row in first["owed"] + second["owed"]] == ["200", "24.980"]
+    assert [each["credits"] for each in first["violations"]] == [[], []]
+    assert [len(each["credits"]) for each in second["violations"]] == [1, 1]
+    said = "its credit was booked at 2025-11-02 00:00:01 UTC and counts in that period's report"
+    assert said in to_markdown(first)
+    assert "its credit was booked" not in to_markdown(second)
+
+
+def test_the_trend_counts_a_violation_in_the_period_it_opened() -> None:
+    seen = [
+        resolve(violation(opened_at_ms=START_MS - 1000), START_MS + 1000),
+        violation(opened_at_ms=START_MS),
+    ]
+    built = document(violations=seen)
+    assert (len(built["violations"]), built["trend"][-1]["violations"]) == (2, 1)
+
+
+def test_the_text_names_channels_and_no_addresses() -> None:
+    built = full()
+    assert built["violations"][0]["escalations"][0]["recipients"] == ["team@example.com"]
+    assert "| critical, level 1 | email | sent |" in to_markdown(built)
+    assert "example.com" not in to_markdown(built)
+
+
+def test_a_message_that_only_reached_the_log_reads_as_that() -> None:
+    built = full()
+    built["violations"][0]["escalations"][0]["status"] = "logged"
+    assert "| email | logged only |" in to_markdown(built)
+
+
+def test_a_dry_run_reads_as_one() -> None:
+    record = ActionRecord(
+        "a.1",
+        ActionType.MANUAL,
+        "restart",
+        "pool",
+        {},
+        START_MS,
+        ActionStatus.COMPLETED,
+        "dry run: would restart",
+    )
+    text = to_markdown(document(violations=[record_action(violation(opened_at_ms=START_MS), record)]))
+    assert "| manual | dry run, nothing done | dry run: would restart |" in text
+
+
 def test_the_trend_compares_with_the_last_known_period() -> None:
     trend = full()["trend"]
     assert [row["verdict"] for row in trend] == ["unknown", "met", "breached"]
