@@ -134,8 +134,11 @@ def parse_document(data: bytes, file: str) -> Document:
         return Document(file, problems=tuple(builder.problems), broken=True)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
         message = getattr(error, "problem", None) or " ".join(str(error).split())
-        builder.report("invalid_yaml", f"this is not YAML: {message}", mark.line + 1 if mark else 1)
+        if _indented_by_tab(text, line):
+            message = "a tab at the start of a line: YAML wants spaces"
+        builder.report("invalid_yaml", f"this is not YAML: {message}", line)
         return Document(file, problems=tuple(builder.problems), broken=True)
     if not builder.begun or (builder.value is None and not builder.problems):
         return _broken(file, "empty_file", "there is nothing in the file")
@@ -148,6 +151,13 @@ def parse_document(data: bytes, file: str) -> Document:
         _lines=builder.lines,
         _places=frozenset(builder.places),
     )
+
+
+def _indented_by_tab(text: str, line: int) -> bool:
+    """Whether the blanks that line ``line`` (from 1) begins with have a tab among them."""
+    lines = text.split("\n", line)
+    begin = lines[line - 1] if line <= len(lines) else ""
+    return "\t" in begin[: len(begin) - len(begin.lstrip())]
 
 
 def _broken(file: str, reason: str, message: str, line: int = 1) -> Document:

@@ -10,6 +10,10 @@ Place = tuple[Step, ...]
 """The steps from a file's top to a value; ``()`` is the whole file."""
 
 
+ABOUT_DIRECTORY = frozenset({"missing_directory", "not_a_directory", "unreadable_directory"})
+"""Reasons of problems whose ``file`` is the configuration's directory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One error.
@@ -39,7 +43,9 @@ class Problem:
         }
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " + (f"{self.path}: " if self.path else "")
+        # What is about the directory itself has no line to look at.
+        line = "" if self.reason in ABOUT_DIRECTORY else f":{self.line}"
+        where = f"{self.file}{line}: " + (f"{self.path}: " if self.path else "")
         return f"{where}{self.message} [{self.reason}]"
 
 

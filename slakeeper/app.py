@@ -301,7 +301,9 @@ class App:
             ValueError: there is no such topic.
         """
         if topic != EVERY_TOPIC and topic not in TOPICS:
-            raise ValueError(f"there is no topic {topic!r}: it is one of {', '.join(sorted(TOPICS))}, or '*' for all")
+            raise ValueError(
+                f"there is no topic {topic!r}: it is one of {', '.join(sorted(TOPICS))}, or '*' for all"
+            )
         self._listeners.add(topic, callback)
 
     # -- inside ---------------------------------------------------------------------------------------------------

@@ -215,12 +215,12 @@ def check(session: Session, config: Path | None) -> None:
 
     problems = problems_of(config)
     if session.as_json:
-        click.echo(json.dumps({"ok": not problems, "errors": problems}))
+        click.echo(
+            json.dumps({"ok": not problems, "errors": [problem.to_document() for problem in problems]})
+        )
     else:
         for problem in problems:
-            click.echo(
-                f"{problem['file']}:{problem['line']}: {problem['path']}: {problem['message']} [{problem['reason']}]"
-            )
+            click.echo(str(problem))
         click.echo(
             f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
             if problems
@@ -284,10 +284,7 @@ def sla_define(session: Session, file: Path) -> None:
     contracts, problems = contracts_of(file)
     if problems:
         for problem in problems:
-            click.echo(
-                f"slakeeper: {problem['file']}:{problem['line']}: {problem['path']}: {problem['message']}",
-                err=True,
-            )
+            click.echo(f"slakeeper: {problem}", err=True)
         sys.exit(BAD_CONFIGURATION)
     defined = [session.ask("define", document=contract.to_document()) for contract in contracts]
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))

@@ -65,19 +65,19 @@ def empty_configuration() -> Configuration:
     return Configuration((), EnforcementPolicy(), MonitoringPolicy(), ServiceSettings(), {})
 
 
-def problems_of(given: Path | None) -> list[dict[str, Any]]:
-    """Every error of a configuration, as ``check --json`` shows them; empty when it is valid."""
+def problems_of(given: Path | None) -> list[Problem]:
+    """Every error of a configuration; empty when it is valid."""
     try:
         load(config_directory(given), os.environ)
     except ConfigError as error:
-        return [_plain(problem) for problem in error.errors]
+        return list(error.errors)
     return []
 
 
-def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[dict[str, Any]]]:
+def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[Problem]]:
     """The contracts of one file, or all its errors."""
     contracts, problems = load_contracts(file)
-    return tuple(contracts), [_plain(problem) for problem in problems]
+    return tuple(contracts), list(problems)
 
 
 def read_ts(text: str) -> int:
@@ -104,16 +104,6 @@ def _plainly(reason: str) -> str:
         r"\1 did not start: ",
         reason,
     )
-
-
-def _plain(problem: Problem) -> dict[str, Any]:
-    return {
-        "file": str(problem.file),
-        "line": problem.line,
-        "path": problem.path,
-        "reason": problem.reason,
-        "message": problem.message,
-    }
 
 
 @dataclass(frozen=True)
@@ -192,11 +182,7 @@ class Start:
             )
             service = found.service.override(http=self.http, cells=self.cells)
         except ConfigError as error:
-            lines = [
-                f"{problem.file}:{problem.line}: {problem.path}: {problem.message} [{problem.reason}]"
-                for problem in error.errors
-            ]
-            raise StartError("\n".join(lines), is_configuration=True) from error
+            raise StartError(str(error), is_configuration=True) from error
         except ValidationError as error:
             lines = [f"--{line['loc'][0]}: {line['msg']}" for line in error.errors(include_url=False)]
             raise StartError("\n".join(lines), is_configuration=True) from error

@@ -244,3 +244,12 @@ def test_the_parser_written_in_python_gives_the_same(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "_LOADER", yaml.SafeLoader)
     slow = parse(text)
     assert (fast.value, fast.problems) == (slow.value, slow.problems)
+
+
+@pytest.mark.parametrize(
+    "text", ["slas:\n\t- id: a\n", "slas:\n  - id: a\n  \tname: b\n", "a:\r\n\tb: 1\r\n"]
+)
+def test_a_tab_as_indentation_is_called_by_its_name(text: str) -> None:
+    [problem] = parse_document(text.encode(), "f").problems
+    assert "a tab at the start of a line: YAML wants spaces" in problem.message
+    assert problem.reason == "invalid_yaml"

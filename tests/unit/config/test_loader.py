@@ -129,7 +129,7 @@ def test_an_error_says_where_and_what_and_survives_pickling(write: Write) -> Non
         ("time_period", "1M", "invalid_duration"),
         ("timezone", "Europe/Nowhere", "invalid_timezone"),
         ("effective_date", "someday", "invalid_instant"),
-        ("currency", "euro", "string_pattern_mismatch"),
+        ("currency", "euro", "invalid_currency"),
         ("id", "'a/b'", "invalid_name"),
         ("depends_on", "[b]", "unknown_sla"),
         ("penalties", "[{threshold: 99, rate: 1}, {threshold: 99.0, rate: 2}]", "duplicate_penalty"),
@@ -572,3 +572,14 @@ def _many(number: int) -> str:
 
 def test_three_hundred_contracts_load(write: Write) -> None:
     assert len(load(write(_many(300)), {}).slas) == 300
+
+
+def test_a_missing_directory_is_named_without_a_line(tmp_path: Path) -> None:
+    text = messages(tmp_path / "nope")
+    assert text == f"{tmp_path / 'nope'}: there is no such directory [missing_directory]"
+
+
+def test_a_wrong_currency_is_explained_in_words(write: Write) -> None:
+    assert "currency is three capital letters, such as EUR" in messages(
+        write(f"slas: [{{id: a, currency: euro, metrics: [{METRIC}]}}]\n")
+    )

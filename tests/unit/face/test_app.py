@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,20 @@ def test_samples_are_sent_in_order_and_flush_waits_for_them(app: App, cluster: F
     assert app.flush(WAIT_S) == []
     assert [sample[1] for sample in cluster.sent()] == list(range(100))
     assert cluster.sent()[7] == ("latency", 7.0, 7, None, None)
+
+
+def test_an_unknown_mode_is_refused_with_the_two_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'processes' or 'inline'"):
+        App.start(data=tmp_path / "data", mode="threads")  # type: ignore[arg-type]
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_unknown_topic_is_refused_with_those_there_are(app: App) -> None:
+    with pytest.raises(ValueError, match=r"violation\.opened"):
+        app.on("violation.open", print)
+    app.on("*", print)
+    for topic in face.TOPICS:
+        app.on(topic, print)
 
 
 def test_what_waits_goes_out_in_one_batch(app: App, cluster: FakeCluster) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from slakeeper import text
 from slakeeper.launch import config_directory, problems_of, read_ts
-from slakeeper.view import _event_text
+from slakeeper.view import _busiest, _event_text
 
 ROW: dict[str, Any] = {
     "id": "api", "status": "healthy", "compliance_score": 100, "attainment": 99.9712345, "service_level": 99.9,
@@ -93,10 +93,37 @@ def test_the_tree_has_one_node_a_line() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "-"), (1.0, "1"), (99.97123456, "99.9712"), (12, "12"), ("7.10", "7.10"), (1e-9, "1e-09")],
-)
+    [(None, "-"), (1.0, "1"), (99.97123456, "99.9712"), (12, "12"), ("7.10", "7.10"), (1e-9, "1e-09"),
+     (20_000_000.0, "20000000"),
+     (123_456_789_012_345.0, "123456789012345"), (15025.33333333, "15025.3333"), (0.000123456789, "0.000123457"),
+     (1e20, "1e+20"), (float("inf"), "inf"), (-250.0, "-250"), (0.0, "0"), (999_999_999_999_999.9, "1000000000000000")],
+)  # fmt: skip
 def test_numbers_are_as_short_as_can_be(value: Any, shown: str) -> None:
     assert text.number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (100.0, "100"), (99.99999, "99.9999"), (99.5, "99.5"), (1e-9, "0"), ("99.999", "99.999")],
+)
+def test_percentages_have_four_decimals_and_are_never_rounded_up(value: Any, shown: str) -> None:
+    assert text.percent(value) == shown
+
+
+def test_who_resolved_a_violation_by_hand_comes_before_who_acknowledged_it() -> None:
+    row = {
+        "id": "v1", "sla_id": "api", "metric_name": "latency", "severity": "info", "status": "resolved",
+        "actual_value": 1.0, "worst_value": 1.0, "threshold_value": 2.0, "start_time": 0, "end_time": 1000,
+        "acknowledged_by": "ann", "resolved_by": None,
+    }  # fmt: skip
+    assert text.violations_text([row]).endswith("ann")
+    assert text.violations_text([{**row, "resolved_by": "bob"}]).endswith("bob")
+
+
+def test_the_cell_to_kill_is_the_one_with_the_most_actors() -> None:
+    assert _busiest([{"name": "cell-0", "actors": 1}, {"name": "cell-1", "actors": 29}]) == "cell-1"
+    assert _busiest([{"name": "cell-0", "actors": None}]) == "cell-0"
+    assert _busiest([]) == ""
 
 
 def test_an_instant_is_shown_to_the_second_and_a_missing_one_is_empty() -> None:
@@ -121,8 +148,14 @@ def test_the_configuration_of_this_folder_comes_before_the_shipped_one(
     (tmp_path / "config" / "sla_definitions.yaml").write_text("slas: [{id: 5}]\n")
     assert config_directory(None) == tmp_path / "config"
     [first, *_] = problems_of(None)
-    assert (first["line"], first["file"].endswith("sla_definitions.yaml")) == (1, True)
+    assert (first.line, str(first.file).endswith("sla_definitions.yaml")) == (1, True)
     assert problems_of(tmp_path / "nothing") != []
+
+
+def test_a_data_directory_is_started_again_with_the_configuration_it_was_started_with(tmp_path: Any) -> None:
+    (tmp_path / "config-folder").write_text(f"{tmp_path / 'mine'}\n")
+    assert config_directory(None, tmp_path) == tmp_path / "mine"
+    assert config_directory(tmp_path / "other", tmp_path) == tmp_path / "other"
 
 
 VIOLATION = {
