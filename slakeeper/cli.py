@@ -147,11 +147,7 @@ def start(
     wanted = Start(session.data, config, http, cells, demo=demo, without_config=no_config, parent=with_parent)
     try:
         if detach:
-            facts = wanted.detached()
-            session.show(
-                facts,
-                lambda ready: f"running: pid {ready['pid']}, http://{ready['http']}, data {ready['data']}",
-            )
+            click.echo(json.dumps(wanted.detached()))
         elif view and not session.as_json:
             sys.exit(wanted.with_view())
         else:
