@@ -7,7 +7,8 @@ from slakeeper.otp.actor import Actor, Context
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
-from slakeeper.otp.host import Host, SupervisorSpec
+from slakeeper.otp.host import Host
+from slakeeper.otp.seat import SupervisorSpec
 
 SUPERVISOR = "light"
 

@@ -9,24 +9,25 @@ The host reads no socket and starts no thread: :mod:`slakeeper.otp.loop` drives 
 tests drive it by hand on a clock of their own.
 """
 
-import heapq
 import logging
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Background
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Context, Performed, RequestError, StartRefused
-from slakeeper.otp.child_spec import ChildSpec, ChildType, Flags, Restart
+from slakeeper.otp.child_spec import ChildSpec, ChildType, Restart
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.crash_report import KEPT_REPORTS, CrashReport, DeadLetter, shown
 from slakeeper.otp.partition import Event, Op, Partition, Started, Stopped
+from slakeeper.otp.seat import Node, Seat, StartRef, SupervisorSpec, describe_node, describe_seat
 from slakeeper.otp.supervisor_state import Life
+from slakeeper.otp.timer import Timers
 
 # A turn that has run this many handlers commits and goes on in the next one, so that two actors that
 # answer each other for ever cannot keep the cell from its sockets.
@@ -34,12 +35,6 @@ MAX_TURN_MESSAGES = 100_000
 
 # Messages kept for an actor that is being restarted or is suspended; more than this is lost to dead letters.
 MAX_STASH = 1_000
-
-# How many crash reports and dead letters are kept for people to look at.
-KEPT_REPORTS = 100
-
-# A message's text in a report is cut here: it may hold a whole batch.
-MAX_SHOWN_CHARS = 500
 
 _CAST, _INFO = "cast", "info"
 _ALREADY_STARTED = "already_started"
@@ -52,76 +47,6 @@ class Executor(Protocol):
         self, lane: str, effect: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
     ) -> None:
         """Runs ``effect``, then calls ``done(value, error)`` on the host's thread."""
-
-
-@dataclass(frozen=True)
-class SupervisorSpec:
-    """A supervisor of the tree and what it starts, in order; durable children join from the partitions."""
-
-    address: str
-    flags: Flags
-    children: tuple["SupervisorSpec | ActorSpec", ...] = ()
-
-
-@dataclass(frozen=True)
-class CrashReport:
-    """Why an actor ended: its last message and the traceback, both bounded text."""
-
-    at_ms: int
-    address: str
-    kind: str
-    reason: str
-    message: str
-    traceback: str
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """A message nobody took."""
-
-    at_ms: int
-    address: str
-    message: str
-    why: str
-
-
-@dataclass(frozen=True)
-class _StartRef:
-    """Who asked for which actor; None is a request from outside."""
-
-    address: str
-    asked_by: str | None
-
-
-@dataclass
-class _Seat:
-    """The place of an actor in the tree; it stays while the actor is restarted."""
-
-    spec: ActorSpec
-    node: "_Node"
-    partition: Partition | None
-    actor: Actor | None = None
-    incarnation: int = 0
-    mailbox: deque[tuple[str, Any]] = field(default_factory=deque)
-    queued: bool = False
-    suspended: bool = False
-    timers: dict[str, int] = field(default_factory=dict)
-    handled: int = 0
-
-
-@dataclass
-class _Node:
-    """A supervisor of the tree, driven by the pure core."""
-
-    spec: SupervisorSpec
-    parent: "_Node | None"
-    incarnation: int
-    state: core.SupervisorState
-    events: deque[core.Event] = field(default_factory=deque)
-    driving: bool = False
-    ready: bool = False
-    failure: str | None = None
-    ended: str | None = None
 
 
 class Host:
@@ -165,12 +90,12 @@ class Host:
         self._executor = executor
         self._publish = publish
         self._commit_all = commit or _commit_in_turn
-        self._seats: dict[str, _Seat] = {}
-        self._nodes: dict[str, _Node] = {}
-        self._root: _Node | None = None
-        self._runnable: deque[_Seat] = deque()
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._sequence = 0
+        self._seats: dict[str, Seat] = {}
+        self._nodes: dict[str, Node] = {}
+        self._root: Node | None = None
+        self._runnable: deque[Seat] = deque()
+        self.timers = Timers()
+        self._last_token = 0
         self._touched: dict[str, Partition] = {}
         self._partition_names = {id(partition): name for name, partition in self.partitions.items()}
         self._released: list[Callable[[], None]] = []
@@ -209,9 +134,7 @@ class Host:
     def begin_turn(self) -> None:
         """Reads the time for this turn and delivers what is due."""
         self.now_ms = self._clock.now_ms()
-        while self._heap and self._heap[0][0] <= self.now_ms:
-            _, _, fire = heapq.heappop(self._heap)
-            fire()
+        self.timers.run_due(self.now_ms)
 
     def drain(self) -> None:
         """Runs handlers until every mailbox is empty, or this turn has done its share."""
@@ -251,7 +174,7 @@ class Host:
 
     def next_deadline_ms(self) -> int | None:
         """Unix ms of the earliest timer, or None."""
-        return self._heap[0][0] if self._heap else None
+        return self.timers.next_ms()
 
     def snapshot(self, partition: Partition, background: Background | None = None) -> "Future[None] | None":
         """Writes a snapshot of a partition in which something happened since the last one; between turns only.
@@ -361,19 +284,7 @@ class Host:
         Raises:
             RequestError: ``not_found``.
         """
-        seat = self._seat(address)
-        return {
-            "address": address,
-            "kind": seat.spec.kind,
-            "supervisor": seat.node.spec.address,
-            "status": self._status(seat.node, address) if not seat.suspended else "suspended",
-            "restarts": self._restarts(seat.node, address),
-            "incarnation": seat.incarnation,
-            "mailbox": len(seat.mailbox),
-            "messages_handled": seat.handled,
-            "timers": dict(seat.timers.items()),
-            "state": None if seat.actor is None else seat.actor.dump(),
-        }
+        return describe_seat(self._seat(address))
 
     def suspend(self, address: str) -> None:
         """The actor handles nothing until :meth:`resume`; its messages wait."""
@@ -383,7 +294,7 @@ class Host:
         """Ends a suspension; a quarantined actor is started again."""
         seat = self._seat(address)
         seat.suspended = False
-        if self._status(seat.node, address) == "quarantined":
+        if core.child_status(seat.node.state, address) == "quarantined":
             self._drive(seat.node, core.ReleaseRequested(address, address))
         self._make_runnable(seat)
 
@@ -398,11 +309,11 @@ class Host:
         """The tree as it stands: nested address, kind, type, strategy, restart, status, restarts, children."""
         if self._root is None:
             raise ActorStopped("the tree has not been started")
-        return self._describe_node(self._root)
+        return describe_node(self._root, self._nodes, self._seats, self._tree.address)
 
     # -- inside: tree -----------------------------------------------------------------------------------------
 
-    def _start_node(self, spec: SupervisorSpec, parent: _Node | None, incarnation: int) -> str | None:
+    def _start_node(self, spec: SupervisorSpec, parent: Node | None, incarnation: int) -> str | None:
         static = [
             ChildSpec(child.address, child, child.restart)
             if isinstance(child, ActorSpec)
@@ -418,14 +329,14 @@ class Host:
                     actor_spec = ActorSpec(record.address, record.kind, arg, restart)
                     durable.append(ChildSpec(record.address, actor_spec, restart))
         state = core.initial_state(spec.flags, [*static, *durable])
-        node = _Node(spec, parent, incarnation, state)
+        node = Node(spec, parent, incarnation, state)
         self._nodes[spec.address] = node
         if parent is None:
             self._root = node
         self._drive(node, core.Begin())
         return node.failure
 
-    def _drive(self, node: _Node, event: core.Event) -> None:
+    def _drive(self, node: Node, event: core.Event) -> None:
         """Gives an event to a supervisor and does what it decides; answers join its own queue."""
         node.events.append(event)
         if node.driving:
@@ -439,7 +350,7 @@ class Host:
         finally:
             node.driving = False
 
-    def _act(self, node: _Node, action: core.Action) -> None:
+    def _act(self, node: Node, action: core.Action) -> None:
         match action:
             case core.StartChild(spec, incarnation):
                 if isinstance(spec.start, SupervisorSpec):
@@ -454,7 +365,7 @@ class Host:
                 self._stop_child(node, child_id, incarnation, reason)
             case core.ScheduleRetry(child_id, incarnation, after_ms):
                 retry = core.RetryDue(child_id, incarnation)
-                self._at(self.now_ms + after_ms, lambda: self._retry(node, retry))
+                self.timers.at(self.now_ms + after_ms, lambda: self._retry(node, retry))
             case core.Ready():
                 node.ready = True
             case core.StartFailed(reason):
@@ -467,16 +378,16 @@ class Host:
                     self._drive(node.parent, core.ChildExited(node.spec.address, node.incarnation, reason))
             case core.Report():
                 self._report(node, action)
-            case core.Reply(_StartRef() as ref, core.Error() as refusal):
+            case core.Reply(StartRef() as ref, core.Error() as refusal):
                 self._refuse(ref, refusal.detail or refusal.reason.value)
             case core.Reply():
                 pass  # the host asks for nothing else that can be refused
 
-    def _retry(self, node: _Node, retry: core.RetryDue) -> None:
+    def _retry(self, node: Node, retry: core.RetryDue) -> None:
         if self._nodes.get(node.spec.address) is node:
             self._drive(node, retry)
 
-    def _stop_child(self, node: _Node, child_id: str, incarnation: int, reason: str) -> None:
+    def _stop_child(self, node: Node, child_id: str, incarnation: int, reason: str) -> None:
         child = self._nodes.get(child_id)
         if child is not None and child.parent is node:
             self._drive(child, core.StopRequested(reason))
@@ -495,15 +406,15 @@ class Host:
         if spec.address in self._seats:
             self._refused[spec.address] = _ALREADY_STARTED
             return
-        ref = _StartRef(spec.address, asked_by)
+        ref = StartRef(spec.address, asked_by)
         node = self._nodes.get(supervisor)
         if node is None:
             self._refuse(ref, f"no supervisor {supervisor}")
             return
-        self._seats[spec.address] = _Seat(spec, node, partition)
+        self._seats[spec.address] = Seat(spec, node, partition)
         self._drive(node, core.StartRequested(ref, ChildSpec(spec.address, spec, spec.restart)))
 
-    def _refuse(self, ref: "_StartRef", reason: str) -> None:
+    def _refuse(self, ref: StartRef, reason: str) -> None:
         seat = self._seats.get(ref.address)
         if seat is not None and seat.actor is None:
             self._drop(seat)
@@ -512,11 +423,11 @@ class Host:
         else:
             self._post(ref.asked_by, _INFO, StartRefused(ref.address, reason))
 
-    def _start_actor(self, node: _Node, spec: ActorSpec, incarnation: int) -> str | None:
+    def _start_actor(self, node: Node, spec: ActorSpec, incarnation: int) -> str | None:
         """Makes the actor, from its record if it has one, and runs init; returns why it did not start."""
         seat = self._seats.get(spec.address)
         if seat is None:
-            seat = self._seats[spec.address] = _Seat(spec, node, self._partition_of(spec.address))
+            seat = self._seats[spec.address] = Seat(spec, node, self._partition_of(spec.address))
         seat.node, seat.incarnation = node, incarnation
         partition = seat.partition
         try:
@@ -555,7 +466,7 @@ class Host:
 
     # -- inside: the end of an actor --------------------------------------------------------------------------
 
-    def _end(self, seat: _Seat, reason: str) -> None:
+    def _end(self, seat: Seat, reason: str) -> None:
         """Runs the terminate hook and empties the seat; its record stays."""
         actor = seat.actor
         if actor is None:
@@ -573,7 +484,7 @@ class Host:
         seat.actor = None
         seat.timers.clear()
 
-    def _exit(self, seat: _Seat, reason: str) -> None:
+    def _exit(self, seat: Seat, reason: str) -> None:
         """An actor ended by itself or was killed: its supervisor decides what becomes of it."""
         seat.actor = None
         seat.timers.clear()
@@ -587,14 +498,14 @@ class Host:
         ):  # temporary: its spec went with it
             self._drop(seat)
 
-    def _forget(self, seat: _Seat) -> None:
+    def _forget(self, seat: Seat) -> None:
         """Takes an actor out of the tree and out of the partition for good."""
         address = seat.spec.address
         self._drive(seat.node, core.TerminateRequested(address, address))
         self._drive(seat.node, core.DeleteRequested(address, address))
         self._drop(seat)
 
-    def _drop(self, seat: _Seat) -> None:
+    def _drop(self, seat: Seat) -> None:
         address = seat.spec.address
         if self._seats.get(address) is not seat:
             return
@@ -604,14 +515,14 @@ class Host:
         if seat.partition is not None and address in seat.partition.records:
             self._record(seat.partition, Stopped(address))
 
-    def _crash(self, seat: _Seat, error: BaseException, message: Any) -> None:
+    def _crash(self, seat: Seat, error: BaseException, message: Any) -> None:
         reason = f"{type(error).__name__}: {error}"
         text = "".join(traceback.format_exception(error))
-        self._crash_report(seat, reason, _shown(message), text)
+        self._crash_report(seat, reason, shown(message), text)
         self._dead_letter(seat.spec.address, message, f"the actor crashed on it: {reason}")
         self._exit(seat, reason)
 
-    def _crash_report(self, seat: _Seat, reason: str, message: str, text: str) -> None:
+    def _crash_report(self, seat: Seat, reason: str, message: str, text: str) -> None:
         self.counts["crashes"] += 1
         report = CrashReport(self.now_ms, seat.spec.address, seat.spec.kind, reason, message, text)
         self.crash_reports.append(report)
@@ -621,9 +532,9 @@ class Host:
 
     def _dead_letter(self, address: str, message: Any, why: str) -> None:
         self.counts["dead_letters"] += 1
-        self.dead_letters.append(DeadLetter(self.now_ms, address, _shown(message), why))
+        self.dead_letters.append(DeadLetter(self.now_ms, address, shown(message), why))
 
-    def _report(self, node: _Node, report: core.Report) -> None:
+    def _report(self, node: Node, report: core.Report) -> None:
         level = logging.ERROR
         if report.kind is core.ReportKind.PROGRESS:
             level = logging.DEBUG if report.detail == "requested" else logging.INFO
@@ -642,7 +553,7 @@ class Host:
             self._dead_letter(address, message, "nobody there")
             return
         idle = seat.actor is None or seat.suspended
-        if idle and self._status(seat.node, address) == "quarantined":
+        if idle and core.child_status(seat.node.state, address) == "quarantined":
             self._dead_letter(address, message, "the actor is quarantined")
         elif idle and len(seat.mailbox) >= MAX_STASH:
             self._dead_letter(address, message, "too many messages wait for it")
@@ -650,12 +561,12 @@ class Host:
             seat.mailbox.append((how, message))
             self._make_runnable(seat)
 
-    def _make_runnable(self, seat: _Seat) -> None:
+    def _make_runnable(self, seat: Seat) -> None:
         if not seat.queued and seat.mailbox:
             seat.queued = True
             self._runnable.append(seat)
 
-    def _handle(self, seat: _Seat, how: str, message: Any) -> None:
+    def _handle(self, seat: Seat, how: str, message: Any) -> None:
         actor = seat.actor
         if actor is None:
             raise ActorStopped(seat.spec.address)
@@ -672,7 +583,7 @@ class Host:
         seat.handled += 1
         self._carry_out(seat, effects)
 
-    def _carry_out(self, seat: _Seat, effects: Iterable[tuple[Any, ...]]) -> None:
+    def _carry_out(self, seat: Seat, effects: Iterable[tuple[Any, ...]]) -> None:
         address, partition = seat.spec.address, seat.partition
         stop_reason: str | None = None
         for effect in effects:
@@ -700,9 +611,9 @@ class Host:
             self._end(seat, stop_reason)
             self._exit(seat, stop_reason)
 
-    def _set_timer(self, seat: _Seat, name: str, at_ms: int, message: Any) -> None:
-        self._sequence += 1
-        token = seat.timers[name] = self._sequence
+    def _set_timer(self, seat: Seat, name: str, at_ms: int, message: Any) -> None:
+        self._last_token += 1
+        token = seat.timers[name] = self._last_token
 
         def fire() -> None:
             # Re-set, cancelled, or of an incarnation that is gone: the token is no longer the seat's.
@@ -710,11 +621,7 @@ class Host:
                 del seat.timers[name]
                 self._post(seat.spec.address, _INFO, message)
 
-        self._at(at_ms, fire)
-
-    def _at(self, at_ms: int, fire: Callable[[], None]) -> None:
-        self._sequence += 1
-        heapq.heappush(self._heap, (at_ms, self._sequence, fire))
+        self.timers.at(at_ms, fire)
 
     def _perform(self, address: str, key: str, effect: Callable[[], Any], lane: str) -> None:
         if (address, key) in self._in_flight:
@@ -729,60 +636,13 @@ class Host:
 
     # -- inside: looking ----------------------------------------------------------------------------------------
 
-    def _seat(self, address: str) -> _Seat:
+    def _seat(self, address: str) -> Seat:
         seat = self._seats.get(address)
         if seat is None:
             raise RequestError("not_found", f"no actor at {address}")
         return seat
 
-    @staticmethod
-    def _status(node: _Node, child_id: str) -> str:
-        return core.child_status(node.state, child_id)
-
-    @staticmethod
-    def _restarts(node: _Node, child_id: str) -> int:
-        return core.child_restarts(node.state, child_id)
-
-    def _describe_node(self, node: _Node) -> dict[str, Any]:
-        children: list[dict[str, Any]] = []
-        for child_id in core.child_ids(node.state):
-            child = self._nodes.get(child_id)
-            seat = self._seats.get(child_id)
-            if child is not None:
-                children.append(self._describe_node(child))
-            elif seat is not None:
-                children.append(
-                    {
-                        "address": child_id,
-                        "kind": seat.spec.kind,
-                        "type": "worker",
-                        "strategy": None,
-                        "restart": seat.spec.restart.value,
-                        "pid": None,
-                        "status": self._status(node, child_id),
-                        "restarts": self._restarts(node, child_id),
-                        "children": [],
-                    }
-                )
-        name = node.spec.address
-        return {
-            "address": name if node.parent is None else f"{self._tree.address}/{name}",
-            "kind": "supervisor",
-            "type": "supervisor",
-            "strategy": node.spec.flags.strategy.value,
-            "restart": Restart.PERMANENT.value,
-            "pid": None,
-            "status": "running" if node.ready and node.ended is None else "restarting",
-            "restarts": self._restarts(node.parent, node.spec.address) if node.parent else 0,
-            "children": children,
-        }
-
 
 def _commit_in_turn(partitions: Sequence[Partition]) -> None:
     for partition in partitions:
         partition.commit()
-
-
-def _shown(message: Any) -> str:
-    text = repr(message)
-    return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"

@@ -9,7 +9,8 @@ from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Context, Request
 from slakeeper.otp.child_spec import ChildSpec, Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
-from slakeeper.otp.host import Host, SupervisorSpec
+from slakeeper.otp.host import Host
+from slakeeper.otp.seat import SupervisorSpec
 from tests.conformance.fake_children import UP, Family, Script, StartError, Supervisor, Tree, worker
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from slakeeper.otp.child_spec import ONE_FOR_ONE, Flags
-from slakeeper.otp.host import MAX_SHOWN_CHARS
+from slakeeper.otp.crash_report import MAX_SHOWN_CHARS
 from tests.conformance.fake_children import worker
 from tests.conformance.light import OnHost
 

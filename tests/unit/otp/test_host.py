@@ -10,8 +10,9 @@ from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine, Restart, Strategy
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
-from slakeeper.otp.host import Host, SupervisorSpec
+from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
+from slakeeper.otp.seat import SupervisorSpec
 
 
 @dataclass(frozen=True)
