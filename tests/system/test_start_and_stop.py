@@ -1,6 +1,7 @@
 """Starting, stopping, and what may go wrong with either."""
 
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -259,14 +260,10 @@ except NotStarted as error:
 def detach(system: System) -> subprocess.CompletedProcess[str]:
     script = DETACH.format(settings=system.settings)
     # Through a pipe into another program, which ends only when nobody holds the pipe any more.
-    command = f"{sys.executable} -c {_quoted(script)} | cat"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)} | cat"
     return subprocess.run(
         command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def test_a_detached_start_returns_when_ready_and_holds_no_pipe(make_system: Make) -> None:
