@@ -25,6 +25,7 @@ from slakeeper.actors.message import (
     ResumeContract,
     SetSuspended,
     SettlePeriod,
+    StatusChanged,
     SuspendContract,
     UpdateViolation,
     ViolationEnded,
@@ -38,6 +39,7 @@ from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError
 from slakeeper.otp.child_spec import Restart
 from slakeeper.sla.account import Account
+from slakeeper.sla.compliance import Status
 from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import open_violation
@@ -227,8 +229,20 @@ class ContractActor(Actor):
         ctx.cast(ledger_address(self._contract.id), changed)
 
     def _set_open(self, ctx: Context, metric_name: str, violation_id: str) -> None:
+        before = self._status()
         ctx.emit(OpenedFor(metric_name, violation_id))
         self._enter(ctx)
+        self._tell_status(ctx, before)
+
+    def _status(self) -> Status:
+        if self._contract.status is ContractStatus.SUSPENDED:
+            return Status.SUSPENDED
+        return (Status.HEALTHY, Status.WARNING, Status.CRITICAL)[min(len(self._open), 2)]
+
+    def _tell_status(self, ctx: Context, before: Status) -> None:
+        """Has a change of status kept in the contract's history."""
+        if self._status() is not before:
+            ctx.cast(report_address(self._contract.id), StatusChanged(ctx.now_ms, self._status()))
 
     def _start_monitor(self, ctx: Context, metric_name: str) -> None:
         environment: Environment = ctx.environment
@@ -295,6 +309,7 @@ class ContractActor(Actor):
     def _change(self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any]) -> None:
         before = {metric.name for metric in self._contract.metrics}
         was_suspended = self._contract.status is ContractStatus.SUSPENDED
+        status_before = self._status()
         ctx.emit(ContractVersion(complete, self._version + 1, configured))
         self._enter(ctx)
         self._announce(ctx)
@@ -310,6 +325,7 @@ class ContractActor(Actor):
         for name in sorted(after - before):
             ctx.emit(MetricAdded(name, ctx.now_ms))
             self._start_monitor(ctx, name)
+        self._tell_status(ctx, status_before)
         # A period may have waited only for a metric that is gone now.
         self._settle(ctx)
         ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._version})

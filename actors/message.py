@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slakeeper.sla.account import Account
+from slakeeper.sla.compliance import Status
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.sample import Sample
@@ -377,6 +378,19 @@ class NewestVersion:
 @dataclass(frozen=True, slots=True)
 class ListEntries:
     """Call: the ledger, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """A contract's status by its violating metrics (or suspended), from ``at_ms`` [Unix ms] on."""
+
+    at_ms: int
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class ListStatus:
+    """Call: the :class:`StatusChanged` that are kept, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

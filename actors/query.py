@@ -14,6 +14,7 @@ from slakeeper.actors.message import (
     DescribeViolation,
     ListEntries,
     ListHistory,
+    ListStatus,
     contract_address,
     ledger_address,
     monitor_address,
@@ -199,6 +200,10 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
         "metrics": [
             {**described[each.metric.name], **_metric_line(each), **_metric_detail(each)}
             for each in seen.metrics
+        ],
+        "status_history": [
+            {"at": change.at_ms, "status": change.status.value}
+            for change in ask(host, report_address(sla_id), ListStatus()) or ()
         ],
     }
 

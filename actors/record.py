@@ -11,7 +11,7 @@ from slakeeper.actors.contract import (
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
 from slakeeper.actors.ledger import LedgerState
-from slakeeper.actors.message import ContractChanged
+from slakeeper.actors.message import ContractChanged, StatusChanged
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
@@ -57,6 +57,7 @@ RECORDS: tuple[type, ...] = (
     Purged,
     RemediationOrder,
     Run,
+    StatusChanged,
     Told,
     Violation,
     ViolationState,

@@ -1,5 +1,6 @@
 """ReportActor: a contract's past, from which reports are made: ended violations and accounts of past periods."""
 
+from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,9 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ArchivePeriod,
     ListHistory,
+    ListStatus,
     SettlePeriod,
+    StatusChanged,
     Tick,
     ViolationResolved,
     ledger_address,
@@ -20,6 +23,9 @@ from slakeeper.sla.duration import DAY_MS, HOUR_MS
 from slakeeper.sla.violation import Violation
 
 PURGE_TIMER = "purge"
+
+# A contract that flaps all day must not fill the disk with its changes of status.
+KEPT_STATUS_CHANGES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class History:
 
     violations: tuple[Violation, ...]
     periods: tuple[PastPeriod, ...]
+    statuses: tuple[StatusChanged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ class Purged:
 
     violations_before_ms: int
     periods_before_ms: int
+    statuses_before_ms: int = 0
 
 
 class ReportActor(Actor):
@@ -58,6 +66,7 @@ class ReportActor(Actor):
         self._sla_id = arg
         self._violations: dict[str, Violation] = {}
         self._periods: dict[int, PastPeriod] = {}
+        self._statuses: deque[StatusChanged] = deque(maxlen=KEPT_STATUS_CHANGES)
 
     def init(self, ctx: Context, fresh: bool) -> None:
         ctx.set_timer(PURGE_TIMER, ctx.now_ms + HOUR_MS, Tick())
@@ -68,6 +77,8 @@ class ReportActor(Actor):
         match message:
             case ViolationResolved(violation):
                 ctx.emit(violation)
+            case StatusChanged():
+                ctx.emit(message)
             case ArchivePeriod(settled, document):
                 contract = Sla.from_document(document)
                 weights = {metric.name: metric.weight for metric in contract.metrics}
@@ -87,6 +98,8 @@ class ReportActor(Actor):
     def handle_call(self, ctx: Context, request: Any) -> Any:
         if isinstance(request, ListHistory):
             return self.dump()
+        if isinstance(request, ListStatus):
+            return tuple(self._statuses)
         return super().handle_call(ctx, request)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
@@ -94,8 +107,10 @@ class ReportActor(Actor):
             super().handle_info(ctx, message)
         environment: Environment = ctx.environment
         retention = environment.monitoring.retention
-        purged = Purged(ctx.now_ms - retention.violations, ctx.now_ms - retention.reports)
-        if self._outdated(purged):
+        purged = Purged(
+            ctx.now_ms - retention.violations, ctx.now_ms - retention.reports, ctx.now_ms - retention.status
+        )
+        if self._outdated(purged) or (self._statuses and self._statuses[0].at_ms < purged.statuses_before_ms):
             ctx.emit(purged)
         ctx.set_timer(PURGE_TIMER, ctx.now_ms + HOUR_MS, Tick())
 
@@ -111,15 +126,20 @@ class ReportActor(Actor):
                     del self._violations[violation_id]
                 for start_ms in periods:
                     del self._periods[start_ms]
+                while self._statuses and self._statuses[0].at_ms < event.statuses_before_ms:
+                    self._statuses.popleft()
+            case StatusChanged():
+                self._statuses.append(event)
             case _:
                 super().apply(event)
 
     def dump(self) -> History:
-        return History(tuple(self._violations.values()), tuple(self._periods.values()))
+        return History(tuple(self._violations.values()), tuple(self._periods.values()), tuple(self._statuses))
 
     def load(self, state: History) -> None:
         self._violations = {violation.id: violation for violation in state.violations}
         self._periods = {period.start_ms: period for period in state.periods}
+        self._statuses = deque(state.statuses, maxlen=KEPT_STATUS_CHANGES)
 
     def _remind_ledger(self, ctx: Context) -> None:
         """Says again what was to be booked lately, in case the ledger was down then; it books nothing twice."""

@@ -249,6 +249,19 @@ def test_purging_goes_on_over_restarts(make_world: MakeWorld) -> None:
     assert world.violations(resolved=True) == []
 
 
+def test_changes_of_status_are_kept_for_as_long_as_retention_says(world: World) -> None:
+    world.observe(CRITICAL)
+    opened_ms = world.now_ms
+    world.request("sla.suspend", id="api", by="jo")
+    history = world.request("sla.show", id="api")["status_history"]
+    assert [change["status"] for change in history] == ["warning", "suspended"]
+    assert history[0]["at"] == opened_ms
+    world.restart()
+    assert world.request("sla.show", id="api")["status_history"] == history
+    world.pass_time(3 * DAY_MS + 2 * HOUR_MS)
+    assert world.request("sla.show", id="api")["status_history"] == []
+
+
 def test_a_quiet_month_leaves_no_heap_of_timers_behind(world: World) -> None:
     for _ in range(200):
         world.observe(GOOD)
