@@ -108,14 +108,6 @@ class ServiceSettings(_Value):
             )
         return hang_ms
 
-    @property
-    def http_host(self) -> str:
-        return split_address(self.http)[0]
-
-    @property
-    def http_port(self) -> int:
-        return split_address(self.http)[1]
-
     def override(self, **changes: Any) -> Self:
         """These settings with ``changes`` (None means no change), checked like the file's.
 

@@ -28,8 +28,6 @@ _STABLE_S = 60.0
 _FAILING_AFTER = 3
 _KILL_WAIT_S = 10.0
 _FIRST_START_TRIES = 3
-_LOG_LIMIT_BYTES = 32 * 1024 * 1024
-_LOGS_KEPT = 5
 
 
 class StartFailed(run_file.HeartError):
@@ -46,6 +44,8 @@ class Heart:
         ready: called once, when the system is up for the first time, with pid, http, data, cells and all facts.
         log: where the heart logs; by default to ``data/log/slakeeper.log``.
         log_level: the least that its processes log.
+        log_limit_bytes: size at which the log is put aside and a new one begun [bytes].
+        logs_kept: how many logs put aside are kept.
         patience_s: how long a pillar of the system may be silent before it counts as hung [s].
         backoff: the waits between generations that end early; the first follows at once.
     """
@@ -58,6 +58,8 @@ class Heart:
         log: logging.Logger | None = None,
         *,
         log_level: int | str = logging.INFO,
+        log_limit_bytes: int = 32 * 1024 * 1024,
+        logs_kept: int = 5,
         patience_s: float = 5.0,
         backoff: Backoff | None = None,
     ) -> None:
@@ -66,6 +68,8 @@ class Heart:
         self._ready = ready
         self._log = log
         self._log_level = log_level
+        self._log_limit_bytes = log_limit_bytes
+        self._logs_kept = logs_kept
         self._patience_s = patience_s
         self._backoff = backoff or Backoff(min_ms=250, max_ms=30_000)
         self._run: dict[str, Any] = {}
@@ -208,7 +212,7 @@ class Heart:
             posix.reap()
             news = life.look()
             notify.notify("WATCHDOG=1")
-            logs.rotate(logs.log_path(self._data), _LOG_LIMIT_BYTES, _LOGS_KEPT)
+            logs.rotate(logs.log_path(self._data), self._log_limit_bytes, self._logs_kept)
             if not Path(self._run["runtime_dir"]).is_dir():
                 return Ended("the folder of the sockets has been removed", stopped=self._stop.count > 0)
             if run_file.read(self._data) is None:

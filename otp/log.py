@@ -96,6 +96,9 @@ def rotate(path: Path, limit_bytes: int, keep: int) -> None:
             return
     except FileNotFoundError:
         return
+    if keep == 0:
+        path.unlink()
+        return
     for number in range(keep - 1, 0, -1):
         older = path.with_name(f"{path.name}.{number}")
         if older.exists():

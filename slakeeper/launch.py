@@ -211,6 +211,8 @@ class Start:
                 build,
                 ready,
                 log_level=configuration.service.log_level.upper(),
+                log_limit_bytes=configuration.service.retention.log_bytes,
+                logs_kept=configuration.service.retention.log_files,
                 patience_s=configuration.service.hang_after / 1000,
             )
             return heart.run()

@@ -185,3 +185,10 @@ def test_logs_are_rotated_by_size_and_the_writer_follows(tmp_path: Path) -> None
     log.rotate(path, limit_bytes=10_000, keep=2)
     assert path.exists()
     log.rotate(tmp_path / "none", limit_bytes=1, keep=2)
+
+
+def test_a_log_of_which_nothing_is_kept_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "slakeeper.log"
+    path.write_text("x" * 100)
+    log.rotate(path, limit_bytes=50, keep=0)
+    assert list(tmp_path.iterdir()) == []
