@@ -200,8 +200,7 @@ class Heart:
 
     def _watch(self, life: Life, logger: logging.Logger) -> Ended:
         while True:
-            stopping = self._stop.count > 0
-            if stopping and self._run["state"] != "stopping":
+            if self._stop.count and not life.stopping:
                 self._publish(state="stopping")
                 notify.notify("STOPPING=1")
                 life.stop()

@@ -121,6 +121,11 @@ class Life:
             self._news.ended = Ended(reason)
         return self._news
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._kill_at is not None
+
     def stop(self) -> None:
         """Asks the root to stop everything in order; what there is without a root has nothing to put in order."""
         root = self._pillars.get(ROOT)

@@ -1,6 +1,8 @@
 """Runs a heart with echo services: ``python -m tests.system.run_heart '{"data": …, "processes": {name: args}}'``."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.heart import Heart
+from slakeeper.otp.life import Life, News
 from slakeeper.otp.run_file import HeartError
 from slakeeper.otp.service import ProcessSpec, SystemSpec
 
@@ -25,8 +28,23 @@ def system(settings: dict[str, Any]) -> SystemSpec:
     )
 
 
+def stop_in_the_look_that_brings_ready() -> None:
+    """Has SIGTERM arrive after the heart has asked whether it should stop and before it says that it is up."""
+    look = Life.look
+
+    def interrupted(life: Life) -> News:
+        news = look(life)
+        if news.ready is not None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return news
+
+    Life.look = interrupted  # type: ignore[method-assign]
+
+
 def main() -> int:
     settings = json.loads(sys.argv[1])
+    if settings.get("stop_when_ready"):
+        stop_in_the_look_that_brings_ready()
     heart = Heart(
         Path(settings["data"]),
         lambda _facts: system(settings),

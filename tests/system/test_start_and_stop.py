@@ -106,6 +106,14 @@ def test_stop_during_a_start_leaves_nothing(make_system: Make, after_ms: int) ->
     assert run_file.read(system.data) is None
 
 
+def test_a_signal_in_the_moment_the_system_is_up_stops_it(make_system: Make) -> None:
+    system = make_system(stop_when_ready=True, times={"shutdown_ms": 60_000})
+    heart = system.launch()
+    heart.communicate(timeout=20)
+    assert heart.returncode == 0
+    assert below() == []
+
+
 def test_services_stop_in_reverse_order(make_system: Make, tmp_path: Path) -> None:
     order = tmp_path / "order"
     names = ("cell-0", "cell-1", "admin")
