@@ -133,8 +133,10 @@ class ChildSpec:
             raise SpecError("missing_id", self.id)
         if self.start is None:
             raise SpecError("missing_start", self.id)
-        self._set("restart", _member(Restart, self.restart, "invalid_restart_type"))
-        self._set("type", _member(ChildType, self.type, "invalid_child_type"))
+        if not isinstance(given.restart, Restart):
+            self._set("restart", _member(Restart, self.restart, "invalid_restart_type"))
+        if not isinstance(given.type, ChildType):
+            self._set("type", _member(ChildType, self.type, "invalid_child_type"))
         if given.shutdown is None:
             self._set("shutdown", INFINITY if self.type is SUPERVISOR else DEFAULT_SHUTDOWN_MS)
         elif isinstance(self.shutdown, bool) or (isinstance(self.shutdown, int) and self.shutdown < 0):
@@ -148,6 +150,22 @@ class ChildSpec:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def named(self, child_id: str) -> Self:
+        """The same for another child."""
+        return self._with("id", child_id)
+
+    def forgotten(self) -> Self:
+        """The same without what the child was started with."""
+        return self._with("start", FORGOTTEN)
+
+    def _with(self, changed: str, value: Any) -> Self:
+        # What is sound already is not looked at again: there may be very many of these.
+        other = object.__new__(type(self))
+        for name in ("id", "start", "restart", "shutdown", "type", "significant"):
+            object.__setattr__(other, name, getattr(self, name))
+        object.__setattr__(other, changed, value)
+        return other
 
     @classmethod
     def from_map(cls, given: Mapping[str, Any]) -> Self:
@@ -275,6 +293,8 @@ _Member = TypeVar("_Member", bound=StrEnum)
 
 
 def _member(kind: type[_Member], value: object, reason: str, where: str = "") -> _Member:
+    if isinstance(value, kind):
+        return value
     if isinstance(value, str) and value in set(kind):
         return kind(value)
     raise SpecError(reason, value, where)
