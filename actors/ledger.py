@@ -12,7 +12,8 @@ from slakeeper.actors.message import (
     SettlePeriod,
     ViolationResolved,
 )
-from slakeeper.otp.actor import Actor, Context, RequestError
+from slakeeper.otp.actor import Actor, RequestError
+from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
 from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Sla

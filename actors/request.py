@@ -52,7 +52,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "samples": Ingest(partition_of).take,
         "catalog": _catalog,
         "status": _status,
-        "tree": lambda host, payload: host.tree(),
+        "tree": lambda host, payload: host.tree.describe(),
         "sla.list": lambda host, payload: {
             "slas": [query.status_line(host, each) for each in contract_ids(host)]
         },
@@ -92,13 +92,13 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
         "report": _report,
-        "actor.state": lambda host, payload: _plain(host.describe(text(payload, "address"))),
-        "actor.suspend": lambda host, payload: _operate(host, payload, host.suspend),
-        "actor.resume": lambda host, payload: _operate(host, payload, host.resume),
+        "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
+        "actor.suspend": lambda host, payload: _operate(host, payload, host.inspector.suspend),
+        "actor.resume": lambda host, payload: _operate(host, payload, host.inspector.resume),
         "actor.restart": lambda host, payload: _operate(
-            host, payload, lambda each: host.kill(each, "restart")
+            host, payload, lambda each: host.inspector.kill(each, "restart")
         ),
-        "actor.kill": lambda host, payload: _operate(host, payload, host.kill),
+        "actor.kill": lambda host, payload: _operate(host, payload, host.inspector.kill),
     }
 
 
@@ -218,7 +218,7 @@ def _operate(host: Host, payload: Any, operate: Callable[[str], None]) -> dict[s
     address = text(payload, "address")
     operate(address)
     host.drain()
-    described: dict[str, Any] = _plain(host.describe(address))
+    described: dict[str, Any] = _plain(host.inspector.describe(address))
     return described
 
 

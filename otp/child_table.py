@@ -37,7 +37,7 @@ STATUS_OF = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Starter:
     """Who asked for a start, and what the child becomes if it fails (None: its spec is dropped)."""
 

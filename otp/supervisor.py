@@ -26,7 +26,7 @@ Source: erlang/otp, lib/stdlib/src/supervisor.erl.
 """
 
 from collections.abc import Hashable
-from typing import assert_never
+from typing import TypeAlias, assert_never, cast, get_args
 
 from slakeeper.otp.child_spec import PERMANENT, TRANSIENT, AutoShutdown
 from slakeeper.otp.child_table import Child, Phase
@@ -152,24 +152,37 @@ def step(state: SupervisorState, event: Event, now_ms: int) -> tuple[SupervisorS
             return state, turn.actions
 
 
+_REQUESTS = frozenset(get_args(Request))
+_Heard: TypeAlias = ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
+
+
 def _take(turn: Turn, event: Event, *, was_deferred: bool = False) -> None:
-    if isinstance(event, Request):
-        if turn.state.life in (Life.ENDING, Life.ENDED):
-            turn.reply(event.ref, Error(Refusal.SHUTDOWN))
-        elif turn.state.life is Life.NEW or (not was_deferred and _comes_after_a_deferred_one(turn, event)):
-            turn.state.deferred.append(event)
-        else:
-            answer(turn, event)
+    state = turn.state
+    if type(event) in _REQUESTS:
+        _take_request(turn, cast("Request", event), was_deferred=was_deferred)
     elif isinstance(event, Begin):
-        if turn.state.life is Life.NEW:
+        if state.life is Life.NEW:
             turn.begin()
     elif isinstance(event, StopRequested):
-        if turn.state.life not in (Life.ENDING, Life.ENDED):
+        if state.life not in (Life.ENDING, Life.ENDED):
             turn.end(event.reason, Purpose.SHUTDOWN)
     else:
-        child = turn.state.children.get(event.child_id)
-        if child is not None and child.incarnation == event.incarnation:
-            _hear(turn, child, event)
+        heard = cast("_Heard", event)
+        child = state.children.get(heard.child_id)
+        if child is not None and child.incarnation == heard.incarnation:
+            _hear(turn, child, heard)
+
+
+def _take_request(turn: Turn, request: Request, *, was_deferred: bool) -> None:
+    state = turn.state
+    if state.life in (Life.ENDING, Life.ENDED):
+        turn.reply(request.ref, Error(Refusal.SHUTDOWN))
+    elif state.life is Life.NEW or (
+        state.deferred and not was_deferred and _comes_after_a_deferred_one(turn, request)
+    ):
+        state.deferred.append(request)
+    else:
+        answer(turn, request)
 
 
 def _name_of(event: Event) -> Hashable:
@@ -185,28 +198,26 @@ def _comes_after_a_deferred_one(turn: Turn, event: Request) -> bool:
     name = _name_of(event)
     if isinstance(event, StartRequested) and turn.state.children.get(event.spec.id) is None:
         return False  # it will be put behind them anyway, and there may be thousands
-    return any(isinstance(other, Request) and _name_of(other) == name for other in turn.state.deferred)
+    return any(type(other) in _REQUESTS and _name_of(other) == name for other in turn.state.deferred)
 
 
 # -- what is heard of a child ---------------------------------------------------------------------------------
 
 
-def _hear(
-    turn: Turn, child: Child, event: ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
-) -> None:
+def _hear(turn: Turn, child: Child, event: _Heard) -> None:
     """An event about the latest incarnation of a child."""
     match event:
+        case ChildStarted(_, _, pid, info):
+            if child.phase is Phase.STARTING:
+                _started(turn, child, pid, info)
+            elif child.phase is Phase.STOPPING:
+                child.pid = pid
         case RetryDue():
             if child.phase is Phase.RESTARTING:
                 if turn.state.sequence is None:
                     retry(turn, child)
                 else:
                     turn.state.deferred.append(event)
-        case ChildStarted(_, _, pid, info):
-            if child.phase is Phase.STARTING:
-                _started(turn, child, pid, info)
-            elif child.phase is Phase.STOPPING:
-                child.pid = pid
         case ChildIgnored():
             if child.phase is Phase.STARTING:
                 if child.starter is not None:

@@ -29,14 +29,16 @@ from slakeeper.otp.supervisor_turn import Turn
 
 def answer(turn: Turn, request: Request) -> None:
     """Acts on a request: replies, or leaves it where it is replied to later (see ``supervisor.step``)."""
-    if isinstance(request, ChangeRequested):
+    if isinstance(request, StartRequested) and turn.state.template is None:
+        _start_child(turn, request)
+    elif isinstance(request, ChangeRequested):
         _change_code(turn, request)
     elif isinstance(request, SpawnRequested):
         _spawn_child(turn, request)
-    elif turn.state.template is not None and not isinstance(request, TerminateRequested):
+    elif isinstance(request, StartRequested) or (
+        turn.state.template is not None and not isinstance(request, TerminateRequested)
+    ):
         turn.reply(request.ref, Error(Refusal.SIMPLE_ONE_FOR_ONE))
-    elif isinstance(request, StartRequested):
-        _start_child(turn, request)
     else:
         _answer_about(turn, request, turn.find(request.child_id))
 

@@ -90,6 +90,6 @@ def test_which_children_simple_one_for_one(core: Family) -> None:
 def test_get_callback_module(host: OnHost) -> None:
     """What OTP's release handler asks of a process: here the kind of an actor, and of a supervisor its strategy."""
     host.start(Flags(), worker("child1"))
-    assert host.host.describe("child1")["kind"] == "puppet"
-    tree = host.host.tree()
+    assert host.host.inspector.describe("child1")["kind"] == "puppet"
+    tree = host.host.tree.describe()
     assert (tree["kind"], tree["strategy"]) == ("supervisor", "one_for_one")

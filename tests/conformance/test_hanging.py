@@ -54,7 +54,7 @@ def loops_on_hosts(strategy: Strategy) -> None:
         light = OnHost()
         light.start(Flags(strategy, 8, 10), worker("child1", script=looping()), worker("child2"))
         light.exit("child1", "error")
-        assert light.host.describe("child1")["status"] == "restarting"
+        assert light.host.inspector.describe("child1")["status"] == "restarting"
         assert "already_started" in light.start_child(worker("child1"))
         if ended_by_request:
             light.terminate_child("child1")
