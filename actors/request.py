@@ -30,7 +30,7 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
-from slakeeper.actors.payload import flag, mapping, optional_text, text
+from slakeeper.actors.payload import flag, mapping, optional_number, optional_text, text
 from slakeeper.actors.period_report import report_document
 from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.host import Host
@@ -99,6 +99,12 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             host, payload, lambda each: host.inspector.kill(each, "restart")
         ),
         "actor.kill": lambda host, payload: _operate(host, payload, host.inspector.kill),
+        "actor.trace": lambda host, payload: host.inspector.trace(
+            [text(payload, "address")], optional_number(payload, "since")
+        ),
+        "actor.crashes": lambda host, payload: {"crashes": host.inspector.crashes()},
+        "actor.dead_letters": lambda host, payload: {"dead_letters": host.inspector.letters()},
+        "actor.redeliver": lambda host, payload: host.inspector.redeliver(text(payload, "id")),
     }
 
 

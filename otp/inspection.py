@@ -1,6 +1,7 @@
 """Looking into a host, and a hand on its actors: what OTP has in ``sys`` and Observer."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slakeeper.otp import supervisor as core
@@ -64,19 +65,38 @@ class Inspector:
             raise RequestError("conflict", f"{address} is not running")
         self._host.exit(seat, reason)
 
-    def redeliver(self, number: int) -> DeadLetter:
+    def crashes(self) -> list[dict[str, Any]]:
+        """The last crashes, the newest at the end, as plain values."""
+        return [asdict(report) for report in self._host.crash_reports]
+
+    def letters(self) -> list[dict[str, Any]]:
+        """The last dead letters, the newest at the end: id, at_ms, address, message (text), why."""
+        return [self._letter(each) for each in self._host.dead_letters]
+
+    def _letter(self, letter: DeadLetter) -> dict[str, Any]:
+        return {
+            "id": f"{self._host.tree.spec.address}/{letter.number}",
+            "at_ms": letter.at_ms,
+            "address": letter.address,
+            "message": letter.message,
+            "why": letter.why,
+        }
+
+    def redeliver(self, letter_id: str) -> dict[str, Any]:
         """Delivers a dead letter again; one that finds nobody becomes another dead letter.
 
         Raises:
             RequestError: ``not_found``.
         """
-        letter = self._host.recorder.take_letter(number)
+        root, _, number = letter_id.rpartition("/")
+        known = root == self._host.tree.spec.address and number.isdecimal()
+        letter = self._host.recorder.take_letter(int(number)) if known else None
         if letter is None:
-            raise RequestError("not_found", f"no dead letter {number}")
+            raise RequestError("not_found", f"no dead letter {letter_id}")
         # Whoever asked has had an error long since; what is done again is the request.
         message = Call(letter.content, lambda *_: None) if letter.how == CALL else letter.content
         self._host.post(letter.address, letter.how, message)
-        return letter
+        return self._letter(letter)
 
     def trace(self, addresses: Iterable[str], since: int | None) -> dict[str, Any]:
         """Watches actors: what they did since the line ``since``, None to begin with.
@@ -99,16 +119,7 @@ class Inspector:
         lines = [] if since is None else recorder.traced_since(since, names)
         return {
             "last": recorder.last_line,
-            "lines": [
-                {
-                    "number": line.number,
-                    "at_ms": line.at_ms,
-                    "address": line.address,
-                    "what": line.what,
-                    "detail": line.detail,
-                }
-                for line in lines
-            ],
+            "lines": [asdict(line) for line in lines],
         }
 
     def _end_traces(self) -> None:

@@ -130,6 +130,9 @@ def describe_supervisor(node: Node) -> dict[str, Any]:
         "strategy": flags.strategy.value,
         "intensity": flags.intensity,
         "period_s": flags.period_s,
+        "quarantine": None
+        if flags.quarantine is None
+        else {"intensity": flags.quarantine.intensity, "period_s": flags.quarantine.period_s},
         "auto_shutdown": flags.auto_shutdown.value,
         "children": {
             "specs": count.specs,

@@ -174,4 +174,12 @@ _COMMANDS: dict[str, _Command] = {
         payload["sla"], payload["period"], payload["format"]
     ).result(PATIENCE_S),
     "actor": _actor,
+    "trace": lambda service, cluster, payload: cluster.trace(payload["address"], payload["since"]).result(
+        PATIENCE_S
+    ),
+    "crashes": lambda service, cluster, payload: {"crashes": cluster.crashes().result(PATIENCE_S)},
+    "dead_letters": lambda service, cluster, payload: {
+        "dead_letters": cluster.dead_letters().result(PATIENCE_S)
+    },
+    "redeliver": lambda service, cluster, payload: cluster.redeliver(payload["id"]).result(PATIENCE_S),
 }

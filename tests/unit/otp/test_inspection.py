@@ -81,18 +81,18 @@ def test_a_dead_letter_can_be_delivered_after_all(world: HostWorld) -> None:
     world.tell("c", "too early")
     world.add("c")
     (letter,) = world.host.dead_letters
-    world.host.inspector.redeliver(letter.number)
+    world.host.inspector.redeliver(f"host/{letter.number}")
     world.turn()
     assert world.heard("c") == ["too early"]
     assert not world.host.dead_letters
     with pytest.raises(RequestError):
-        world.host.inspector.redeliver(letter.number)
+        world.host.inspector.redeliver(f"host/{letter.number}")
 
 
 def test_a_request_that_was_lost_can_be_done_after_all(world: HostWorld) -> None:
     world.call("c", "later")
     world.add("c")
-    world.host.inspector.redeliver(world.host.dead_letters[0].number)
+    world.host.inspector.redeliver(f"host/{world.host.dead_letters[0].number}")
     world.turn()
     assert world.host.inspector.describe("c")["messages_handled"] == 1
 
