@@ -78,6 +78,7 @@ class Host:
         publish: called with (topic, payload) after the turn is durable.
         commit: makes the partitions that a turn touched durable, all or with a JournalError; one after the other
             by default.
+        home: where durable actors are recorded that the tree itself names; nowhere by default.
     """
 
     def __init__(
@@ -91,11 +92,13 @@ class Host:
         environment: Any = None,
         publish: Callable[[str, dict[str, Any]], None] = lambda topic, payload: None,
         commit: Callable[[Sequence[Partition]], None] | None = None,
+        home: Partition | None = None,
     ) -> None:
         self.now_ms = clock.now_ms()
         self.environment = environment
         self.codec = codec
         self.partitions = dict(partitions)
+        self.home = home
         self.timers = Timers()
         self.recorder = FlightRecorder()
         self._clock = clock

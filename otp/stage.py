@@ -38,9 +38,9 @@ class Stage:
                     yield ActorSpec(record.address, record.kind, arg, Restart(record.restart))
 
     def place(self, spec: ActorSpec, node: Node) -> Seat:
-        """A seat for an actor that has none yet, in the partition that has its record."""
+        """A seat for an actor that has none yet, in the partition that has its record, or is to have it."""
         found = (each for each in self._host.partitions.values() if spec.address in each.records)
-        return Seat(spec, node, next(found, None))
+        return Seat(spec, node, next(found, self._host.home))
 
     def left(self, seat: Seat) -> None:
         """An actor has left for good: nobody takes what waits for it, and its record goes."""

@@ -137,9 +137,11 @@ class Tree:
             )
             for child in spec.children
         ]
+        named = {child.address for child in spec.children}
         durable = [
             ChildSpec(actor.address, actor, actor.restart)
             for actor in self._stage.durable_children(spec.address)
+            if actor.address not in named
         ]
         node = Node(spec, parent, incarnation, core.initial_state(spec.flags, [*static, *durable]))
         self.nodes[spec.address] = node
