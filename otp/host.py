@@ -290,7 +290,7 @@ class Host:
             RequestError: ``invalid`` when it refused to start, or the supervisor is none of that kind.
         """
         self._refused.clear()
-        self.tree.spawn(supervisor, arg, StartRef(supervisor, None))
+        self.tree.spawn(supervisor, arg, (supervisor, None))
         if self._refused:
             raise RequestError("invalid", f"{supervisor}: {self._refused[supervisor]}")
         self.drain()
@@ -382,10 +382,11 @@ class Host:
 
     def refuse(self, ref: StartRef, reason: str) -> None:
         """Tells whoever asked for a start that it did not take place."""
-        if ref.asked_by is None:
-            self._refused[ref.address] = reason
+        address, asked_by = ref
+        if asked_by is None:
+            self._refused[address] = reason
         else:
-            self.post(ref.asked_by, INFO, StartRefused(ref.address, reason))
+            self.post(asked_by, INFO, StartRefused(address, reason))
 
     def report(self, node: Node, report: core.Report) -> None:
         """Logs a supervisor's report."""

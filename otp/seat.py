@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import Actor, ActorSpec
@@ -27,11 +27,8 @@ class SupervisorSpec:
     significant: bool = False
 
 
-class StartRef(NamedTuple):
-    """Who asked for which actor; None is a request from outside."""
-
-    address: str
-    asked_by: str | None
+StartRef: TypeAlias = tuple[str, str | None]
+"""Who asked for which actor: its address, and the asker's, None for a request from outside."""
 
 
 class Seat:

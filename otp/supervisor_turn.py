@@ -87,20 +87,20 @@ class Turn:
 
     def add(self, spec: ChildSpec, ref: Ref) -> None:
         """Starts a new child because somebody asked."""
-        self._add(Child(spec, self._next_order()), ref)
+        child = Child(spec, self._next_order())
+        self.state.children.add(child)
+        self.start_requested(child, Starter(ref, None))
 
     def spawn(self, template: ChildSpec, extra: tuple[Any, ...], ref: Ref) -> None:
         """Starts one more child of the template because somebody asked."""
         order = self._next_order()
-        self._add(Child(template.named(f"{template.id}-{order}"), order, extra=extra), ref)
+        child = Child(template.named(f"{template.id}-{order}"), order, extra=extra)
+        self.state.children.add(child)
+        self.start_requested(child, Starter(ref, None))
 
     def _next_order(self) -> int:
         self.state.last_order += 1
         return self.state.last_order
-
-    def _add(self, child: Child, ref: Ref) -> None:
-        self.state.children.add(child)
-        self.start_requested(child, Starter(ref, None))
 
     def start_requested(self, child: Child, starter: Starter) -> None:
         """Starts a child at rest because somebody asked; where the order counts, nothing else starts meanwhile."""

@@ -70,7 +70,7 @@ class Tree:
         address = spec.address
         if address in self.seats:
             return ALREADY_STARTED
-        ref = StartRef(address, asked_by)
+        ref = (address, asked_by)
         node = self.nodes.get(supervisor)
         if node is None:
             self._host.refuse(ref, f"no supervisor {supervisor}")
@@ -156,8 +156,8 @@ class Tree:
                 node.events.append(self._start(node, spec, incarnation, extra))
             case core.Report():
                 self._host.report(node, action)
-            case core.Reply(StartRef() as ref, core.Error() as refusal):
-                self._refused(ref, refusal.detail or refusal.reason.value)
+            case core.Reply((str(address), (None | str()) as asked_by), core.Error() as refusal):
+                self._refused((address, asked_by), refusal.detail or refusal.reason.value)
             case core.Reply():
                 pass  # the host asks for nothing else that can be refused
             case core.StopChild(child_id, incarnation, reason, _):
@@ -195,7 +195,7 @@ class Tree:
         return core.ChildStartFailed(spec.id, incarnation, refused)
 
     def _refused(self, ref: StartRef, reason: str) -> None:
-        seat = self.seats.get(ref.address)
+        seat = self.seats.get(ref[0])
         if seat is not None and not seat.is_live:
             self.drop(seat)
         self._host.refuse(ref, reason)
