@@ -31,6 +31,7 @@ from slakeeper.otp.actor import (
     RequestError,
     StartRefused,
 )
+from slakeeper.otp.administration import Administration
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Call, Context, Effect
@@ -109,6 +110,7 @@ class Host:
         self.tree = Tree(tree, self, self._stage)
         self._seats = self.tree.seats
         self.inspector = Inspector(self)
+        self.supervisors = Administration(self)
         self.binding = Binding(self._seats, self.signal)
         self._runnable: deque[Seat] = deque()
         self._last_token = 0

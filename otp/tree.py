@@ -3,10 +3,12 @@
 What an actor is, the tree does not know: it asks the stage to start and to end one, and tells it who has left for good.
 """
 
+from collections.abc import Callable, Hashable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import IGNORE, ActorSpec, ActorStopped
+from slakeeper.otp.actor import IGNORE, ActorSpec, ActorStopped, RequestError
 from slakeeper.otp.child_spec import ChildSpec, ChildType, Restart
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.seat import Node, Seat, StartRef, SupervisorSpec, describe_node
@@ -35,6 +37,8 @@ class Tree:
         self.root: Node | None = None
         self._host = host
         self._stage = stage
+        self._refs = count()
+        self._asked: dict[Hashable, core.Ok | core.Error | None] = {}
 
     def start(self) -> None:
         """Starts the root supervisor and so everything.
@@ -76,8 +80,7 @@ class Tree:
             self._host.refuse(ref, f"no supervisor {supervisor}")
             return None
         self.seats[address] = Seat(spec, node, partition)
-        child = ChildSpec(address, spec, spec.restart, significant=spec.significant)
-        self.drive(node, core.StartRequested(ref, child))
+        self.drive(node, core.StartRequested(ref, child_spec(spec)))
         return None
 
     def spawn(self, supervisor: str, extra: tuple[Any, ...], ref: StartRef) -> None:
@@ -87,6 +90,41 @@ class Tree:
             self._host.refuse(ref, f"no supervisor {supervisor}")
         else:
             self.drive(node, core.SpawnRequested(ref, extra))
+
+    def request(
+        self, supervisor: str, child_id: str, make: Callable[[core.Ref], core.Request]
+    ) -> core.Ok | core.Error:
+        """Asks a supervisor something that is about one child; the child's seat follows its spec.
+
+        Args:
+            make: the request with a given ref.
+
+        Raises:
+            RequestError: ``not_found`` when there is no such supervisor; ``unavailable`` when it is in the middle of
+                something, which between handlers it never is.
+        """
+        node = self.node(supervisor)
+        ref = next(self._refs)
+        self._asked[ref] = None
+        self.drive(node, make(ref))
+        result = self._asked.pop(ref)
+        if result is None:
+            raise RequestError("unavailable", f"{supervisor} has not answered yet")
+        seat = self.seats.get(child_id)
+        if seat is not None and seat.node is node and core.get_childspec(node.state, child_id) is None:
+            self.drop(seat)
+        return result
+
+    def node(self, supervisor: str) -> Node:
+        """The supervisor at an address.
+
+        Raises:
+            RequestError: ``not_found``.
+        """
+        node = self.nodes.get(supervisor)
+        if node is None:
+            raise RequestError("not_found", f"no supervisor {supervisor}")
+        return node
 
     def exited(self, seat: Seat, reason: str) -> None:
         """An actor ended by itself or was killed: its supervisor decides what becomes of it."""
@@ -129,14 +167,7 @@ class Tree:
             node.driving = False
 
     def _start_node(self, spec: SupervisorSpec, parent: Node | None, incarnation: int) -> str | None:
-        static = [
-            ChildSpec(child.address, child, child.restart, significant=child.significant)
-            if isinstance(child, ActorSpec)
-            else ChildSpec(
-                child.address, child, child.restart, type=ChildType.SUPERVISOR, significant=child.significant
-            )
-            for child in spec.children
-        ]
+        static = [child_spec(child) for child in spec.children]
         named = {child.address for child in spec.children}
         durable = [
             ChildSpec(actor.address, actor, actor.restart)
@@ -158,8 +189,9 @@ class Tree:
                 self._host.report(node, action)
             case core.Reply((str(address), (None | str()) as asked_by), core.Error() as refusal):
                 self._refused((address, asked_by), refusal.detail or refusal.reason.value)
-            case core.Reply():
-                pass  # the host asks for nothing else that can be refused
+            case core.Reply(ref, result):
+                if ref in self._asked:
+                    self._asked[ref] = result
             case core.StopChild(child_id, incarnation, reason, _):
                 self._stop(node, child_id, incarnation, reason)
             case core.ScheduleRetry(child_id, incarnation, after_ms):
@@ -229,3 +261,11 @@ class Tree:
                 and child_id not in comes_again
             ):
                 self.drop(seat)
+
+
+def child_spec(child: ActorSpec | SupervisorSpec) -> ChildSpec:
+    """An actor or a supervisor as the core knows it."""
+    if isinstance(child, ActorSpec):
+        return ChildSpec(child.address, child, child.restart, significant=child.significant)
+    kind = ChildType.SUPERVISOR
+    return ChildSpec(child.address, child, child.restart, type=kind, significant=child.significant)
