@@ -285,18 +285,6 @@ class Host:
             raise RequestError("invalid", f"{spec.address}: {self._refused[spec.address]}")
         self.drain()
 
-    def spawn(self, supervisor: str, *arg: Any) -> None:
-        """Starts one more child of a simple_one_for_one supervisor, with ``arg`` in place of the template's.
-
-        Raises:
-            RequestError: ``invalid`` when it refused to start, or the supervisor is none of that kind.
-        """
-        self._refused.clear()
-        self.tree.spawn(supervisor, arg, (supervisor, None))
-        if self._refused:
-            raise RequestError("invalid", f"{supervisor}: {self._refused[supervisor]}")
-        self.drain()
-
     def terminate_child(self, address: str) -> None:
         """Stops an actor in order and forgets it; nobody there is no error."""
         seat = self._seats.get(address)

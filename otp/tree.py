@@ -83,14 +83,6 @@ class Tree:
         self.drive(node, core.StartRequested(ref, child_spec(spec)))
         return None
 
-    def spawn(self, supervisor: str, extra: tuple[Any, ...], ref: StartRef) -> None:
-        """Asks a simple_one_for_one supervisor for one more child of its template."""
-        node = self.nodes.get(supervisor)
-        if node is None:
-            self._host.refuse(ref, f"no supervisor {supervisor}")
-        else:
-            self.drive(node, core.SpawnRequested(ref, extra))
-
     def request(
         self, supervisor: str, child_id: str, make: Callable[[core.Ref], core.Request]
     ) -> core.Ok | core.Error:
