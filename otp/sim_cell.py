@@ -141,6 +141,10 @@ class SimCell:
                 raise
             self._end(f"starting, {error}")
             return
+        except ActorStopped as error:
+            # As its supervisor would, it tries again; if it never gets up, the checks at the end see that.
+            self._end(f"starting, {error}")
+            return
         self.host = host
         self._snapshot_at_ms = self._agenda.now_ms() + self._snapshot_interval_ms
         self._trace.line(self._agenda.now_ms(), self.name, f"started, life {self.life},", self._seqs(host))
@@ -170,6 +174,11 @@ class SimCell:
             self.fs.crash_at = self.fs.steps + self._random.randrange(MOST_STEPS_AHEAD)
         else:
             self._fuse = (point, self._random.randint(1, MOST_STEPS_AHEAD if point is Point.DISK else 3))
+
+    def restart(self) -> None:
+        """Kills the process now, between two turns; it starts again by itself."""
+        if self.host is not None:
+            self._end("restart")
 
     def doom_actor(self, moment: Moment) -> None:
         """Has an actor of a kind that is there fail in one of its next handlers, or while a message waits for it."""
