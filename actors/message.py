@@ -65,9 +65,24 @@ def ingest_address(partition_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NoteBatch:
-    """Call: whether this batch is new to the partition; from now on it is not. ``key`` is 64 bits of its id."""
+    """Call: a batch has come with samples for these monitors; :class:`BatchNoted`.
+
+    Attributes:
+        key: 64 bits of its id.
+        up, down: addresses of monitors that can and cannot take their share now.
+    """
 
     key: int
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNoted:
+    """The answer: who of those that are up has not had its share yet, and who of those that are down has."""
+
+    new: tuple[str, ...]
+    had: tuple[str, ...]
 
 
 # -- to a metric monitor ------------------------------------------------------------------------------------
