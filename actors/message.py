@@ -85,6 +85,19 @@ class BatchNoted:
     had: tuple[str, ...]
 
 
+# -- from one that has started again -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SayAgain:
+    """The actor at ``to`` has started again and may have lost what it was told last: say how it stands.
+
+    Hearing something twice means nothing to anyone; not hearing it could leave a violation open for ever.
+    """
+
+    to: str
+
+
 # -- to a metric monitor ------------------------------------------------------------------------------------
 
 

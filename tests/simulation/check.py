@@ -165,10 +165,11 @@ def _ledgers(world: "SlaWorld") -> Iterator[str]:
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:
-    """Nothing is lost but what somebody was killed on."""
+    """Nothing is lost but what somebody was killed on, and the end of an effect that was told once more."""
     for cell in world.system.cells.values():
         for life, letter in cell.dead_letters:
-            if "ActorKilled" not in letter.why:
+            is_repeated = letter.why == "nobody there" and letter.message.startswith("Performed(")
+            if "ActorKilled" not in letter.why and not is_repeated:
                 yield f"{cell.name}, life {life}: dead letter to {letter.address}: {letter.why}: {letter.message[:200]}"
 
 
