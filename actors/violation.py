@@ -39,7 +39,7 @@ from slakeeper.actors.message import (
     report_address,
 )
 from slakeeper.actors.remediation import RemediationOrder
-from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.sla import escalation, remediation, violation
 from slakeeper.sla.duration import SECOND_MS
@@ -146,7 +146,8 @@ class ViolationActor(Actor):
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
+        # A helper that did not start, or had ended before it was up, is like one that is gone.
+        if not isinstance(message, (Tick, StartRefused)):
             super().handle_info(ctx, message)
         self._look_for_helpers(ctx)
 

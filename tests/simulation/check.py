@@ -19,12 +19,16 @@ from slakeeper.sla import compensation
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.violation import Violation
-from tests.simulation.settings import CONTRACTS, ENFORCEMENT, PLANS, WATCHED, contract_document, partition_of
+from tests.simulation.settings import ENFORCEMENT, PLANS, WATCHED, partition_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import SlaWorld
 
 HOLDING_CHANNEL = "sms"
+
+# An effect's end that arrives twice, a violation's that is said again: the second may find nobody.
+_ENDED = ("nobody there", "the actor has ended")
+_REPEATED = ("Performed(", "ViolationResolved(")
 
 
 def problems_of_violations(cell: SimCell) -> list[str]:
@@ -75,7 +79,9 @@ def _tree(world: "SlaWorld") -> Iterator[str]:
                 wanted |= {
                     make(sla_id) for make in (contract_address, alert_address, ledger_address, report_address)
                 }
-                wanted |= {monitor_address(sla_id, each["name"]) for each in CONTRACTS[sla_id]["metrics"]}
+                wanted |= {
+                    monitor_address(sla_id, each["name"]) for each in world.contracts[sla_id]["metrics"]
+                }
             yield from (f"{plan.name}: {address} is not there" for address in sorted(wanted - addresses))
 
 
@@ -121,8 +127,8 @@ def _escalations(world: "SlaWorld") -> Iterator[str]:
     for violation_id, keys in world.outside.asked.items():
         walks: dict[tuple[str, str, str], set[int]] = {}
         for key in keys:
-            number, severity, round_, level = key.partition("@")[0].split(".")
-            walks.setdefault((number, severity, round_), set()).add(int(level))
+            number, severity, round_, index = key.partition("@")[0].split(".")
+            walks.setdefault((number, severity, round_), set()).add(int(index))
         for (number, severity, round_), levels in walks.items():
             policy = next(each for each in ENFORCEMENT.escalation_policies if each.severity == severity)
             for level in range(max(levels)):
@@ -156,7 +162,7 @@ def _ledgers(world: "SlaWorld") -> Iterator[str]:
     yield from (f"period {which} is settled {count} times" for which, count in settled.items() if count > 1)
     amounts = {each.id: each.amount for each in entries}
     for violation in _archived(world):
-        contract = Sla.from_document(contract_document(violation.sla_id))
+        contract = Sla.from_document(world.contracts[violation.sla_id])
         for due in compensation.book(contract, violation):
             if due.id not in amounts:
                 yield f"{violation.id}: nothing is booked under {due.rule}"
@@ -165,10 +171,10 @@ def _ledgers(world: "SlaWorld") -> Iterator[str]:
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:
-    """Nothing is lost but what somebody was killed on, and the end of an effect that was told once more."""
+    """Nothing is lost but what somebody was killed on, and what was said a second time to one that has ended."""
     for cell in world.system.cells.values():
         for life, letter in cell.dead_letters:
-            is_repeated = letter.why == "nobody there" and letter.message.startswith("Performed(")
+            is_repeated = letter.why in _ENDED and letter.message.startswith(_REPEATED)
             if "ActorKilled" not in letter.why and not is_repeated:
                 yield f"{cell.name}, life {life}: dead letter to {letter.address}: {letter.why}: {letter.message[:200]}"
 
@@ -187,7 +193,7 @@ def _archived(world: "SlaWorld") -> Iterator[Violation]:
 
 def _entries(world: "SlaWorld") -> list[LedgerEntry]:
     found: list[LedgerEntry] = []
-    for sla_id in CONTRACTS:
+    for sla_id in world.contracts:
         host = _host(world, sla_id)
         if host is not None and host.is_running(ledger_address(sla_id)):
             found.extend(host.describe(ledger_address(sla_id))["state"].entries)

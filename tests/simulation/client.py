@@ -10,7 +10,6 @@ from tests.simulation.settings import PLANS, WATCHED, Watched, partition_of
 
 SECOND_MS, MINUTE_MS, HOUR_MS = 1_000, 60_000, 3_600_000
 
-SAMPLE_EVERY_MS = MINUTE_MS
 RESEND_MS = 10 * SECOND_MS
 LONGEST_RESEND_MS = 2 * MINUTE_MS
 
@@ -57,6 +56,7 @@ class Sender:
     system: SimSystem
     series: dict[str, Series]
     helped: set[str]
+    sample_every_ms: int
     sent: dict[tuple[str, str], int] = field(default_factory=dict)
     open: dict[str, list[Any]] = field(default_factory=dict)
     is_calm: bool = False
@@ -64,7 +64,7 @@ class Sender:
     _count: int = 0
 
     def start(self) -> None:
-        self.system.agenda.after(SAMPLE_EVERY_MS, self._send_all)
+        self.system.agenda.after(self.sample_every_ms, self._send_all)
 
     def _send_all(self) -> None:
         if self.is_stopped:
@@ -85,7 +85,7 @@ class Sender:
             batch_id = f"{plan.name}.{self._count}"
             self.open[batch_id] = rows
             self._send(plan.name, batch_id, RESEND_MS)
-        self.system.agenda.after(SAMPLE_EVERY_MS, self._send_all)
+        self.system.agenda.after(self.sample_every_ms, self._send_all)
 
     def _send(self, cell: str, batch_id: str, again_ms: int) -> None:
         rows = self.open.get(batch_id)

@@ -19,6 +19,19 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast a simulated world goes: a sample of every metric each ``sample_every_ms``, windows of ``interval``."""
+
+    sample_every_ms: int
+    interval: str
+
+
+# For short runs, in which much is to happen; and for long ones.
+QUICK = Pace(60_000, "1m")
+STEADY = Pace(60_000, "5m")
+
+
+@dataclass(frozen=True)
 class CellPlan:
     """Which partitions a cell owns and which contracts are in each."""
 
@@ -41,56 +54,59 @@ WATCHED = (
 )
 
 
-def _metric(name: str, value: float, condition: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "value": value, "condition": condition, "interval": "1m", **more}
+def _documents(interval: str) -> dict[str, dict[str, Any]]:
+    """The contracts, with detection and accounting windows of that length."""
 
+    def metric(name: str, value: float, condition: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "value": value, "condition": condition, "interval": interval, **more}
 
-CONTRACTS: dict[str, dict[str, Any]] = {
-    "api": {
-        "id": "api",
-        "name": "API",
-        "service_level": 99,
-        "time_period": "6h",
-        "metrics": [
-            _metric("latency", 250, "lt", unit="ms", weight=0.6),
-            _metric("errors", 5, "lt", unit="per minute", weight=0.4, **{"for": "2m"}),
-        ],
-        "compensation": [
-            {"metric": "latency", "formula": "credit = actual - threshold", "auto_approve": True},
-            {"metric": "errors", "type": "refund", "auto_approve": True, "base_amount": 100},
-        ],
-        "penalties": [
-            {"threshold": 99, "type": "service_credit", "rate": 10},
-            {"threshold": 95, "type": "refund", "rate": 20},
-        ],
-    },
-    "web": {
-        "id": "web",
-        "name": "Shop",
-        "service_level": 95,
-        "calendar": "day",
-        "timezone": "Europe/Berlin",
-        "metrics": [
-            _metric("response_p95", 800, "lt", unit="ms", type="percentile", interval="5m"),
-            _metric("uptime", 99, "gt", unit="percent", aggregation="min"),
-        ],
-        "compensation": [
-            {"metric": "uptime", "formula": "credit = 10 * (threshold - actual)"},
-            {"metric": "uptime", "type": "service_credit", "auto_approve": True},
-        ],
-    },
-    "db": {
-        "id": "db",
-        "name": "Database",
-        "service_level": 99.5,
-        "time_period": "1d",
-        "metrics": [
-            _metric("lag", 30, "lte", unit="s", keep_for="3m"),
-            _metric("queue", 100, "lt", aggregation="max", no_data="bad"),
-        ],
-        "compensation": [{"metric": "lag", "formula": "duration_min * 0.5", "auto_approve": True}],
-    },
-}  # fmt: skip
+    return {
+        "api": {
+            "id": "api",
+            "name": "API",
+            "service_level": 99,
+            "time_period": "6h",
+            "metrics": [
+                metric("latency", 250, "lt", unit="ms", weight=0.6),
+                metric("errors", 5, "lt", unit="per minute", weight=0.4, **{"for": "2m"}),
+            ],
+            "compensation": [
+                {"metric": "latency", "formula": "credit = actual - threshold", "auto_approve": True},
+                {"metric": "errors", "type": "refund", "auto_approve": True, "base_amount": 100},
+            ],
+            "penalties": [
+                {"threshold": 99, "type": "service_credit", "rate": 10},
+                {"threshold": 95, "type": "refund", "rate": 20},
+            ],
+        },
+        "web": {
+            "id": "web",
+            "name": "Shop",
+            "service_level": 95,
+            "calendar": "day",
+            "timezone": "Europe/Berlin",
+            "metrics": [
+                metric("response_p95", 800, "lt", unit="ms", type="percentile"),
+                metric("uptime", 99, "gt", unit="percent", aggregation="min"),
+            ],
+            "compensation": [
+                {"metric": "uptime", "formula": "credit = 10 * (threshold - actual)"},
+                {"metric": "uptime", "type": "service_credit", "auto_approve": True},
+            ],
+        },
+        "db": {
+            "id": "db",
+            "name": "Database",
+            "service_level": 99.5,
+            "time_period": "1d",
+            "metrics": [
+                metric("lag", 30, "lte", unit="s", keep_for="3m"),
+                metric("queue", 100, "lt", aggregation="max", no_data="bad"),
+            ],
+            "compensation": [{"metric": "lag", "formula": "duration_min * 0.5", "auto_approve": True}],
+        },
+    }
+
 
 ENFORCEMENT = EnforcementPolicy.model_validate(
     {
@@ -139,9 +155,11 @@ ENFORCEMENT = EnforcementPolicy.model_validate(
 MONITORING = MonitoringPolicy.model_validate({"alert_channels": ["chat"]})
 
 
-def contract_document(sla_id: str) -> dict[str, Any]:
-    """A contract's document in full, as the configuration hands it to a cell."""
-    return Sla.from_document(CONTRACTS[sla_id]).to_document()
+def contract_documents(pace: Pace) -> dict[str, dict[str, Any]]:
+    """Every contract's document in full by its id, as the configuration hands them to a cell."""
+    return {
+        sla_id: Sla.from_document(each).to_document() for sla_id, each in _documents(pace.interval).items()
+    }
 
 
 def partition_of(sla_id: str) -> str:

@@ -25,9 +25,11 @@ from tests.simulation.settings import (
     ENFORCEMENT,
     MONITORING,
     PLANS,
+    QUICK,
     WATCHED,
     CellPlan,
-    contract_document,
+    Pace,
+    contract_documents,
     partition_of,
 )
 from tests.simulation.shadow import Shadow, recorded
@@ -73,9 +75,14 @@ class SlaWorld(Observer):
     """
 
     def __init__(
-        self, seed: int, faults: Faults = STORM, write_trace: Callable[[str], object] | None = None
+        self,
+        seed: int,
+        faults: Faults = STORM,
+        pace: Pace = QUICK,
+        write_trace: Callable[[str], object] | None = None,
     ) -> None:
         self.problems: list[str] = []
+        self.contracts = contract_documents(pace)
         self.shadows: dict[str, Shadow] = {}
         self.died: dict[str, int] = {}
         self._seqs: dict[str, int] = {}
@@ -95,7 +102,7 @@ class SlaWorld(Observer):
             )
             for each in WATCHED
         }
-        self.sender = Sender(self.system, series, self.outside.helped)
+        self.sender = Sender(self.system, series, self.outside.helped, pace.sample_every_ms)
         self.operator = Operator(self.system, random("operator"))
         for plan in PLANS:
             self.system.add_cell(plan.name, lambda boot, plan=plan: self._build(boot, plan))  # type: ignore[misc]
@@ -155,7 +162,7 @@ class SlaWorld(Observer):
         host.start()
         for ids in plan.partitions.values():
             for sla_id in ids:
-                define(host, contract_document(sla_id), find_partition)
+                define(host, self.contracts[sla_id], find_partition)
         host.commit()
         return host, make_handlers(find_partition)
 

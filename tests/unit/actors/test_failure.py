@@ -138,7 +138,9 @@ def test_a_suspended_actor_keeps_nobody_from_an_answer(two: World) -> None:
     assert two.violation()["id"] == violation
 
 
-def test_a_violation_that_was_down_when_its_metric_recovered_asks_the_monitor_when_it_is_back(two: World) -> None:
+def test_a_violation_that_was_down_when_its_metric_recovered_asks_the_monitor_when_it_is_back(
+    two: World,
+) -> None:
     two.observe(CRITICAL)
     address = f"violation:{two.violation()['id']}"
     break_actor(two, address)
