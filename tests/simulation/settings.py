@@ -28,7 +28,7 @@ class Pace:
 
 # For short runs, in which much is to happen; and for long ones.
 QUICK = Pace(60_000, "1m")
-STEADY = Pace(60_000, "5m")
+STEADY = Pace(300_000, "15m")
 
 
 @dataclass(frozen=True)

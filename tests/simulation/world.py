@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,8 +18,9 @@ from slakeeper.otp.host import Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.otp.sim import SimSystem
 from slakeeper.otp.sim_cell import Boot, Handler, Observer, SimCell
-from slakeeper.otp.sim_fault import Faults, Link, Moment
+from slakeeper.otp.sim_fault import NO_FAULTS, Faults, Link, Moment
 from slakeeper.supervisors.tree import cell_tree
+from tests.simulation.check import problems_at_the_end, problems_of_violations
 from tests.simulation.client import HOUR_MS, MINUTE_MS, SECOND_MS, Operator, Sender, Series
 from tests.simulation.outside import Channel, Outside, lost
 from tests.simulation.settings import (
@@ -26,6 +28,7 @@ from tests.simulation.settings import (
     MONITORING,
     PLANS,
     QUICK,
+    STEADY,
     WATCHED,
     CellPlan,
     Pace,
@@ -37,7 +40,7 @@ from tests.simulation.shadow import Shadow, recorded
 SNAPSHOT_MS = 2 * HOUR_MS
 
 # After the last fault: everything open is acknowledged, every walk, remedy and retry has come to its end.
-CALM_MS = 90 * MINUTE_MS
+CALM_MS = 30 * MINUTE_MS
 
 _LINK = Link(lost_ratio=0.02, late_ratio=0.02, twice_ratio=0.02)
 
@@ -53,6 +56,23 @@ WEATHER = Faults(
     request=_LINK, reply=_LINK, result=_LINK, effect_lost_ratio=0.02, actor_killed_every_ms=HOUR_MS,
     cell_killed_every_ms=4 * HOUR_MS, disk_failed_every_ms=24 * HOUR_MS, clock_jump_every_ms=72 * HOUR_MS,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Climate:
+    """What goes wrong in a world, and how fast it goes."""
+
+    faults: Faults
+    pace: Pace
+
+
+CLIMATES = {
+    "storm": Climate(STORM, QUICK),
+    "weather": Climate(WEATHER, STEADY),
+    # To measure what the samples cost.
+    "minutely": Climate(WEATHER, replace(STEADY, sample_every_ms=MINUTE_MS)),
+    "calm": Climate(NO_FAULTS, QUICK),
+}
 
 
 @contextmanager
@@ -77,21 +97,23 @@ class SlaWorld(Observer):
     def __init__(
         self,
         seed: int,
-        faults: Faults = STORM,
-        pace: Pace = QUICK,
+        climate: Climate = CLIMATES["storm"],
         write_trace: Callable[[str], object] | None = None,
     ) -> None:
         self.problems: list[str] = []
-        self.contracts = contract_documents(pace)
+        self.contracts = contract_documents(climate.pace)
         self.shadows: dict[str, Shadow] = {}
         self.died: dict[str, int] = {}
         self._seqs: dict[str, int] = {}
-        self._opened: dict[str, int] = {}
         self._turn: dict[str, list[tuple[str, Callable[[], None]]]] = {plan.name: [] for plan in PLANS}
         self._violations: dict[str, set[str]] = {}
-        self._advanced: set[str] = set()
         self.system = SimSystem(
-            seed, faults, observer=self, lost=lost, write_trace=write_trace, snapshot_interval_ms=SNAPSHOT_MS
+            seed,
+            climate.faults,
+            observer=self,
+            lost=lost,
+            write_trace=write_trace,
+            snapshot_interval_ms=SNAPSHOT_MS,
         )
         random = self.system.random
         self.outside = Outside(random("outside"))
@@ -102,7 +124,7 @@ class SlaWorld(Observer):
             )
             for each in WATCHED
         }
-        self.sender = Sender(self.system, series, self.outside.helped, pace.sample_every_ms)
+        self.sender = Sender(self.system, series, self.outside.helped, climate.pace.sample_every_ms)
         self.operator = Operator(self.system, random("operator"))
         for plan in PLANS:
             self.system.add_cell(plan.name, lambda boot, plan=plan: self._build(boot, plan))  # type: ignore[misc]
@@ -111,15 +133,13 @@ class SlaWorld(Observer):
 
     def run(self, for_ms: int) -> list[str]:
         """Runs with faults for so long [ms], then without until all is calm; returns what is wrong."""
-        from tests.simulation.check import problems_at_the_end
-
         with outside_of(self):
             self.system.run_for(for_ms)
             self.calm_down()
             return [*self.problems, *problems_at_the_end(self)]
 
     def calm_down(self) -> None:
-        """No faults, good values, every cell started once more, whoever is set aside released."""
+        """No faults and good values; every cell starts once more, and so does whoever was set aside."""
         self.system.heal()
         self.outside.is_calm = self.sender.is_calm = self.operator.is_stopped = True
         self.system.run_for(MINUTE_MS)
@@ -138,8 +158,7 @@ class SlaWorld(Observer):
         for name in plan.partitions:
             partitions[name] = Partition(Path("/data") / name, codec, boot.fs)
             partitions[name].open()
-            self._opened[name] = partitions[name].seq
-        self._settle(plan.name)
+        self._settle(plan.name, partitions)
 
         def find_partition(sla_id: str) -> Partition:
             found = partitions.get(partition_of(sla_id))
@@ -191,16 +210,24 @@ class SlaWorld(Observer):
         self._turn[cell.name].clear()
         self._note(cell)
 
-    def _settle(self, cell: str) -> None:
-        """A cell is being started: of the turn it died in, that is durable which its partitions hold."""
-        names = [name for name in self._opened if name in _partitions(cell)]
-        if any(self._opened[name] > self._seqs.get(name, 0) for name in names):
-            self._advanced.add(cell)
+    def _settle(self, cell: str, partitions: Mapping[str, Partition]) -> None:
+        """A cell has read its disk: of the turn it died in, that is durable which its partitions hold."""
+        advanced = {name for name, partition in partitions.items() if partition.seq > self._seqs.get(name, 0)}
         for partition, durable in self._turn[cell]:
-            if self._opened.get(partition, 0) > self._seqs.get(partition, 0):
+            if partition in advanced:
                 durable()
         self._turn[cell].clear()
-        self._seqs.update((name, self._opened[name]) for name in names)
+        self._seqs.update((name, partition.seq) for name, partition in partitions.items())
+        there = {
+            address
+            for each in partitions.values()
+            for address in each.records
+            if address.startswith("violation:")
+        }
+        gone = self._violations.get(cell, set()) - there
+        if gone and not advanced:  # else that turn may have ended them
+            self.problems.append(f"{cell}: after a restart there are no longer {sorted(gone)}")
+        self._violations[cell] = there
 
     def _note(self, cell: SimCell) -> None:
         assert cell.host is not None
@@ -209,24 +236,14 @@ class SlaWorld(Observer):
                 self._seqs[name] = partition.seq
             except JournalError:  # it has failed, and the cell ends at its next commit
                 return
-        self._advanced.discard(cell.name)
         self._violations[cell.name] = set(cell.host.addresses("violation"))
 
     # -- while it runs ----------------------------------------------------------------------------------------
 
     def cell_started(self, cell: SimCell) -> None:
-        from tests.simulation.check import problems_of_violations
-
         assert cell.host is not None
-        gone = self._violations.get(cell.name, set()) - set(cell.host.addresses("violation"))
-        if gone and cell.name not in self._advanced:  # else the turn it died in may have ended them
-            self.problems.append(f"{cell.name}, life {cell.life}: gone are {sorted(gone)}")
         self.problems.extend(problems_of_violations(cell))
         for _, durable in self._turn[cell.name]:
             durable()
         self._turn[cell.name].clear()
         self._note(cell)
-
-
-def _partitions(cell: str) -> dict[str, tuple[str, ...]]:
-    return next(plan.partitions for plan in PLANS if plan.name == cell)
