@@ -13,7 +13,6 @@ from slakeeper.actors.message import (
     RemediationEnded,
     SayAgain,
     Tick,
-    ViolationChanged,
     ViolationResolved,
     violation_address,
 )
@@ -78,7 +77,7 @@ class RemediationActor(Actor):
     def handle_cast(self, ctx: Context, message: Any) -> None:
         if isinstance(message, ViolationResolved):
             self._follow(ctx, remediation.on_recovered(self._current(), ctx.now_ms))
-        elif not isinstance(message, ViolationChanged):
+        else:
             super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:

@@ -282,10 +282,10 @@ class ViolationActor(Actor):
         if to == contract_address(self._violation.sla_id):
             if not self._violation.is_open:
                 ctx.cast(to, ViolationEnded(self._violation.metric_name, self._violation.id))
-        elif self._violation.is_open:
-            ctx.cast(to, ViolationChanged(self._violation))
-        else:
+        elif not self._violation.is_open:
             ctx.cast(to, ViolationResolved(self._violation))
+        elif to == escalation_address(self._violation.id):
+            ctx.cast(to, ViolationChanged(self._violation))
 
     # -- changes ------------------------------------------------------------------------------------------------
 

@@ -154,6 +154,13 @@ class Operator:
         for wait_ms in (5 * MINUTE_MS, 10 * MINUTE_MS):  # twice: one may be lost
             self.system.agenda.after(wait_ms, lambda: self._ask(cell, "sla.resume", id=sla_id, by="ann"))
 
+    def resume_all(self) -> None:
+        """No contract stays suspended; one that is active refuses, which does not matter."""
+        for plan in PLANS:
+            for ids in plan.partitions.values():
+                for sla_id in ids:
+                    self._ask(plan.name, "sla.resume", id=sla_id, by="ann")
+
     def _look(self, cell: str) -> None:
         self._ask(cell, "status")
         sla_id = self.random.choice([each.sla_id for each in WATCHED])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 # Each test takes so many seeds one after the other, so that workers can share them.
 SEEDS, SEEDS_A_TEST = 200, 10
-HOURS = 0.75
+HOURS = 0.5
 
 
 @pytest.fixture(autouse=True)

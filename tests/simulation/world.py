@@ -37,7 +37,12 @@ from tests.simulation.settings import (
 )
 from tests.simulation.shadow import Shadow, recorded
 
+CODEC = make_codec()
+
 SNAPSHOT_MS = 2 * HOUR_MS
+
+# By then every metric has been bad for the first time.
+FIRST_BAD_MS = 20 * MINUTE_MS
 
 # After the last fault: everything open is acknowledged, every walk, remedy and retry has come to its end.
 CALM_MS = 30 * MINUTE_MS
@@ -120,7 +125,7 @@ class SlaWorld(Observer):
         now_ms = self.system.now_ms
         series = {
             each.name: Series(
-                each, random(f"values of {each.name}"), now_ms + random(each.name).randrange(HOUR_MS)
+                each, random(f"values of {each.name}"), now_ms + random(each.name).randrange(FIRST_BAD_MS)
             )
             for each in WATCHED
         }
@@ -139,12 +144,14 @@ class SlaWorld(Observer):
             return [*self.problems, *problems_at_the_end(self)]
 
     def calm_down(self) -> None:
-        """No faults and good values; every cell starts once more, and so does whoever was set aside."""
+        """No faults and good values; every cell starts once more, and so does whoever was set aside or suspended."""
         self.system.heal()
         self.outside.is_calm = self.sender.is_calm = self.operator.is_stopped = True
         self.system.run_for(MINUTE_MS)
         for cell in self.system.cells.values():
             cell.restart()
+        self.system.run_for(MINUTE_MS)
+        self.operator.resume_all()
         self.system.run_for(CALM_MS)
         self.sender.is_stopped = True
         self.system.run_for(5 * MINUTE_MS)
@@ -153,10 +160,9 @@ class SlaWorld(Observer):
 
     def _build(self, boot: Boot, plan: CellPlan) -> tuple[Host, Mapping[str, Handler]]:
         """As ``supervisors.cell`` does it, with channels and remedies of this world."""
-        codec = make_codec()
         partitions: dict[str, Partition] = {}
         for name in plan.partitions:
-            partitions[name] = Partition(Path("/data") / name, codec, boot.fs)
+            partitions[name] = Partition(Path("/data") / name, CODEC, boot.fs)
             partitions[name].open()
         self._settle(plan.name, partitions)
 
@@ -175,7 +181,7 @@ class SlaWorld(Observer):
             lambda address, order, now_ms, message: self._handled(plan.name, address, order, now_ms, message),
         )
         host = Host(
-            cell_tree(plan.name, ()), kinds, boot.clock, codec, partitions, boot.executor, environment, boot.publish,
+            cell_tree(plan.name, ()), kinds, boot.clock, CODEC, partitions, boot.executor, environment, boot.publish,
             boot.commit,
         )  # fmt: skip
         host.start()
