@@ -23,10 +23,12 @@ from slakeeper.actors.message import (
     Rebase,
     RemoveContract,
     ResumeContract,
+    SayAgain,
     SetSuspended,
     SettlePeriod,
     StatusChanged,
     SuspendContract,
+    Tick,
     UpdateViolation,
     ViolationEnded,
     alert_address,
@@ -42,8 +44,14 @@ from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status
 from slakeeper.sla.contract import ContractStatus, Sla
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import open_violation
+
+LOOK_TIMER = "violations"
+
+# How long after its own start a contract looks which of its violations are there: they start after it.
+LOOK_MS = SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,8 @@ class ContractActor(Actor):
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
         if not fresh:
+            if self._open:
+                ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
         sla_id = self._contract.id
         helpers = (
@@ -156,14 +166,17 @@ class ContractActor(Actor):
                     ctx.cast(violation_address(violation_id), CloseViolation(at_ms))
             case ViolationEnded(metric_name, violation_id):
                 if self._open.get(metric_name) == violation_id:
-                    self._set_open(ctx, metric_name, "")
-                    # The monitor knows already when the metric recovered; after an operator's word it does not.
-                    ctx.cast(monitor_address(self._contract.id, metric_name), ForceClose())
+                    self._close(ctx, metric_name)
             case PeriodEnded(metric_name, account):
                 ctx.emit(AccountGathered(metric_name, account))
                 self._settle(ctx)
             case _:
                 super().handle_cast(ctx, message)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        if not isinstance(message, Tick):
+            super().handle_info(ctx, message)
+        self._look_for_violations(ctx)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:
@@ -234,6 +247,29 @@ class ContractActor(Actor):
         ctx.emit(OpenedFor(metric_name, violation_id))
         self._enter(ctx)
         self._tell_status(ctx, before)
+
+    def _close(self, ctx: Context, metric_name: str) -> None:
+        self._set_open(ctx, metric_name, "")
+        if self._watches(metric_name):
+            # The monitor knows already when the metric recovered; after an operator's word it does not.
+            ctx.cast(monitor_address(self._contract.id, metric_name), ForceClose())
+
+    def _watches(self, metric_name: str) -> bool:
+        return any(metric.name == metric_name for metric in self._contract.metrics)
+
+    def _look_for_violations(self, ctx: Context) -> None:
+        """Misses violations whose end it did not hear of, and has the others and their monitors say how they stand."""
+        environment: Environment = ctx.environment
+        for metric_name, violation_id in sorted(self._open.items()):
+            address = violation_address(violation_id)
+            if address not in environment.violations:
+                self._close(ctx, metric_name)
+                continue
+            ctx.cast(address, SayAgain(self.address))
+            if self._watches(metric_name):
+                ctx.cast(monitor_address(self._contract.id, metric_name), SayAgain(self.address))
+            else:
+                ctx.cast(address, CloseViolation(ctx.now_ms))
 
     def _status(self) -> Status:
         if self._contract.status is ContractStatus.SUSPENDED:

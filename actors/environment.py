@@ -81,6 +81,7 @@ class Environment:
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
         contracts: contract id to what is known of it; written by contracts.
         accounts: contract id to each metric's running account; written by monitors as windows close.
+        violations: addresses of the violations that have not ended; each enters and leaves by itself.
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
         breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
@@ -95,6 +96,7 @@ class Environment:
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
+    violations: set[str] = field(default_factory=set)
     helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)

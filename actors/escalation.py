@@ -10,6 +10,7 @@ from slakeeper.actors.message import (
     EscalationEnded,
     EscalationExhausted,
     LevelNotified,
+    SayAgain,
     Tick,
     ViolationAcknowledged,
     ViolationChanged,
@@ -87,6 +88,7 @@ class EscalationActor(Actor):
             for uncertain in self._outbox.resume(ctx):
                 self._record_end(ctx, uncertain)
             self._go_on(ctx, self._walk, self._violation)
+            ctx.cast(violation_address(self._violation.id), SayAgain(self.address))
             self._end_if_done(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -107,9 +109,21 @@ class EscalationActor(Actor):
             case ViolationResolved(violation):
                 self._resolve(ctx, violation)
             case ViolationChanged(violation):
-                self._news = violation
+                self._hear(ctx, walk, violation)
             case _:
                 super().handle_cast(ctx, message)
+
+    def _hear(self, ctx: Context, walk: Walk, violation: Violation) -> None:
+        """News, and with them what was missed while it was down."""
+        policy, acknowledged = ctx.environment.enforcement, violation.acknowledged_at_ms
+        if acknowledged is not None and acknowledged != self._violation.acknowledged_at_ms:
+            self._go_on(ctx, escalation.acknowledge(walk, policy, ctx.now_ms), violation)
+        elif violation.severity.rank > walk.violation_severity.rank:
+            self._go_on(
+                ctx, escalation.raise_severity(walk, policy, violation.severity, ctx.now_ms), violation
+            )
+        else:
+            self._news = violation
 
     def handle_info(self, ctx: Context, message: Any) -> None:
         match message:
@@ -226,6 +240,8 @@ class EscalationActor(Actor):
 
     def _resolve(self, ctx: Context, violation: Violation) -> None:
         environment: Environment = ctx.environment
+        if self._current().status is escalation.WalkStatus.RESOLVED:
+            return  # said again
         walk, told = escalation.resolve(self._current())
         self._take(ctx, walk, violation, [])
         message = notification.escalation_resolved(

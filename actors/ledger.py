@@ -9,17 +9,26 @@ from slakeeper.actors.message import (
     DecideEntry,
     ListEntries,
     NewestVersion,
+    SayAgain,
     SettlePeriod,
+    Tick,
     ViolationResolved,
+    report_address,
 )
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
 from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.ledger import CompensationError, LedgerEntry, decide
 
 _REFUSALS = {"not_pending": "conflict", "no_amount": "conflict", "nobody": "invalid", "no_reason": "invalid"}
+
+LOOK_TIMER = "report"
+
+# How long after its own start a ledger asks what there was to book: the report starts after it.
+LOOK_MS = SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,15 @@ class LedgerActor(Actor):
         self._documents = {version: document}
         self._parsed: dict[int, Sla] = {}
         self._entries: dict[str, LedgerEntry] = {}
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        if not fresh:
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        if not isinstance(message, Tick):
+            super().handle_info(ctx, message)
+        ctx.cast(report_address(self._contract(max(self._documents)).id), SayAgain(self.address))
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:

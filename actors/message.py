@@ -65,9 +65,37 @@ def ingest_address(partition_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NoteBatch:
-    """Call: whether this batch is new to the partition; from now on it is not. ``key`` is 64 bits of its id."""
+    """Call: a batch has come with samples for these monitors; :class:`BatchNoted`.
+
+    Attributes:
+        key: 64 bits of its id.
+        up, down: addresses of monitors that can and cannot take their share now.
+    """
 
     key: int
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNoted:
+    """The answer: who of those that are up has not had its share yet, and who of those that are down has."""
+
+    new: tuple[str, ...]
+    had: tuple[str, ...]
+
+
+# -- from one that has started again -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SayAgain:
+    """The actor at ``to`` has started again and may have lost what it was told last: say how it stands.
+
+    Hearing something twice means nothing to anyone; not hearing it could leave a violation open for ever.
+    """
+
+    to: str
 
 
 # -- to a metric monitor ------------------------------------------------------------------------------------

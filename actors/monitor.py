@@ -16,6 +16,7 @@ from slakeeper.actors.message import (
     PeriodEnded,
     Rebase,
     ReportSourceError,
+    SayAgain,
     SetSuspended,
     Tick,
     contract_address,
@@ -96,10 +97,8 @@ class MetricMonitorActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
-        calm_since_ms = self._monitor.calm_since_ms
-        if not fresh and calm_since_ms is not None and self._monitor.state is not State.VIOLATING:
-            # Said again, for those who were down when it was said: to whom knows already it means nothing.
-            ctx.cast(contract_address(self._contract.id), MetricRecovered(self._metric.name, calm_since_ms))
+        if not fresh:
+            self._say_again(ctx)
         # Time has passed since the last event: windows without samples are closed now.
         self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
         self._show_account(ctx)
@@ -116,6 +115,9 @@ class MetricMonitorActor(Actor):
                 signals = ctx.emit((SUSPEND if suspended else RESUME, ctx.now_ms))
             case ForceClose():
                 signals = ctx.emit((CLOSE, ctx.now_ms))
+            case SayAgain():
+                self._say_again(ctx)
+                return
             case Rebase(document, _):
                 self._leave(ctx)
                 signals = ctx.emit((REBASE, ctx.now_ms, document))
@@ -190,6 +192,12 @@ class MetricMonitorActor(Actor):
             # Its periods are anchored where the contract's are, also when this metric was added later.
             contract = contract.model_copy(update={"effective_date": self._since_ms})
         self._contract, self._metric = contract, contract.metric(metric_name)
+
+    def _say_again(self, ctx: Context) -> None:
+        """That the metric has recovered, for those who were down when it was said."""
+        calm_since_ms = self._monitor.calm_since_ms
+        if calm_since_ms is not None and self._monitor.state is not State.VIOLATING:
+            ctx.cast(contract_address(self._contract.id), MetricRecovered(self._metric.name, calm_since_ms))
 
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
         name, contract = self._metric.name, contract_address(self._contract.id)

@@ -11,6 +11,7 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ActionAttempted,
     RemediationEnded,
+    SayAgain,
     Tick,
     ViolationResolved,
     violation_address,
@@ -71,6 +72,8 @@ class RemediationActor(Actor):
             if self._run.phase is Phase.VERIFYING and not self._run.dry_run:
                 environment.targets.setdefault(self._run.target, self.address)
             self._follow(ctx, remediation.on_interrupted(self._run, self._settings(ctx), ctx.now_ms))
+            if self._current().phase is not Phase.DONE:
+                ctx.cast(violation_address(self._order.violation_id), SayAgain(self.address))
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         if isinstance(message, ViolationResolved):

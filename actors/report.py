@@ -10,6 +10,7 @@ from slakeeper.actors.message import (
     ArchivePeriod,
     ListHistory,
     ListStatus,
+    SayAgain,
     SettlePeriod,
     StatusChanged,
     Tick,
@@ -78,6 +79,10 @@ class ReportActor(Actor):
         match message:
             case ViolationResolved(violation):
                 ctx.emit(violation)
+                # Again, in case the ledger was down when the violation was resolved; it books nothing twice.
+                ctx.cast(ledger_address(self._sla_id), message)
+            case SayAgain():
+                self._remind_ledger(ctx)
             case StatusChanged():
                 ctx.emit(message)
             case ArchivePeriod(settled, document):

@@ -21,6 +21,7 @@ from slakeeper.actors.message import (
     RemediateViolation,
     RemediationEnded,
     ResolveViolation,
+    SayAgain,
     Tick,
     UpdateViolation,
     ViolationAcknowledged,
@@ -33,11 +34,12 @@ from slakeeper.actors.message import (
     contract_address,
     escalation_address,
     ledger_address,
+    monitor_address,
     remediation_address,
     report_address,
 )
 from slakeeper.actors.remediation import RemediationOrder
-from slakeeper.otp.actor import Actor, ActorSpec, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
@@ -99,7 +101,12 @@ class ViolationActor(Actor):
         self._escalated = False
 
     def init(self, ctx: Context, fresh: bool) -> None:
+        environment: Environment = ctx.environment
+        environment.violations.add(self.address)
         if not fresh:
+            if self._violation.is_open:
+                monitor = monitor_address(self._violation.sla_id, self._violation.metric_name)
+                ctx.cast(monitor, SayAgain(self.address))
             # By then those of its helpers that are alive have started again too.
             if self._running or self._escalating:
                 ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
@@ -120,6 +127,8 @@ class ViolationActor(Actor):
                 self._pass_on(ctx)
             case LevelNotified(record):
                 self._keep(ctx, violation.record_escalation(self._violation, record))
+            case SayAgain(to):
+                self._say_again(ctx, to)
             case EscalationExhausted():
                 self._keep(ctx, violation.record_escalation_failure(self._violation, ctx.now_ms))
                 logging.getLogger("slakeeper").error(
@@ -138,7 +147,8 @@ class ViolationActor(Actor):
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
+        # A helper that did not start, or had ended before it was up, is like one that is gone.
+        if not isinstance(message, (Tick, StartRefused)):
             super().handle_info(ctx, message)
         self._look_for_helpers(ctx)
 
@@ -170,6 +180,10 @@ class ViolationActor(Actor):
             case _:
                 super().handle_call(ctx, request)
         return self._violation
+
+    def terminate(self, ctx: Context, reason: str) -> None:
+        environment: Environment = ctx.environment
+        environment.violations.discard(self.address)
 
     def apply(self, event: Any) -> None:
         match event:
@@ -265,6 +279,15 @@ class ViolationActor(Actor):
         self._escalate_if_needed(ctx)
         self._end_if_done(ctx)
 
+    def _say_again(self, ctx: Context, to: str) -> None:
+        if to == contract_address(self._violation.sla_id):
+            if not self._violation.is_open:
+                ctx.cast(to, ViolationEnded(self._violation.metric_name, self._violation.id))
+        elif not self._violation.is_open:
+            ctx.cast(to, ViolationResolved(self._violation))
+        elif to == escalation_address(self._violation.id):
+            ctx.cast(to, ViolationChanged(self._violation))
+
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _update(self, ctx: Context, after: Violation) -> None:
@@ -304,6 +327,9 @@ class ViolationActor(Actor):
     def _end_if_done(self, ctx: Context) -> None:
         """Hands itself to the archive when nothing more can change it."""
         if not self._violation.is_open and not self._running and not self._escalating:
+            # Once more, in case the contract was down when the violation was resolved.
+            ended = ViolationEnded(self._violation.metric_name, self._violation.id)
+            ctx.cast(contract_address(self._violation.sla_id), ended)
             ctx.cast(report_address(self._violation.sla_id), ViolationResolved(self._violation))
             ctx.stop()
 

@@ -254,11 +254,13 @@ class Accounting:
         points = list(zip(self._point_ms, self._points, strict=True))
         for start_ms in sorted(start_ms for start_ms in self._tallies if start_ms < before_ms):
             window = self.timeline.window(start_ms)
-            left_ms = total_ms(self.timeline.cut(*window)[1]) if window else 0
+            # A new version cut the window in two: its first part is a point already.
+            first_ms = max(start_ms, self.cursor_ms)
+            left_ms = total_ms(self.timeline.cut(first_ms, window[1])[1]) if window else 0
             if left_ms:
                 value = self._tallies[start_ms].value(left_ms)
                 if value - value == 0:
-                    points.append((start_ms, value))
+                    points.append((first_ms, value))
         return points
 
     def slope(self, before_ms: int) -> float | None:

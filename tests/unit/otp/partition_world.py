@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.partition import Event, Op, Partition, Started, Stopped
-from tests.unit.otp.crash_filesystem import CrashFileSystem
+from slakeeper.otp.sim_filesystem import CrashFileSystem
 
 DIRECTORY = Path("/data/partition-0")
 CODEC = Codec()

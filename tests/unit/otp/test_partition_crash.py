@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slakeeper.otp.partition import Event, JournalError
-from tests.unit.otp.crash_filesystem import CrashFileSystem, PowerLoss, Survival
+from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss, Survival
 from tests.unit.otp.partition_world import (
     DIRECTORY,
     SCRIPTS,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from slakeeper.otp.journal import Journal, JournalError, Position, segment_path
 from slakeeper.otp.partition import Event, Op, Partition
+from slakeeper.otp.sim_filesystem import CrashFileSystem
 from slakeeper.otp.snapshot import snapshot_path
-from tests.unit.otp.crash_filesystem import CrashFileSystem
 from tests.unit.otp.partition_world import (
     CODEC,
     DIRECTORY,

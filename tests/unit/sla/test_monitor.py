@@ -252,3 +252,12 @@ def test_quiet_ticks_say_nothing() -> None:
     monitor = watch(sla())
     assert monitor.tick(T0_MS) == []
     assert monitor.observe([], T0_MS) == []
+
+
+def test_a_new_version_in_the_middle_of_a_window_does_not_trouble_the_forecast() -> None:
+    contract = sla({"lateness": 10_000})
+    monitor = watch(contract)
+    feed(monitor, *((500 * i, GOOD + i % 3) for i in range(20)))
+    monitor.rebase(contract, contract.metrics[0], T0_MS + 9_700)
+    feed(monitor, (9_800, GOOD), (10_100, GOOD), (11_100, GOOD + 1))
+    assert monitor.breach_probability is not None

@@ -1,4 +1,4 @@
-"""A file system in memory that loses power, or an operation, exactly where a test says.
+"""A file system in memory that loses power, or an operation, exactly where a simulation says.
 
 What a program sees and what a power loss leaves are kept apart: contents survive a sync of the file, names one of
 the directory, and of everything since any part may survive: any of a file's writes, any sectors of a
@@ -31,7 +31,7 @@ class _PowerLossNow(PowerLoss):
 @dataclass(eq=False)
 class _Inode:
     seen: bytearray = field(default_factory=bytearray)
-    durable: bytes = b""
+    durable: bytearray = field(default_factory=bytearray)
     unsynced: list[tuple[int, bytes | None]] = field(default_factory=list)
     """(offset, data) of a write, (size, None) of a truncation."""
 
@@ -40,10 +40,9 @@ class _Inode:
         self.unsynced.append((offset, data))
 
     def sync(self) -> None:
-        content = bytearray(self.durable)
+        # In place: a journal is synced thousands of times, and copying it each time would be most of a run.
         for offset, data in self.unsynced:
-            _apply(content, offset, data)
-        self.durable = bytes(content)
+            _apply(self.durable, offset, data)
         self.unsynced.clear()
 
     def survivor(self, survival: Survival) -> "_Inode":
@@ -57,7 +56,7 @@ class _Inode:
                         _apply(content, offset, data)
                     case 2 if data is not None:
                         _apply_torn(content, offset, data, survival)
-        return _Inode(bytearray(content), bytes(content))
+        return _Inode(content, bytearray(content))
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
@@ -276,7 +275,9 @@ class CrashFileSystem:
     def put(self, path: Path, content: bytes) -> None:
         """Puts a file there, durably, whatever was there before."""
         directory = self._directories.setdefault(path.parent, _Directory())
-        directory.seen[path.name] = directory.durable[path.name] = _Inode(bytearray(content), content)
+        directory.seen[path.name] = directory.durable[path.name] = _Inode(
+            bytearray(content), bytearray(content)
+        )
 
     def copy(self) -> "CrashFileSystem":
         """A machine with the same files, all durable."""

@@ -1,0 +1,200 @@
+"""What has to hold of a run, whatever went wrong in it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from slakeeper.actors.message import (
+    DescribeMetric,
+    alert_address,
+    contract_address,
+    ingest_address,
+    ledger_address,
+    monitor_address,
+    report_address,
+)
+from slakeeper.otp.host import Host
+from slakeeper.otp.sim_cell import SimCell
+from slakeeper.sla import compensation
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.violation import Violation
+from tests.simulation.settings import ENFORCEMENT, PLANS, WATCHED, partition_of
+
+if TYPE_CHECKING:
+    from tests.simulation.world import SlaWorld
+
+HOLDING_CHANNEL = "sms"
+
+# An effect's end that arrives twice, a violation's that is said again: the second may find nobody.
+_ENDED = ("nobody there", "the actor has ended")
+_REPEATED = ("Performed(", "ViolationResolved(")
+
+
+def problems_of_violations(cell: SimCell) -> list[str]:
+    """At most one violation is open for a metric; to be asked any time."""
+    assert cell.host is not None
+    violations = [
+        cell.host.inspector.describe(address)["state"].violation
+        for address in cell.host.addresses("violation")
+        if cell.host.is_running(address)
+    ]
+    count = Counter((each.sla_id, each.metric_name) for each in violations if each.is_open)
+    return [
+        f"{cell.name}: {number} open violations of {which}" for which, number in count.items() if number > 1
+    ]
+
+
+def problems_at_the_end(world: "SlaWorld") -> list[str]:
+    """Everything that has to hold once all is calm."""
+    return [
+        *_tree(world),
+        *(
+            problem
+            for cell in world.system.cells.values()
+            if cell.host
+            for problem in problems_of_violations(cell)
+        ),
+        *_samples(world),
+        *_violations(world),
+        *_escalations(world),
+        *_messages(world),
+        *_remedies(world),
+        *_ledgers(world),
+        *_dead_letters(world),
+    ]
+
+
+def _tree(world: "SlaWorld") -> Iterator[str]:
+    for plan in PLANS:
+        host = world.system.cells[plan.name].host
+        if host is None:
+            yield f"{plan.name} is down"
+            continue
+        yield from (f"{plan.name}: {line}" for line in _not_running(host.tree.describe()))
+        addresses = set(host.addresses())
+        for partition, ids in plan.partitions.items():
+            wanted = {ingest_address(partition)}
+            for sla_id in ids:
+                wanted |= {
+                    make(sla_id) for make in (contract_address, alert_address, ledger_address, report_address)
+                }
+                wanted |= {
+                    monitor_address(sla_id, each["name"]) for each in world.contracts[sla_id]["metrics"]
+                }
+            yield from (f"{plan.name}: {address} is not there" for address in sorted(wanted - addresses))
+
+
+def _not_running(node: dict[str, Any]) -> Iterator[str]:
+    if node["status"] != "running":
+        yield f"{node['address']} is {node['status']}"
+    for child in node["children"]:
+        yield from _not_running(child)
+
+
+def _samples(world: "SlaWorld") -> Iterator[str]:
+    """Each sample that was acknowledged counts once, and the account is that of a monitor that never crashed."""
+    if world.sender.open:
+        yield f"never acknowledged: {sorted(world.sender.open)[:5]}"
+    for (sla_id, name), sent in world.sender.sent.items():
+        host, address = _host(world, sla_id), monitor_address(sla_id, name)
+        if host is None or not host.is_running(address):
+            continue
+        view = host.ask(address, DescribeMetric())
+        counted = view.counters["accepted"] + view.counters["late"]
+        died = world.died.get(address, 0)
+        if counted != sent - died:
+            yield f"{address}: {sent} samples acknowledged, {died} died on, but {counted} counted"
+        shadow = world.shadows[address].view(host.now_ms)
+        if (view.account, view.state) != (shadow.account, shadow.state):
+            yield f"{address}: {view.state} {view.account}, without crashes {shadow.state} {shadow.account}"
+
+
+def _violations(world: "SlaWorld") -> Iterator[str]:
+    """All metrics are well: nothing is open, nobody is still at work."""
+    for cell in world.system.cells.values():
+        if cell.host is None:
+            continue
+        for kind in ("violation", "remediation", "escalation"):
+            yield from (f"{cell.name}: {address} is still there" for address in cell.host.addresses(kind))
+    for violation in _archived(world):
+        if violation.is_open:
+            yield f"{violation.id} is archived but open"
+
+
+def _escalations(world: "SlaWorld") -> Iterator[str]:
+    """No level of a walk is skipped. A channel that holds back what it is not sure of may leave one out."""
+    for violation_id, keys in world.outside.asked.items():
+        walks: dict[tuple[str, str, str], set[int]] = {}
+        for key in keys:
+            number, severity, round_, index = key.partition("@")[0].split(".")
+            walks.setdefault((number, severity, round_), set()).add(int(index))
+        for (number, severity, round_), levels in walks.items():
+            policy = next(each for each in ENFORCEMENT.escalation_policies if each.severity == severity)
+            for level in range(max(levels)):
+                if level not in levels and policy.levels[level].channel != HOLDING_CHANNEL:
+                    yield f"{violation_id}: walk {number}.{severity}.{round_} skipped level {level} of {sorted(levels)}"
+
+
+def _messages(world: "SlaWorld") -> Iterator[str]:
+    """A channel that cannot recognise a repetition and is to hold back never gets a message twice."""
+    for (channel, recipient, message_id), received in world.outside.received.items():
+        if channel == HOLDING_CHANNEL and received.count > 1:
+            yield f"{message_id} came {received.count} times over {channel} to {recipient}"
+
+
+def _remedies(world: "SlaWorld") -> Iterator[str]:
+    """An attempt is carried out once; there are not more than are allowed."""
+    for key, count in world.outside.remedied.items():
+        if count > 1:
+            yield f"remedy {key} was carried out {count} times"
+    most = ENFORCEMENT.remediation.max_remediation_attempts
+    attempts = Counter(key.rpartition(".")[0] for key in world.outside.remedied)
+    yield from (f"{count} attempts of {run}" for run, count in attempts.items() if count > most)
+
+
+def _ledgers(world: "SlaWorld") -> Iterator[str]:
+    """One entry for a violation and rule, of the amount that follows from the violation; one settlement a period."""
+    entries = _entries(world)
+    booked = Counter((each.violation_id, each.rule) for each in entries if each.violation_id is not None)
+    yield from (f"{which} is booked {count} times" for which, count in booked.items() if count > 1)
+    settled = Counter((each.sla_id, each.period_start_ms) for each in entries if each.violation_id is None)
+    yield from (f"period {which} is settled {count} times" for which, count in settled.items() if count > 1)
+    amounts = {each.id: each.amount for each in entries}
+    for violation in _archived(world):
+        contract = Sla.from_document(world.contracts[violation.sla_id])
+        for due in compensation.book(contract, violation):
+            if due.id not in amounts:
+                yield f"{violation.id}: nothing is booked under {due.rule}"
+            elif amounts[due.id] != due.amount:
+                yield f"{violation.id}: {amounts[due.id]} is booked under {due.rule}, {due.amount} is due"
+
+
+def _dead_letters(world: "SlaWorld") -> Iterator[str]:
+    """Nothing is lost but what somebody was killed on, and what was said a second time to one that has ended."""
+    for cell in world.system.cells.values():
+        for life, letter in cell.dead_letters:
+            is_repeated = letter.why in _ENDED and letter.message.startswith(_REPEATED)
+            if "ActorKilled" not in letter.why and not is_repeated:
+                yield f"{cell.name}, life {life}: dead letter to {letter.address}: {letter.why}: {letter.message[:200]}"
+
+
+def _host(world: "SlaWorld", sla_id: str) -> Host | None:
+    name = next(plan.name for plan in PLANS if partition_of(sla_id) in plan.partitions)
+    return world.system.cells[name].host
+
+
+def _archived(world: "SlaWorld") -> Iterator[Violation]:
+    for sla_id in dict.fromkeys(each.sla_id for each in WATCHED):
+        host = _host(world, sla_id)
+        if host is not None and host.is_running(report_address(sla_id)):
+            yield from host.inspector.describe(report_address(sla_id))["state"].violations
+
+
+def _entries(world: "SlaWorld") -> list[LedgerEntry]:
+    found: list[LedgerEntry] = []
+    for sla_id in world.contracts:
+        host = _host(world, sla_id)
+        if host is not None and host.is_running(ledger_address(sla_id)):
+            found.extend(host.inspector.describe(ledger_address(sla_id))["state"].entries)
+    return found

@@ -1,0 +1,255 @@
+"""The whole SLA tree in a simulated system: two cells, three partitions, samples, an operator, a failing outside."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.kind import KINDS
+from slakeeper.actors.message import Observe
+from slakeeper.actors.monitor import MonitorOrder
+from slakeeper.actors.record import make_codec
+from slakeeper.actors.request import define, make_handlers
+from slakeeper.otp.actor import RequestError
+from slakeeper.otp.host import Host
+from slakeeper.otp.partition import JournalError, Partition
+from slakeeper.otp.sim import SimSystem
+from slakeeper.otp.sim_cell import Boot, Handler, Observer, SimCell
+from slakeeper.otp.sim_fault import NO_FAULTS, Faults, Link, Moment
+from slakeeper.supervisors.tree import cell_tree
+from tests.simulation.check import problems_at_the_end, problems_of_violations
+from tests.simulation.client import HOUR_MS, MINUTE_MS, SECOND_MS, Operator, Sender, Series
+from tests.simulation.outside import Channel, Outside, lost
+from tests.simulation.settings import (
+    ENFORCEMENT,
+    MONITORING,
+    PLANS,
+    QUICK,
+    STEADY,
+    WATCHED,
+    CellPlan,
+    Pace,
+    contract_documents,
+    partition_of,
+)
+from tests.simulation.shadow import Shadow, recorded
+
+CODEC = make_codec()
+
+SNAPSHOT_MS = 2 * HOUR_MS
+
+# By then every metric has been bad for the first time.
+FIRST_BAD_MS = 20 * MINUTE_MS
+
+# After the last fault: everything open is acknowledged, every walk, remedy and retry has come to its end.
+CALM_MS = 30 * MINUTE_MS
+
+_LINK = Link(lost_ratio=0.02, late_ratio=0.02, twice_ratio=0.02)
+
+# For short runs: something breaks every few minutes.
+STORM = Faults(
+    request=_LINK, reply=_LINK, result=_LINK, effect_lost_ratio=0.02, actor_killed_every_ms=5 * MINUTE_MS,
+    cell_killed_every_ms=15 * MINUTE_MS, disk_failed_every_ms=HOUR_MS, clock_jump_every_ms=4 * HOUR_MS,
+    clock_jump_ms=(SECOND_MS, 20 * MINUTE_MS),
+)  # fmt: skip
+
+# For long runs: several of everything a day.
+WEATHER = Faults(
+    request=_LINK, reply=_LINK, result=_LINK, effect_lost_ratio=0.02, actor_killed_every_ms=HOUR_MS,
+    cell_killed_every_ms=4 * HOUR_MS, disk_failed_every_ms=24 * HOUR_MS, clock_jump_every_ms=72 * HOUR_MS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Climate:
+    """What goes wrong in a world, and how fast it goes."""
+
+    faults: Faults
+    pace: Pace
+
+
+CLIMATES = {
+    "storm": Climate(STORM, QUICK),
+    "weather": Climate(WEATHER, STEADY),
+    # To measure what the samples cost.
+    "minutely": Climate(WEATHER, replace(STEADY, sample_every_ms=MINUTE_MS)),
+    "calm": Climate(NO_FAULTS, QUICK),
+}
+
+
+@contextmanager
+def outside_of(world: "SlaWorld") -> Iterator[None]:
+    """Remedies are the world's own while it runs: no process is started and no lock file is made."""
+    with (
+        patch("slakeeper.actors.remediation.run_remedy", world.outside.run_remedy),
+        patch("slakeeper.actors.remediation._alone", lambda lock_path, attempt: attempt()),
+    ):
+        yield
+
+
+class SlaWorld(Observer):
+    """One run.
+
+    Attributes:
+        shadows: by address, what every monitor has to know.
+        died: how many samples each monitor durably died on: they are dead letters, and count nowhere.
+        problems: what was found wrong while it ran.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        climate: Climate = CLIMATES["storm"],
+        write_trace: Callable[[str], object] | None = None,
+    ) -> None:
+        self.problems: list[str] = []
+        self.contracts = contract_documents(climate.pace)
+        self.shadows: dict[str, Shadow] = {}
+        self.died: dict[str, int] = {}
+        self._seqs: dict[str, int] = {}
+        self._turn: dict[str, list[tuple[str, Callable[[], None]]]] = {plan.name: [] for plan in PLANS}
+        self._violations: dict[str, set[str]] = {}
+        self.system = SimSystem(
+            seed,
+            climate.faults,
+            observer=self,
+            lost=lost,
+            write_trace=write_trace,
+            snapshot_interval_ms=SNAPSHOT_MS,
+        )
+        random = self.system.random
+        self.outside = Outside(random("outside"))
+        now_ms = self.system.now_ms
+        series = {
+            each.name: Series(
+                each, random(f"values of {each.name}"), now_ms + random(each.name).randrange(FIRST_BAD_MS)
+            )
+            for each in WATCHED
+        }
+        self.sender = Sender(self.system, series, self.outside.helped, climate.pace.sample_every_ms)
+        self.operator = Operator(self.system, random("operator"))
+        for plan in PLANS:
+            self.system.add_cell(plan.name, lambda boot, plan=plan: self._build(boot, plan))  # type: ignore[misc]
+        self.sender.start()
+        self.operator.start()
+
+    def run(self, for_ms: int) -> list[str]:
+        """Runs with faults for so long [ms], then without until all is calm; returns what is wrong."""
+        with outside_of(self):
+            self.system.run_for(for_ms)
+            self.calm_down()
+            return [*self.problems, *problems_at_the_end(self)]
+
+    def calm_down(self) -> None:
+        """No faults and good values; every cell starts once more, and so does whoever was set aside or suspended."""
+        self.system.heal()
+        self.outside.is_calm = self.sender.is_calm = self.operator.is_stopped = True
+        self.system.run_for(MINUTE_MS)
+        for cell in self.system.cells.values():
+            cell.restart()
+        self.system.run_for(MINUTE_MS)
+        self.operator.resume_all()
+        self.system.run_for(CALM_MS)
+        self.sender.is_stopped = True
+        self.system.run_for(5 * MINUTE_MS)
+
+    # -- the cells --------------------------------------------------------------------------------------------
+
+    def _build(self, boot: Boot, plan: CellPlan) -> tuple[Host, Mapping[str, Handler]]:
+        """As ``supervisors.cell`` does it, with channels and remedies of this world."""
+        partitions: dict[str, Partition] = {}
+        for name in plan.partitions:
+            partitions[name] = Partition(Path("/data") / name, CODEC, boot.fs)
+            partitions[name].open()
+        self._settle(plan.name, partitions)
+
+        def find_partition(sla_id: str) -> Partition:
+            found = partitions.get(partition_of(sla_id))
+            if found is None:
+                raise RequestError("invalid", f"{sla_id} belongs to another cell")
+            return found
+
+        senders = {name: Channel(self.outside, name) for name in ENFORCEMENT.channels}
+        senders["sms"] = Channel(self.outside, "sms", idempotent=False, on_uncertain="hold")
+        environment = Environment(ENFORCEMENT, MONITORING, senders, {}, Path("/locks"))
+        kinds: dict[str, Any] = boot.mortal(KINDS)
+        kinds["monitor"] = recorded(
+            kinds["monitor"],
+            lambda address, order, now_ms, message: self._handled(plan.name, address, order, now_ms, message),
+        )
+        host = Host(
+            cell_tree(plan.name, ()), kinds, boot.clock, CODEC, partitions, boot.executor, environment, boot.publish,
+            boot.commit,
+        )  # fmt: skip
+        host.start()
+        for ids in plan.partitions.values():
+            for sla_id in ids:
+                define(host, self.contracts[sla_id], find_partition)
+        host.commit()
+        return host, make_handlers(find_partition)
+
+    # -- what is durable --------------------------------------------------------------------------------------
+
+    def _handled(self, cell: str, address: str, order: MonitorOrder, now_ms: int, message: Any) -> None:
+        def take() -> None:
+            shadow = self.shadows.get(address)
+            if shadow is None:
+                shadow = self.shadows[address] = Shadow(address, order)
+            shadow.take(message, now_ms)
+
+        self._turn[cell].append((partition_of(address.split(":")[1]), take))
+
+    def actor_killed(self, cell: SimCell, address: str, moment: Moment, message: Any) -> None:
+        if isinstance(message, Observe):
+
+            def died() -> None:
+                self.died[address] = self.died.get(address, 0) + len(message.samples)
+
+            self._turn[cell.name].append((partition_of(address.split(":")[1]), died))
+
+    def turn_ended(self, cell: SimCell) -> None:
+        for _, durable in self._turn[cell.name]:
+            durable()
+        self._turn[cell.name].clear()
+        self._note(cell)
+
+    def _settle(self, cell: str, partitions: Mapping[str, Partition]) -> None:
+        """A cell has read its disk: of the turn it died in, that is durable which its partitions hold."""
+        advanced = {name for name, partition in partitions.items() if partition.seq > self._seqs.get(name, 0)}
+        for partition, durable in self._turn[cell]:
+            if partition in advanced:
+                durable()
+        self._turn[cell].clear()
+        self._seqs.update((name, partition.seq) for name, partition in partitions.items())
+        there = {
+            address
+            for each in partitions.values()
+            for address in each.records
+            if address.startswith("violation:")
+        }
+        gone = self._violations.get(cell, set()) - there
+        if gone and not advanced:  # else that turn may have ended them
+            self.problems.append(f"{cell}: after a restart there are no longer {sorted(gone)}")
+        self._violations[cell] = there
+
+    def _note(self, cell: SimCell) -> None:
+        assert cell.host is not None
+        for name, partition in cell.host.partitions.items():
+            try:
+                self._seqs[name] = partition.seq
+            except JournalError:  # it has failed, and the cell ends at its next commit
+                return
+        self._violations[cell.name] = set(cell.host.addresses("violation"))
+
+    # -- while it runs ----------------------------------------------------------------------------------------
+
+    def cell_started(self, cell: SimCell) -> None:
+        assert cell.host is not None
+        self.problems.extend(problems_of_violations(cell))
+        for _, durable in self._turn[cell.name]:
+            durable()
+        self._turn[cell.name].clear()
+        self._note(cell)

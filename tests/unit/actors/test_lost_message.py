@@ -1,0 +1,178 @@
+"""An actor crashes on one message: it is lost, and yet nothing stays open, unpaid or half counted for ever."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from slakeeper.actors.contract import ContractActor
+from slakeeper.actors.escalation import EscalationActor
+from slakeeper.actors.ingest import IngestActor
+from slakeeper.actors.ledger import LedgerActor
+from slakeeper.actors.message import (
+    CloseViolation,
+    MetricRecovered,
+    NoteBatch,
+    ViolationEnded,
+    ViolationResolved,
+)
+from slakeeper.actors.remediation import RemediationActor
+from slakeeper.actors.violation import ViolationActor
+from slakeeper.otp.actor import Actor
+from tests.unit.actors.cell_world import (
+    CRITICAL,
+    GOOD,
+    HOUR_MS,
+    INFO,
+    MINUTE_MS,
+    SECOND_MS,
+    World,
+    contract,
+    metric,
+)
+from tests.unit.actors.test_remediation import remediating
+
+MakeWorld = Callable[..., World]
+Lose = Callable[..., None]
+
+
+@pytest.fixture
+def lose(monkeypatch: pytest.MonkeyPatch) -> Lose:
+    """Has the next handler of a kind that gets such a message crash."""
+
+    def lose_next(kind: type[Actor], message_type: type, how: str = "handle_cast", times: int = 1) -> None:
+        handle, left = getattr(kind, how), times
+
+        def crash_once(actor: Actor, ctx: Any, message: Any) -> Any:
+            nonlocal left
+            if left and isinstance(message, message_type):
+                left -= 1
+                raise RuntimeError("lost")
+            return handle(actor, ctx, message)
+
+        monkeypatch.setattr(kind, how, crash_once)
+
+    return lose_next
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "times"),
+    [
+        (ContractActor, MetricRecovered, 1),
+        (ContractActor, ViolationEnded, 1),
+        (ContractActor, ViolationEnded, 2),
+        (ViolationActor, CloseViolation, 1),
+        (EscalationActor, ViolationResolved, 1),
+    ],
+)
+def test_whoever_crashes_on_a_recovery_hears_of_it_again(
+    world: World, lose: Lose, kind: type[Actor], message: type, times: int
+) -> None:
+    lose(kind, message, times=times)
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(5 * SECOND_MS)
+    assert world.violation()["status"] == "resolved"
+    assert world.host.addresses("violation") == world.host.addresses("escalation") == []
+    world.observe(CRITICAL)
+    world.observe(CRITICAL)
+    assert len(world.violations()) == 1
+
+
+def test_a_remedy_that_crashes_on_the_recovery_is_not_tried_again(make_world: MakeWorld, lose: Lose) -> None:
+    world = make_world(remediating())
+    world.define()
+    lose(RemediationActor, ViolationResolved)
+    world.observe(INFO)
+    world.recover()
+    world.pass_time(10 * MINUTE_MS)
+    assert len(world.remedied) == 1
+    assert world.host.addresses("violation") == []
+
+
+def test_a_ledger_that_crashes_on_a_violation_books_it_when_it_is_archived(world: World, lose: Lose) -> None:
+    lose(LedgerActor, ViolationResolved)
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(5 * SECOND_MS)
+    assert [entry["rule"] for entry in world.ledger()] == ["latency#1"]
+
+
+def test_a_remedy_that_ends_before_it_is_up_leaves_its_violation_alive(make_world: MakeWorld) -> None:
+    world = make_world(remediating(max_remediation_attempts=1, breaker_failures=1, breaker_reset="1h"))
+    world.remedy_works = False
+    world.define()
+    world.observe(INFO)
+    world.pass_time(MINUTE_MS)
+    world.recover()
+    world.observe(INFO)
+    assert len(world.remedied) == 1
+    assert world.host.counts["crashes"] == 0
+
+
+def rows(*names: str) -> list[list[Any]]:
+    return [[name, GOOD, None, None, None] for name in names]
+
+
+@pytest.fixture
+def two(make_world: MakeWorld) -> World:
+    world = make_world()
+    world.define(metrics=[metric("latency", weight=0.5), metric("queue", weight=0.5)])
+    return world
+
+
+def counted(world: World, name: str) -> int:
+    count: int = world.metric(name)["samples_accepted"]
+    return count
+
+
+def test_who_was_down_when_a_batch_came_gets_its_share_when_it_comes_again(two: World) -> None:
+    two.host.inspector.suspend("monitor:api:queue")
+    batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
+    assert two.request("samples", **batch) == {"accepted": [0], "rejected": [(1, "monitor_down")]}
+    two.restart()
+    for _ in range(2):
+        assert two.request("samples", **batch) == {"accepted": [0, 1], "rejected": []}
+    assert (counted(two, "latency"), counted(two, "queue")) == (1, 1)
+
+
+def test_a_batch_that_was_taken_is_accepted_again_though_a_monitor_is_down_now(two: World) -> None:
+    batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
+    two.request("samples", **batch)
+    two.host.inspector.suspend("monitor:api:queue")
+    assert two.request("samples", **batch) == {"accepted": [0, 1], "rejected": []}
+    two.host.inspector.resume("monitor:api:queue")
+    assert counted(two, "queue") == 1
+
+
+def test_a_batch_that_cannot_be_noted_is_refused_and_counts_once_when_it_comes_again(
+    two: World, lose: Lose
+) -> None:
+    lose(IngestActor, NoteBatch, "handle_call")
+    batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
+    assert two.request("samples", **batch)["accepted"] == []
+    two.pass_time(SECOND_MS)
+    for _ in range(2):
+        assert two.request("samples", **batch)["accepted"] == [0, 1]
+    assert (counted(two, "latency"), counted(two, "queue")) == (1, 1)
+
+
+def test_what_is_acknowledged_does_not_wait_in_the_memory_of_a_monitor_that_is_killed(two: World) -> None:
+    two.host.begin_turn()
+    two.handlers["samples"](two.host, {"samples": rows("queue"), "batch_id": "b1"})
+    two.host.inspector.kill("monitor:api:queue")
+    two.host.drain()
+    two.host.commit()
+    two.restart()
+    assert counted(two, "queue") == 1
+
+
+def test_a_contract_that_lost_a_violation_keeps_the_status_of_the_others(world: World, lose: Lose) -> None:
+    world.define(contract(id="b", metrics=[metric("queue")], compensation=[]))
+    lose(ContractActor, ViolationEnded, times=2)
+    world.observe(CRITICAL, "queue")
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(HOUR_MS)
+    assert [row["sla_id"] for row in world.violations()] == ["b"]
+    assert world.shown("api")["open_violations"] == []
