@@ -103,7 +103,7 @@ def test_a_broken_promise_goes_all_the_way(
     ]
     walk = service.actor(f"escalation:{violation_id}")
     assert (walk["state"]["walk"]["status"], walk["state"]["walk"]["due_ms"]) == ("acknowledged", None)
-    assert walk["timers"] == {}
+    assert walk["timers"] == []
 
     # Good samples close it; what it costs is booked; everyone who was told hears the end.
     service.observe("uptime", 100)
