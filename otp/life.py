@@ -133,8 +133,8 @@ class Life:
         if root is None:
             self._kill_at = now
             return
-        shutdowns_ms = sum(one.shutdown_ms for one in self._generation.spec.processes)
-        self._kill_at = now + shutdowns_ms / 1000 + _STOP_SLACK_S
+        shutdowns_s = sum(one.stop_limit_s for one in self._generation.spec.processes)
+        self._kill_at = now + shutdowns_s + _STOP_SLACK_S
         posix.kill([root.pid], signal.SIGTERM)
 
     def close(self) -> None:
