@@ -110,6 +110,8 @@ class RootSupervisor(Actor):
             case Request():
                 self._desk.serve(message, sender)
             case _StopSignal():
+                # Those that were added on request are nothing the heart knows of.
+                self.writer.send(stops_within_s=sum(one.spec.stop_limit_s for one in self.children.values()))
                 self.feed(StopRequested("shutdown"))
             case ActorExitRequest():
                 # Only Thespian's own shutdown would send this, and nobody calls that.

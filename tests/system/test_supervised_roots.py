@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 MakeTree = Callable[..., ProcessTree]
 LONGER_THAN_THE_PERIOD_S = 2.1
 """Of a period of 1 s, wherever the seconds fall."""
+MORE_THAN_THE_HEART_GIVES_THE_CONTACT_S = 3.5
 
 
 @pytest.fixture
@@ -160,6 +161,13 @@ def test_children_that_end_while_the_root_stops_do_not_disturb_it(make_tree: Mak
         tree.end_if_there(name, how)
     tree.system.heart.communicate(timeout=30)
     assert tree.system.heart.returncode == 0
+
+
+def test_a_process_that_was_added_has_its_time_to_stop_when_all_are_stopped(make_tree: MakeTree) -> None:
+    tree = make_tree({}, **{CONTACT: {"shutdown_ms": 100}})
+    tree.start_process("patient", {"stop_s": MORE_THAN_THE_HEART_GIVES_THE_CONTACT_S}, shutdown_ms="infinity")
+    tree.system.stop()
+    assert tree.log()[-2:] == stopped("patient")
 
 
 # -- significant children --------------------------------------------------------------------------------------
