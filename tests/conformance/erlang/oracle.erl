@@ -4,7 +4,7 @@
 %% for each: a list of lists of words. After each step of a script it waits until supervisor and children are at rest.
 -module(oracle).
 -behaviour(supervisor).
--export([main/1, init/1, start_worker/1, start_spawned/3, worker/4, doomed/1, log/2]).
+-export([main/1, init/1, start_worker/1, start_spawned/3, start_branch/1, worker/4, doomed/1, log/2]).
 
 -define(LOOKS, 20000).
 
@@ -60,6 +60,12 @@ step([stop]) ->
 step([Action]) ->
     Replies = case Action of
         {exit, Id, Reason} -> end_worker(Id, Reason), [];
+        {under, Branch, {exit, Id, Reason}} -> notary({pid_of, Branch}) =:= undefined orelse end_worker(Id, Reason), [];
+        {under, Branch, Below} ->
+            case notary({pid_of, Branch}) of
+                undefined -> [];
+                Pid -> [answer(call(Below, Pid, false))]
+            end;
         {change, Flags, Specs} -> sys:suspend(get(sup)), Reply = change(Flags, Specs), sys:resume(get(sup)), [Reply];
         _ -> [answer(call(Action))]
     end,
@@ -86,13 +92,16 @@ post(Action) ->
             [Ref]
     end.
 
-waiting() ->
-    {message_queue_len, Length} = process_info(get(sup), message_queue_len),
+waiting() -> waiting(get(sup)).
+
+waiting(Sup) ->
+    {message_queue_len, Length} = process_info(Sup, message_queue_len),
     Length.
 
 %% What is asked, as a fun to run; nobody when there is no process to name.
-call(Action) ->
-    Sup = get(sup), Simple = get(simple),
+call(Action) -> call(Action, get(sup), get(simple)).
+
+call(Action, Sup, Simple) ->
     case Action of
         {start_child, Spec} when Simple ->
             behave(Spec),
@@ -154,7 +163,7 @@ end_worker(Id, Reason) ->
                 kill -> exit(Pid, kill);
                 _ -> Pid ! {'end', Reason}
             end,
-            Sup = get(sup),
+            Sup = notary({parent_of, Pid}),
             until(fun() -> not is_process_alive(Pid) andalso not linked(Sup, Pid) end)
     end.
 
@@ -177,11 +186,12 @@ at_rest() ->
     case get(ended) of
         undefined ->
             try
-                Pids = [Pid || {_, Pid, _, _} <- supervisor:which_children(Sup), Pid =/= undefined],
+                Sups = [Sup | [Pid || {_, Pid} <- notary(branches)]],
+                Pids = [Pid || One <- Sups, {_, Pid, _, _} <- supervisor:which_children(One), Pid =/= undefined],
                 not lists:member(restarting, Pids)
                     andalso lists:all(fun is_process_alive/1, Pids)
                     andalso lists:sort(Pids) =:= notary(alive)
-                    andalso waiting() =:= 0
+                    andalso lists:all(fun(One) -> waiting(One) =:= 0 end, Sups)
             catch _:_ -> false
             end;
         _ -> notary(alive) =:= []
@@ -201,12 +211,16 @@ look() ->
     Trace = notary(trace),
     case get(ended) of
         undefined ->
-            Which = [[Id, name(Pid)] || {Id, Pid, _, _} <- supervisor:which_children(get(sup))],
-            Count = maps:from_list(supervisor:count_children(get(sup))),
-            Numbers = [maps:get(Key, Count) || Key <- [specs, active, supervisors, workers]],
-            [[events | Trace], [which | Which], [count | Numbers]];
+            Branches = [[branch, Id | look(Pid)] || {Id, Pid} <- notary(branches)],
+            [[events | Trace]] ++ look(get(sup)) ++ Branches;
         Reason -> [[events | Trace], [ended, Reason]]
     end.
+
+look(Sup) ->
+    Which = [[Id, name(Pid)] || {Id, Pid, _, _} <- supervisor:which_children(Sup)],
+    Count = maps:from_list(supervisor:count_children(Sup)),
+    Numbers = [maps:get(Key, Count) || Key <- [specs, active, supervisors, workers]],
+    [[which | Which], [count | Numbers]].
 
 name(undefined) -> undefined;
 name(restarting) -> restarting;
@@ -221,17 +235,20 @@ notary(Question) ->
 
 note(Entry) -> notary({note, Entry}).
 
-behave(#{id := Id, starts := Starts}) -> notary({behave, Id, Starts}).
+behave(#{id := Id, starts := Starts, below := Below}) ->
+    notary({behave, Id, Starts}),
+    case Below of
+        none -> ok;
+        {_Flags, Specs} -> lists:foreach(fun behave/1, Specs)
+    end.
 
 behave_if_new(#{id := Id, starts := Starts}) -> notary({behave_if_new, Id, Starts}).
 
-%% Alive: pid => {id, number}; Names: pid => name, and id => how many there were.
+%% Alive: pid => {id, worker or branch, the pid of its supervisor}; Names: pid => name, and id => how many there were.
 notary(Trace, Behaviours, Alive, Names) ->
     receive
         {'DOWN', _, process, Pid, Reason} ->
-            {Id, _} = maps:get(Pid, Alive),
             Entry = [down, name_in(Names, Pid), reason(Reason)],
-            _ = Id,
             notary([Entry | Trace], Behaviours, maps:remove(Pid, Alive), Names);
         {From, Ref, Question} ->
             {Answer, T, B, A, N} = notary(Question, Trace, Behaviours, Alive, Names),
@@ -245,14 +262,16 @@ notary({behave_if_new, Id, Starts}, T, B, A, N) -> {ok, T, maps:merge(#{Id => St
 notary({start, Id}, T, B, A, N) ->
     {How, Rest} = case maps:get(Id, B, []) of [] -> {up, []}; [First | Others] -> {First, Others} end,
     {How, [[start, Id] | T], B#{Id => Rest}, A, N};
-notary({up, Id, Pid}, T, B, A, N) ->
+notary({up, Id, Pid, Kind, Sup}, T, B, A, N) ->
     Number = maps:get(Id, N, 0) + 1,
     Name = [Id, $#, Number],
     monitor(process, Pid),
-    {ok, [[up, Name] | T], B, A#{Pid => {Id, Number}}, N#{Id => Number, Pid => Name}};
+    {ok, [[up, Name] | T], B, A#{Pid => {Id, Kind, Sup}}, N#{Id => Number, Pid => Name}};
 notary({pid_of, Id}, T, B, A, N) ->
-    Found = [Pid || {Pid, {Other, _}} <- maps:to_list(A), Other =:= Id, is_process_alive(Pid)],
+    Found = [Pid || {Pid, {Other, _, _}} <- maps:to_list(A), Other =:= Id, is_process_alive(Pid)],
     {case Found of [] -> undefined; [Pid | _] -> Pid end, T, B, A, N};
+notary({parent_of, Pid}, T, B, A, N) -> {element(3, maps:get(Pid, A)), T, B, A, N};
+notary(branches, T, B, A, N) -> {lists:sort([{Id, Pid} || {Pid, {Id, branch, _}} <- maps:to_list(A)]), T, B, A, N};
 notary({name_of, Pid}, T, B, A, N) -> {name_in(N, Pid), T, B, A, N};
 notary(alive, T, B, A, N) -> {lists:sort(maps:keys(A)), T, B, A, N};
 notary(trace, T, B, A, N) -> {lists:reverse(T), [], B, A, N}.
@@ -273,10 +292,13 @@ set_init(Flags, Specs) ->
 
 init([]) ->
     [{_, Init}] = ets:lookup(inits, current),
-    {ok, Init}.
+    {ok, Init};
+init({Flags, Specs}) -> {ok, {Flags, [child(Spec) || Spec <- Specs]}}.
 
-child(#{id := Id, stop := Stop} = Spec) ->
-    (maps:without([starts, stop], Spec))#{start => {?MODULE, start_worker, [{Id, Stop}]}}.
+child(#{id := Id, stop := Stop, below := none} = Spec) -> child(Spec, {?MODULE, start_worker, [{Id, Stop}]});
+child(#{id := Id, below := Below} = Spec) -> child(Spec, {?MODULE, start_branch, [{Id, Below}]}).
+
+child(Spec, Start) -> (maps:without([starts, stop, below], Spec))#{start => Start}.
 
 start_spawned(_Template, Id, Stop) -> start_worker({Id, Stop}).
 
@@ -284,16 +306,28 @@ start_worker({Id, Stop}) ->
     case notary({start, Id}) of
         up -> up(Id, Stop);
         info -> {ok, Pid} = up(Id, Stop), {ok, Pid, info};
-        ignore -> ignore;
-        error -> {error, no_luck};
-        crash -> proc_lib:start_link(?MODULE, doomed, [self()]);
-        raise -> error(raised)
+        Failure -> not_up(Failure)
     end.
+
+start_branch({Id, Below}) ->
+    case notary({start, Id}) of
+        Up when Up =:= up; Up =:= info ->
+            case supervisor:start_link(?MODULE, Below) of
+                {ok, Pid} -> notary({up, Id, Pid, branch, self()}), {ok, Pid};
+                Error -> Error
+            end;
+        Failure -> not_up(Failure)
+    end.
+
+not_up(ignore) -> ignore;
+not_up(error) -> {error, no_luck};
+not_up(crash) -> proc_lib:start_link(?MODULE, doomed, [self()]);
+not_up(raise) -> error(raised).
 
 up(Id, Stop) ->
     Sup = self(),
     {ok, Pid} = proc_lib:start_link(?MODULE, worker, [Sup, Id, Stop, []]),
-    notary({up, Id, Pid}),
+    notary({up, Id, Pid, worker, Sup}),
     {ok, Pid}.
 
 doomed(_Sup) -> exit(crashed).
@@ -330,6 +364,8 @@ log(_, _) -> ok.
 %% -- words -------------------------------------------------------------------------------------------------------
 
 reason({'EXIT', {Reason, _Stack}}) -> reason(Reason);
+reason({shutdown, {failed_to_start_child, Id, Reason}}) ->
+    {text, ["shutdown: failed_to_start_child ", word(Id), ": ", word(reason(Reason))]};
 reason({shutdown, Reason}) -> {text, ["shutdown: ", word(Reason)]};
 reason(Reason) -> {text, word(Reason)}.
 

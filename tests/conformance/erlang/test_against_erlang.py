@@ -9,8 +9,10 @@ import pytest
 
 from slakeeper.otp.child_spec import ONE_FOR_ALL, TRANSIENT, Strategy
 from tests.conformance.erlang import theirs
-from tests.conformance.erlang.ours import Line, Ours
-from tests.conformance.erlang.script import Exit, Script, Settings, Stop, Worker, random_script
+from tests.conformance.erlang.author import random_script
+from tests.conformance.erlang.our_supervisor import Line
+from tests.conformance.erlang.ours import Ours
+from tests.conformance.erlang.script import Exit, Script, Settings, Stop, Worker
 
 _SCRIPTS_EACH = 1_000
 """For each strategy."""
@@ -72,7 +74,7 @@ def test_both_do_the_same(strategy: Strategy, tmp_path: Path) -> None:
     found = [
         difference(script, otp, ours)
         for script, trace in pairs
-        if (otp := comparable(script, trace)) != (ours := comparable(script, Ours(script).run(script)))
+        if (otp := comparable(script, trace)) != (ours := comparable(script, Ours(script).run()))
     ]
     assert not found, f"{len(found)} of {_SCRIPTS_EACH} differ, the first:\n{found[0]}"
 
@@ -104,4 +106,4 @@ def test_the_traces_tell_what_happened(tmp_path: Path) -> None:
         ["events", ["down", "b#2", "shutdown"], ["down", "a#3", "shutdown"]],
         ["ended", "shutdown"],
     ]
-    assert Ours(script).run(script) == trace
+    assert Ours(script).run() == trace
