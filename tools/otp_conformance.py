@@ -38,8 +38,8 @@ The supervisors keep the contract of Erlang/OTP's `supervisor`. This is each of 
 - **process**: the root supervisor over operating system processes: a test of real ones, or why it does not apply.
 
 Where Erlang is installed, [tests/conformance/erlang](../tests/conformance/erlang/test_against_erlang.py) puts its
-supervisor and ours through the same thousands of scripts made by chance, four strategies, starts that fail, exits,
-requests and code changes among them: starts, ends and reports in order, replies, lists and counts are the same.
+supervisor and ours through the same thousands of scripts made by chance: four strategies, starts that fail, exits,
+requests, code changes, supervisors below. Starts, ends and reports in order, replies, lists and counts are the same.
 
 Where we differ, on purpose:
 
