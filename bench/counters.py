@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slakeeper.otp.actor import Actor, ActorSpec
+from slakeeper.otp.actor import Actor, ActorSpec, SupervisorSpec
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
@@ -21,7 +21,6 @@ from slakeeper.otp.heart import Heart
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 from slakeeper.otp.service import CONTACT, ProcessSpec, RequestRefused, ServiceContext, SystemSpec
 
 HOSTING = "counters"

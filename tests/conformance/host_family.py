@@ -9,14 +9,13 @@ from itertools import count
 from typing import Any, ClassVar, TypeAlias
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, SupervisorSpec
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, SupervisorSpec, child_spec
 from slakeeper.otp.child_spec import FORGOTTEN, ChildSpec, Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.seat import Node
-from slakeeper.otp.tree import child_spec
 from tests.conformance.fake_children import IGNORE, UP, Family, Script, StartError, Supervisor, Tree
 
 _BEGAN_MS = 1_000_000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slakeeper.otp.actor import Actor, ActorSpec
+from slakeeper.otp.actor import Actor, ActorSpec, SupervisorSpec
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
@@ -15,7 +15,6 @@ from slakeeper.otp.frame import FrameReader, pack_frame
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 from slakeeper.otp.service import RequestRefused, ServiceContext
 
 _NAME = "tally"
