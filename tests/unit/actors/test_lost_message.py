@@ -13,9 +13,12 @@ from slakeeper.actors.message import (
     CloseViolation,
     MetricRecovered,
     NoteBatch,
+    Rebase,
+    SetSuspended,
     ViolationEnded,
     ViolationResolved,
 )
+from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.remediation import RemediationActor
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor
@@ -176,3 +179,19 @@ def test_a_contract_that_lost_a_violation_keeps_the_status_of_the_others(world: 
     world.pass_time(HOUR_MS)
     assert [row["sla_id"] for row in world.violations()] == ["b"]
     assert world.shown("api")["open_violations"] == []
+
+
+@pytest.mark.parametrize("message", [SetSuspended, Rebase])
+def test_a_monitor_that_crashes_on_a_change_of_its_contract_catches_up(
+    world: World, lose: Lose, message: type
+) -> None:
+    lose(MetricMonitorActor, message)
+    world.request("sla.suspend", id="api", by="ann")
+    world.pass_time(SECOND_MS)
+    world.observe(CRITICAL)
+    assert world.violations() == []
+    lose(MetricMonitorActor, message)
+    world.request("sla.resume", id="api", by="ann")
+    world.pass_time(SECOND_MS)
+    world.observe(CRITICAL)
+    assert len(world.violations()) == 1
