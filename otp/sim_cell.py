@@ -191,10 +191,8 @@ class SimCell:
         if not kinds:
             return
         kind = self._random.choice(kinds)
-        handlers, events = (
-            self._random.randint(1, MOST_HANDLERS_AHEAD),
-            self._random.randrange(MOST_EVENTS_AHEAD),
-        )
+        handlers = 1 if moment is Moment.STARTING else self._random.randint(1, MOST_HANDLERS_AHEAD)
+        events = self._random.randrange(MOST_EVENTS_AHEAD)
         self._reaper.dooms.append(Doom(kind, moment, handlers, events))
 
     def doom_disk(self) -> None:

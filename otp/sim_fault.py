@@ -51,6 +51,8 @@ class Moment(StrEnum):
     """The handler fails at one of its events."""
     AFTER = "after"
     """The handler fails after everything it had to do."""
+    STARTING = "starting"
+    """It does not come up when it starts the next time, or for the first time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 HOLDING_CHANNEL = "sms"
 
-# An effect's end that arrives twice, a violation's that is said again: the second may find nobody.
+# An effect's end that arrives twice, a violation's that is said again: the second may find nobody. So may news for an
+# escalation that did not start.
 _ENDED = ("nobody there", "the actor has ended")
-_REPEATED = ("Performed(", "ViolationResolved(")
+_REPEATED = ("Performed(", "ViolationResolved(", "ViolationChanged(")
 
 
 def problems_of_violations(cell: SimCell) -> list[str]:

@@ -46,7 +46,10 @@ def run(seed: int, hours: float, climate: str, *, trace: bool = False) -> Outcom
     except Exception:  # noqa: BLE001  whatever a run raises is what it has found
         problems = [traceback.format_exc()]
     deaths = sum(sum(cell.deaths.values()) for cell in world.system.cells.values())
-    return Outcome(seed, problems, time.process_time() - began_s, deaths, world.outside.messages())
+    messages = world.outside.messages()
+    del world
+    gc.collect()  # a world is one big circle
+    return Outcome(seed, problems, time.process_time() - began_s, deaths, messages)
 
 
 def quieten() -> None:

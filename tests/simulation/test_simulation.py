@@ -1,10 +1,8 @@
 """The whole SLA tree under faults: whatever goes wrong, nothing is lost, nothing is done twice, all comes to rest."""
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +19,7 @@ SEEDS, SEEDS_A_TEST = 200, 10
 HOURS = 0.5
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Thousands of crashes on purpose, each with a traceback, would be most of the time and all of the log."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.slow
