@@ -8,7 +8,8 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import ContractChanged, ViolationOpened, ViolationResolved, ViolationWorsened
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
-from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.otp.actor import Actor, Performed
+from slakeeper.otp.context import Context
 from slakeeper.sla import alert
 from slakeeper.sla.alert import Group, Item
 from slakeeper.sla.contract import Sla

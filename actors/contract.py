@@ -38,8 +38,9 @@ from slakeeper.actors.message import (
     violation_address,
 )
 from slakeeper.actors.monitor import MonitorOrder
-from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError, StartRefused
+from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
+from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status
 from slakeeper.sla.contract import ContractStatus, Sla

@@ -20,7 +20,8 @@ from slakeeper.actors.message import (
 )
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
-from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.otp.actor import Actor, Performed
+from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, notification
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS

@@ -15,7 +15,8 @@ from slakeeper.actors.message import (
     monitor_address,
 )
 from slakeeper.actors.payload import optional_text, sequence
-from slakeeper.otp.actor import Actor, Context, RequestError
+from slakeeper.otp.actor import Actor, RequestError
+from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.sample import Sample, check_sample

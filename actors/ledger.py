@@ -15,7 +15,8 @@ from slakeeper.actors.message import (
     ViolationResolved,
     report_address,
 )
-from slakeeper.otp.actor import Actor, Context, RequestError
+from slakeeper.otp.actor import Actor, RequestError
+from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
 from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Sla

@@ -21,7 +21,8 @@ from slakeeper.actors.message import (
     Tick,
     contract_address,
 )
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
+from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import ContractStatus, Metric, Sla
 from slakeeper.sla.monitor import Monitor

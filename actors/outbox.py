@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from slakeeper.actors.environment import Environment
 from slakeeper.integrations.channel import DeliveryError, Recipient
 from slakeeper.integrations.log import LOGGED
-from slakeeper.otp.actor import Context, Performed
+from slakeeper.otp.actor import Performed
+from slakeeper.otp.context import Context
 from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import DeliveryStatus

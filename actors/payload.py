@@ -22,6 +22,14 @@ def optional_text(payload: Any, key: str) -> str | None:
     return text(payload, key)
 
 
+def optional_number(payload: Any, key: str) -> int | None:
+    """A whole number from 0 on, or None when it is not given."""
+    value = payload.get(key) if isinstance(payload, dict) else None
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise RequestError("invalid", f"{key} must be a whole number")
+    return value
+
+
 def flag(payload: Any, key: str, default: bool | None) -> bool:
     value = payload.get(key) if isinstance(payload, dict) else None
     if value is None:

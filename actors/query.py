@@ -71,7 +71,7 @@ def require_running(host: Host, address: str) -> None:
         RequestError: ``unavailable``.
     """
     if not host.is_running(address):
-        raise RequestError("unavailable", f"{address} is {host.describe(address)['status']}")
+        raise RequestError("unavailable", f"{address} is {host.inspector.describe(address)['status']}")
 
 
 def ask(host: Host, address: str, request: Any) -> Any:
@@ -141,7 +141,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
 
 def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
     """The line of a contract whose actor does not answer."""
-    down = host.describe(contract_address(sla_id))["status"]
+    down = host.inspector.describe(contract_address(sla_id))["status"]
     return {
         "id": sla_id,
         "name": sla_id,

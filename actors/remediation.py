@@ -17,7 +17,8 @@ from slakeeper.actors.message import (
     violation_address,
 )
 from slakeeper.integrations.remedy import RemedyResult, run_remedy
-from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.otp.actor import Actor, Performed
+from slakeeper.otp.context import Context
 from slakeeper.sla import remediation
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings

@@ -17,7 +17,8 @@ from slakeeper.actors.message import (
     ViolationResolved,
     ledger_address,
 )
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
+from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import DAY_MS, HOUR_MS

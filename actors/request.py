@@ -30,7 +30,7 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
-from slakeeper.actors.payload import flag, mapping, optional_text, text
+from slakeeper.actors.payload import flag, mapping, optional_number, optional_text, text
 from slakeeper.actors.period_report import report_document
 from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.host import Host
@@ -52,7 +52,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "samples": Ingest(partition_of).take,
         "catalog": _catalog,
         "status": _status,
-        "tree": lambda host, payload: host.tree(),
+        "tree": lambda host, payload: host.tree.describe(),
         "sla.list": lambda host, payload: {
             "slas": [query.status_line(host, each) for each in contract_ids(host)]
         },
@@ -92,13 +92,19 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
         "report": _report,
-        "actor.state": lambda host, payload: _plain(host.describe(text(payload, "address"))),
-        "actor.suspend": lambda host, payload: _operate(host, payload, host.suspend),
-        "actor.resume": lambda host, payload: _operate(host, payload, host.resume),
+        "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
+        "actor.suspend": lambda host, payload: _operate(host, payload, host.inspector.suspend),
+        "actor.resume": lambda host, payload: _operate(host, payload, host.inspector.resume),
         "actor.restart": lambda host, payload: _operate(
-            host, payload, lambda each: host.kill(each, "restart")
+            host, payload, lambda each: host.inspector.kill(each, "restart")
         ),
-        "actor.kill": lambda host, payload: _operate(host, payload, host.kill),
+        "actor.kill": lambda host, payload: _operate(host, payload, host.inspector.kill),
+        "actor.trace": lambda host, payload: host.inspector.trace(
+            [text(payload, "address")], optional_number(payload, "since")
+        ),
+        "actor.crashes": lambda host, payload: {"crashes": host.inspector.crashes()},
+        "actor.dead_letters": lambda host, payload: {"dead_letters": host.inspector.letters()},
+        "actor.redeliver": lambda host, payload: host.inspector.redeliver(text(payload, "id")),
     }
 
 
@@ -218,7 +224,7 @@ def _operate(host: Host, payload: Any, operate: Callable[[str], None]) -> dict[s
     address = text(payload, "address")
     operate(address)
     host.drain()
-    described: dict[str, Any] = _plain(host.describe(address))
+    described: dict[str, Any] = _plain(host.inspector.describe(address))
     return described
 
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import Observe, ReportSourceError, Tick
-from slakeeper.otp.actor import Actor, Context, Performed
+from slakeeper.otp.actor import Actor, Performed
+from slakeeper.otp.context import Context
 from slakeeper.sla.monitoring import InternalSource
 from slakeeper.sla.sample import check_sample
 

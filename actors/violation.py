@@ -39,8 +39,9 @@ from slakeeper.actors.message import (
     report_address,
 )
 from slakeeper.actors.remediation import RemediationOrder
-from slakeeper.otp.actor import Actor, ActorSpec, Context, RequestError, StartRefused
+from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
+from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.violation import Violation, ViolationError

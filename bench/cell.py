@@ -1,4 +1,4 @@
-"""Table ``cell``: light actors in this process, and a cell's loop fed without sockets; peers beside them."""
+"""Table ``cell``: a cell's loop in this process, fed without sockets."""
 
 import logging
 import secrets
@@ -10,20 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.light import SUPERVISOR, light_host
-from bench.peer import PEERS, figures_of, is_installed
 from bench.service import contract
 from bench.table import Row, Table, row
 from slakeeper.config.loader import DEFAULT_DIR, load
-from slakeeper.otp.actor import ActorSpec
 from slakeeper.otp.loop import Loop
 from slakeeper.supervisors.cell import CellSettings, make_loop
 
 RUNS, RUNS_QUICK = 9, 2
-MESSAGES = 100_000
-CALLS = 20_000
-SPAWNS = 5_000
-CRASHES = 200
 CONTRACTS = 1_000
 PARTITIONS = 4  # what one of two cells has of the eight
 
@@ -37,91 +30,13 @@ WAIT_S = 60.0
 
 
 def measure(quick: bool) -> Table:
-    """The host alone, then a whole cell on a disk, then the peers that are there."""
+    """A whole cell on a disk."""
     runs = RUNS_QUICK if quick else RUNS
     # A crash is logged with its traceback; here that would be measured, and printed.
     logging.getLogger("slakeeper").setLevel(logging.CRITICAL)
-    rows = [*light_rows(runs), *contract_rows(runs, quick), *ingest_rows(runs, quick)]
-    absent = []
-    for peer in PEERS:
-        if is_installed(peer):
-            rows += [
-                row(f"{peer}: {figure}", unit, values) for figure, unit, values in figures_of(peer, runs)
-            ]
-        else:
-            absent.append(peer)
-    about = (
-        f"in this process: light actors without a disk; a cell with {PARTITIONS} partitions on a disk, durable; "
-        "peers in the same run"
-    )
-    return Table("cell", about, tuple(rows), tuple(absent))
-
-
-# -- the host alone -----------------------------------------------------------------------------------------------
-
-
-def light_rows(runs: int) -> Iterator[Row]:
-    yield row("light: one-way messages", "1/s", [one_way_per_s() for _ in range(runs)])
-    yield row("light: call", "us", call_us())
-    yield row("light: spawn", "us", [spawn_us() for _ in range(runs)])
-    yield row("light: memory of an actor", "B", [memory_bytes() for _ in range(min(runs, 3))])
-    yield row("light: crash -> serving", "us", crash_us())
-
-
-def one_way_per_s() -> float:
-    """Two actors send each other messages until it is enough."""
-    host = light_host()
-    for address in ("a", "b"):
-        host.start_child(SUPERVISOR, ActorSpec(address, "counting"))
-    host.cast("a", ("b", MESSAGES))
-    began_s = time.perf_counter()
-    while host.has_work:
-        host.drain()
-    host.commit()
-    return MESSAGES / (time.perf_counter() - began_s)
-
-
-def call_us() -> list[float]:
-    host = light_host()
-    host.start_child(SUPERVISOR, ActorSpec("a", "counting"))
-    return [_timed_us(lambda: host.ask("a", 1)) for _ in range(CALLS)]
-
-
-def spawn_us() -> float:
-    """Mean of many starts under one supervisor."""
-    host = light_host()
-    began_s = time.perf_counter()
-    for number in range(SPAWNS):
-        host.start_child(SUPERVISOR, ActorSpec(f"a{number}", "counting"))
-    return (time.perf_counter() - began_s) / SPAWNS * 1e6
-
-
-def memory_bytes() -> float:
-    """What an idle actor keeps, its supervisor's entry included, as Python's allocator counts it."""
-    host = light_host()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        for number in range(SPAWNS):
-            host.start_child(SUPERVISOR, ActorSpec(f"a{number}", "counting"))
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return (after - before) / SPAWNS
-
-
-def crash_us() -> list[float]:
-    """From the message that an actor dies on to the answer of its next incarnation."""
-    host = light_host()
-    host.start_child(SUPERVISOR, ActorSpec("a", "crashing"))
-
-    def crash() -> None:
-        host.cast("a", "die")
-        host.drain()
-        host.commit()
-        host.ask("a", 1)
-
-    return [_timed_us(crash) for _ in range(CRASHES)]
+    rows = [*contract_rows(runs, quick), *ingest_rows(runs, quick)]
+    about = f"in this process: a cell with {PARTITIONS} partitions on a disk, durable"
+    return Table("cell", about, tuple(rows))
 
 
 def _timed_us(run: Callable[[], Any]) -> float:

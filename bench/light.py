@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.seat import SupervisorSpec
 

@@ -6,6 +6,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,9 @@ from slakeeper.otp import posix
 
 Figure = tuple[str, str, list[float]]
 
-PIKKA_MESSAGES = 20_000
+ERLANG = "Erlang"
+
+PYKKA_MESSAGES = 20_000
 THESPIAN_MESSAGES = 300
 CALLS = 200
 SPAWNS = 200
@@ -27,6 +30,8 @@ WITHIN_S = 300
 
 
 def is_installed(peer: str) -> bool:
+    if peer == ERLANG:
+        return shutil.which("escript") is not None
     return importlib.util.find_spec(_MODULES[peer]) is not None
 
 
@@ -38,6 +43,8 @@ def figures_of(peer: str, runs: int) -> list[Figure]:
     """
     posix.adopt_orphans()
     command = [sys.executable, "-m", "bench.peer", peer, str(runs)]
+    if peer == ERLANG:
+        command = ["escript", str(ROOT / "bench" / "peer.escript"), str(runs)]
     try:
         done = subprocess.run(
             command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=WITHIN_S
@@ -66,12 +73,12 @@ def pykka(runs: int) -> Iterator[Figure]:
     def one_way() -> float:
         actor = Counting.start()
         began_s = time.perf_counter()
-        for _ in range(PIKKA_MESSAGES):
+        for _ in range(PYKKA_MESSAGES):
             actor.tell(1)
         actor.ask(1)
         took_s = time.perf_counter() - began_s
         actor.stop()
-        return PIKKA_MESSAGES / took_s
+        return PYKKA_MESSAGES / took_s
 
     actor = Counting.start()
     yield "one-way messages", "1/s", [one_way() for _ in range(runs)]
@@ -115,7 +122,7 @@ def thespian(runs: int) -> Iterator[Figure]:
 
 _MEASURES: dict[str, Callable[[int], Iterator[Figure]]] = {"Pykka": pykka, "Thespian": thespian}
 _MODULES = {"Pykka": "pykka", "Thespian": "thespian"}
-PEERS = tuple(_MEASURES)
+PEERS = (ERLANG, *_MEASURES)
 
 
 def _timed_us(run: Callable[[], Any]) -> float:

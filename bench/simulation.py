@@ -43,7 +43,7 @@ def measure(quick: bool) -> Table:
     )
     deaths, messages = sum(each.deaths for each in outcomes), sum(each.messages for each in outcomes)
     notes = [
-        f"{jobs} processes, {len(outcomes)} seeds of {a_seed} h; cells died {deaths} times, {messages} messages received"
+        f"{jobs} processes, {len(outcomes)} seeds of {a_seed} h; cells died {deaths} times, {messages} messages came"
     ]
     if quick:
         notes.append(f"extrapolated from {hours} h")

@@ -34,10 +34,21 @@ def median(ordered: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Limit:
-    """What must hold: the row's ``of`` is at most ``at_most``, in the row's unit."""
+    """What must hold, in the row's unit: the row's ``of`` is at most ``at_most``, or at least ``at_least``."""
 
     of: Statistic
-    at_most: float
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def admits(self, value: float) -> bool:
+        """Whether a value is within the bounds."""
+        low = self.at_least is None or value >= self.at_least
+        return low and (self.at_most is None or value <= self.at_most)
+
+    def bounds(self) -> dict[str, float]:
+        """Those that are set, by name."""
+        both = {"at_most": self.at_most, "at_least": self.at_least}
+        return {name: bound for name, bound in both.items() if bound is not None}
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Row:
         if self.limit is None:
             return None
         value: float = getattr(self, self.limit.of)
-        return value <= self.limit.at_most
+        return self.limit.admits(value)
 
     def to_document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -72,7 +83,7 @@ class Row:
         if self.limit is not None:
             document["limit"] = {
                 "of": self.limit.of,
-                "at_most": self.limit.at_most,
+                **self.limit.bounds(),
                 "holds": bool(self.holds),
             }
         return document
@@ -150,7 +161,8 @@ def from_document(document: dict[str, Any]) -> Table:
     for found in document["rows"]:
         limit = found.get("limit")
         values = {name: value for name, value in found.items() if name != "limit"}
-        rows.append(Row(**values, limit=Limit(limit["of"], limit["at_most"]) if limit else None))
+        bounds = Limit(limit["of"], limit.get("at_most"), limit.get("at_least")) if limit else None
+        rows.append(Row(**values, limit=bounds))
     absent, notes = tuple(document["absent"]), tuple(document["notes"])
     return Table(document["table"], document["about"], tuple(rows), absent, notes)
 
@@ -188,7 +200,9 @@ def _cells(each: Row) -> tuple[str, ...]:
     )
     verdict = ""
     if each.limit is not None:
-        verdict = f"{each.limit.of} <= {_shown(each.limit.at_most)}: {'yes' if each.holds else 'NO'}"
+        signs = {"at_most": "<=", "at_least": ">="}
+        bounds = (f"{signs[name]} {_shown(bound)}" for name, bound in each.limit.bounds().items())
+        verdict = f"{each.limit.of} {' and '.join(bounds)}: {'yes' if each.holds else 'NO'}"
     return (each.figure, each.unit, str(each.count), *numbers, verdict)
 
 

@@ -1,4 +1,4 @@
-"""Light actors: what a kind of actor is written as, and what it may ask of its host.
+"""Light actors: what a kind of actor is written as, and what it hears of the world.
 
 An actor has an address, a mailbox, timers and a state that nobody else touches. Its handlers run one at a
 time on the cell's thread and must not block. What a handler asks for (events, messages, timers, children,
@@ -6,15 +6,22 @@ outside effects) takes place only when it returns: a handler that raises leaves 
 and the actor is rebuilt by its supervisor from what had been recorded before.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from slakeeper.otp.child_spec import Restart
 
+if TYPE_CHECKING:
+    from slakeeper.otp.context import Context
+
 
 class ActorStopped(Exception):
-    """There is no actor at that address, or it ended before it answered."""
+    """There is no actor at that address, or it ended before it answered: the request was not done."""
+
+
+class ActorLost(Exception):
+    """No answer came in time, or the process behind the address is gone: whether the request was done is not known."""
 
 
 class RequestError(Exception):
@@ -34,9 +41,28 @@ class RequestError(Exception):
         return {"code": self.code, "message": str(self), **self.details}
 
 
+class Overflow(StrEnum):
+    """What gives way when a bounded mailbox is full; either becomes a dead letter, and a call is refused."""
+
+    NEWEST = "newest"
+    """The message that has just arrived."""
+    OLDEST = "oldest"
+    """The one that has waited longest."""
+
+
+IGNORE: Final = "ignore"
+"""Returned by :meth:`Actor.init`: do not run, and that is no failure. OTP's ``ignore``."""
+
+NO_REPLY: Final = object()
+"""Returned by :meth:`Actor.handle_call`: the reply comes later, by :meth:`Context.reply` to ``ctx.caller``."""
+
+
+# -- what an actor may hear in handle_info --------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Performed:
-    """What became of an outside effect; comes to :meth:`Actor.handle_info` of the actor that asked for it.
+    """What became of an outside effect.
 
     Exactly one of ``value`` and ``error`` has a meaning: ``error`` is None when the effect returned.
     """
@@ -48,100 +74,54 @@ class Performed:
 
 @dataclass(frozen=True)
 class StartRefused:
-    """A child asked for by :meth:`Context.start_child` did not start; comes to :meth:`Actor.handle_info`."""
+    """A child asked for by :meth:`Context.start_child` did not start."""
 
     address: str
     reason: str
 
 
 @dataclass(frozen=True)
-class ActorSpec:
-    """Which actor to start: its kind by name, its address, and the plain values its state begins with."""
+class Replied:
+    """The end of a :meth:`Context.call`, exactly one for each.
+
+    Attributes:
+        tag: what the caller gave.
+        error: None when ``value`` is the reply; a RequestError (refused), ActorStopped (nobody there, or it ended
+            on the request) or ActorLost (no answer in time).
+    """
+
+    tag: Any
+    value: Any
+    error: Exception | None
+
+
+@dataclass(frozen=True)
+class Down:
+    """A monitored actor ended; ``noproc`` when it was not there."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LinkedExit:
+    """A linked actor ended; only to kinds that trap exits."""
+
+    address: str
+    reason: str
+
+
+class ActorSpec(NamedTuple):
+    """Which actor to start: its kind by name, its address, and the plain values its state begins with.
+
+    ``significant``: its own end may end its supervisor, see :class:`~slakeeper.otp.child_spec.AutoShutdown`.
+    """
 
     address: str
     kind: str
     arg: Any = None
     restart: Restart = Restart.PERMANENT
-
-
-class Context:
-    """An actor's way to the world around it, valid within one handler.
-
-    Attributes:
-        address: the actor's own.
-        now_ms: Unix time [ms], read once for the whole turn.
-        environment: what the host was given for its actors (settings, channels); shared and read-only.
-    """
-
-    __slots__ = ("_actor", "_encode", "address", "effects", "environment", "now_ms")
-
-    def __init__(
-        self,
-        actor: "Actor",
-        now_ms: int,
-        environment: Any,
-        encode: Callable[[Any], bytes],
-        effects: list[tuple[Any, ...]],
-    ) -> None:
-        self.address = actor.address
-        self.now_ms = now_ms
-        self.environment = environment
-        self.effects = effects
-        self._actor = actor
-        self._encode = encode
-
-    def emit(self, event: Any) -> Any:
-        """Records an event and applies it to the state.
-
-        Args:
-            event: a registered record or plain msgpack values.
-
-        Returns:
-            What :meth:`Actor.apply` returned.
-        """
-        self.effects.append(("event", self._encode(event)))
-        return self._actor.apply(event)
-
-    def cast(self, address: str, message: Any) -> None:
-        """Sends a message; nobody there makes it a dead letter."""
-        self.effects.append(("cast", address, message))
-
-    def set_timer(self, name: str, at_ms: int, message: Any) -> None:
-        """Has ``message`` delivered to :meth:`Actor.handle_info` at ``at_ms``; replaces the timer of that name."""
-        self.effects.append(("timer", name, at_ms, message))
-
-    def cancel_timer(self, name: str) -> None:
-        """Forgets the timer of that name, if there is one; its message will not arrive any more."""
-        self.effects.append(("cancel", name))
-
-    def start_child(self, supervisor: str, spec: ActorSpec) -> None:
-        """Starts an actor in this actor's partition; one that runs already at that address is left alone.
-
-        A refused start comes back as :class:`StartRefused`.
-        """
-        self.effects.append(("start", supervisor, spec))
-
-    def terminate_child(self, supervisor: str, address: str) -> None:
-        """Stops and forgets an actor; nobody there is no error."""
-        self.effects.append(("terminate", supervisor, address))
-
-    def perform(self, key: str, effect: Callable[[], Any], lane: str) -> None:
-        """Runs ``effect`` on an I/O thread once this turn is durable; its end comes back as :class:`Performed`.
-
-        Args:
-            key: names the effect within this actor; the same key is not run twice at the same time.
-            effect: may block; must bound its own time.
-            lane: effects of different lanes do not wait for each other (one lane for each channel or target).
-        """
-        self.effects.append(("perform", key, effect, lane))
-
-    def publish(self, topic: str, payload: dict[str, Any]) -> None:
-        """Tells subscribers, once this turn is durable."""
-        self.effects.append(("publish", topic, payload))
-
-    def stop(self, reason: str = "normal") -> None:
-        """Ends this actor after the handler with an exit reason."""
-        self.effects.append(("stop", reason))
+    significant: bool = False
 
 
 class Actor:
@@ -153,30 +133,47 @@ class Actor:
 
     Attributes:
         durable: whether the host records it; a kind that is not durable begins anew each time.
+        mailbox_limit: how many messages may wait for it; 0 is no limit.
+        overflow: what gives way beyond that.
+        trap_exits: whether the end of a linked actor is told to it instead of ending it too.
+        passivate_after_ms: after so long without a message it is put away as its dumped state, and made again for
+            the next one; 0 is never. Timers go on. A kind that is not durable needs dump and load for this.
     """
 
     durable: ClassVar[bool] = True
+    mailbox_limit: ClassVar[int] = 0
+    overflow: ClassVar[Overflow] = Overflow.NEWEST
+    trap_exits: ClassVar[bool] = False
+    passivate_after_ms: ClassVar[int] = 0
 
     def __init__(self, address: str, arg: Any) -> None:
         """Makes the state of a new actor; ``arg`` is what the starter gave. Raising refuses the start."""
         self.address = address
 
-    def init(self, ctx: Context, fresh: bool) -> None:
-        """Runs before the first message: ``fresh`` for a new actor, otherwise re-arm timers from the state."""
+    def init(self, ctx: "Context", fresh: bool) -> str | None:
+        """Runs before the first message: ``fresh`` for a new actor, otherwise re-arm timers from the state.
 
-    def handle_cast(self, ctx: Context, message: Any) -> None:
+        Returns:
+            None, or IGNORE: then it does not run. Raising refuses the start.
+        """
+
+    def handle_cast(self, ctx: "Context", message: Any) -> None:
         """A message from another actor. Raising is a crash of this actor."""
         raise LookupError(f"{type(self).__name__} does not understand {type(message).__name__}")
 
-    def handle_call(self, ctx: Context, request: Any) -> Any:
-        """A request; what is returned is the reply. :class:`RequestError` refuses it without a crash."""
+    def handle_call(self, ctx: "Context", request: Any) -> Any:
+        """A request; what is returned is the reply, or NO_REPLY. :class:`RequestError` refuses it without a crash."""
         raise RequestError("invalid", f"{type(self).__name__} does not answer {type(request).__name__}")
 
-    def handle_info(self, ctx: Context, message: Any) -> None:
-        """A timer's message, or the end of an outside effect. Raising is a crash of this actor."""
+    def handle_info(self, ctx: "Context", message: Any) -> None:
+        """A timer's message, or news of the kinds above. Raising is a crash of this actor."""
         raise LookupError(f"{type(self).__name__} does not understand {type(message).__name__}")
 
-    def terminate(self, ctx: Context, reason: str) -> None:
+    def handle_continue(self, ctx: "Context", message: Any) -> None:
+        """What :meth:`Context.continue_with` asked for, before any other message. Raising is a crash."""
+        raise LookupError(f"{type(self).__name__} does not go on with {type(message).__name__}")
+
+    def terminate(self, ctx: "Context", reason: str) -> None:
         """Runs before an orderly end, not after a crash. What it raises is reported."""
 
     def apply(self, event: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a supervisor is told: a spec for each child, flags for itself, and the errors OTP has names for."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self, TypeAlias, TypeVar, cast
@@ -58,7 +59,7 @@ class Strategy(StrEnum):
     @property
     def keeps_order(self) -> bool:
         """Whether children depend on those before them, so that only one at a time is started."""
-        return self in (Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL)
+        return self is REST_FOR_ONE or self is ONE_FOR_ALL
 
 
 class AutoShutdown(StrEnum):
@@ -99,9 +100,9 @@ FORGOTTEN: Final = "forgotten"
 """In place of the ``start`` of a temporary child that has been started: it is never started again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildSpec:
-    """One child of a supervisor, as data.
+    """One child of a supervisor, as data; never changed once it is made (and not frozen, as that would cost 1 µs).
 
     Args:
         id: its name among its siblings, not empty.
@@ -133,21 +134,34 @@ class ChildSpec:
             raise SpecError("missing_id", self.id)
         if self.start is None:
             raise SpecError("missing_start", self.id)
-        self._set("restart", _member(Restart, self.restart, "invalid_restart_type"))
-        self._set("type", _member(ChildType, self.type, "invalid_child_type"))
+        if not isinstance(given.restart, Restart):
+            self.restart = _member(Restart, self.restart, "invalid_restart_type")
+        if not isinstance(given.type, ChildType):
+            self.type = _member(ChildType, self.type, "invalid_child_type")
         if given.shutdown is None:
-            self._set("shutdown", INFINITY if self.type is SUPERVISOR else DEFAULT_SHUTDOWN_MS)
+            self.shutdown = INFINITY if self.type is SUPERVISOR else DEFAULT_SHUTDOWN_MS
         elif isinstance(self.shutdown, bool) or (isinstance(self.shutdown, int) and self.shutdown < 0):
             raise SpecError("invalid_shutdown", self.shutdown)
         elif not isinstance(self.shutdown, int):
-            self._set("shutdown", _member(ShutdownMode, self.shutdown, "invalid_shutdown"))
+            self.shutdown = _member(ShutdownMode, self.shutdown, "invalid_shutdown")
         if not isinstance(given.significant, bool):
             raise SpecError("invalid_significant", self.significant)
         if self.significant and self.restart is PERMANENT:
             raise SpecError("bad_combination", ("significant", "permanent"))
 
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+    def named(self, child_id: str) -> Self:
+        """The same for another child."""
+        return self._with("id", child_id)
+
+    def forgotten(self) -> Self:
+        """The same without what the child was started with."""
+        return self._with("start", FORGOTTEN)
+
+    def _with(self, changed: str, value: Any) -> Self:
+        # What is sound already is not looked at again: there may be very many of these.
+        other = copy(self)
+        setattr(other, changed, value)
+        return other
 
     @classmethod
     def from_map(cls, given: Mapping[str, Any]) -> Self:
@@ -275,6 +289,8 @@ _Member = TypeVar("_Member", bound=StrEnum)
 
 
 def _member(kind: type[_Member], value: object, reason: str, where: str = "") -> _Member:
+    if isinstance(value, kind):
+        return value
     if isinstance(value, str) and value in set(kind):
         return kind(value)
     raise SpecError(reason, value, where)

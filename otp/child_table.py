@@ -1,14 +1,12 @@
-"""The children of a supervisor by id: a value, yet cheap to change when there are many thousands."""
+"""The children of a supervisor, by id; changed in place, by the supervisor's step alone."""
 
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self, TypeVar
+from typing import Any
 
 from slakeeper.otp.child_spec import ChildSpec
 from slakeeper.otp.supervisor_event import Ref, Request
-
-_BUCKETS = 128
 
 
 class Phase(StrEnum):
@@ -39,7 +37,7 @@ STATUS_OF = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Starter:
     """Who asked for a start, and what the child becomes if it fails (None: its spec is dropped)."""
 
@@ -47,7 +45,7 @@ class Starter:
     fallback: Phase | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Child:
     """One child as its supervisor knows it.
 
@@ -90,70 +88,57 @@ class Child:
         return STATUS_OF[self.phase]
 
 
-@dataclass(frozen=True, slots=True)
 class ChildTable:
-    """Children by id and by alias. Every change gives a new table and leaves this one as it is.
+    """Children by id, and by alias where they have one."""
 
-    A change copies one bucket of many, so that starting n children costs far less than n * n / 2 copies.
-    """
+    __slots__ = ("_aliases", "_by_id")
 
-    buckets: tuple[dict[str, Child], ...] = ({},) * _BUCKETS
-    aliases: tuple[dict[Hashable, str], ...] = ({},) * _BUCKETS
-    count: int = 0
+    def __init__(self) -> None:
+        self._by_id: dict[str, Child] = {}
+        self._aliases: dict[Hashable, Child] = {}
 
     def get(self, child_id: str) -> Child | None:
         """The child, or None."""
-        return self.buckets[hash(child_id) % _BUCKETS].get(child_id)
+        return self._by_id.get(child_id)
 
     def aliased(self, alias: Hashable) -> Child | None:
         """The child that is known by this alias, or None."""
-        child_id = self.aliases[hash(alias) % _BUCKETS].get(alias)
-        return None if child_id is None else self.get(child_id)
+        return self._aliases.get(alias)
 
-    def put(self, child: Child) -> Self:
-        """With this child, in place of the one with its id if there is one."""
-        return self._with(child.spec.id, child)
+    def aliases(self) -> Iterable[Hashable]:
+        """What children are known by beside their ids."""
+        return self._aliases.keys()
 
-    def drop(self, child_id: str) -> Self:
-        """Without the child of this id."""
-        return self._with(child_id, None)
+    def add(self, child: Child) -> None:
+        """Takes a child in; nobody has its id."""
+        self._by_id[child.spec.id] = child
+
+    def drop(self, child: Child) -> None:
+        """Forgets a child."""
+        del self._by_id[child.spec.id]
+        if child.alias is not None:
+            self._aliases.pop(child.alias, None)
+
+    def name(self, child: Child, alias: Hashable) -> None:
+        """Has a child known by ``alias``, and no longer by the one it had."""
+        if child.alias is not None:
+            self._aliases.pop(child.alias, None)
+        child.alias = alias
+        if alias is not None:
+            self._aliases[alias] = child
 
     def ordered(self) -> list[Child]:
         """All children, the first to start first."""
         return sorted(self, key=lambda child: child.order)
 
     def __iter__(self) -> Iterator[Child]:
-        """All children, in no order."""
-        for bucket in self.buckets:
-            yield from bucket.values()
+        """All children, in the order they were taken in."""
+        return iter(self._by_id.values())
 
     def __len__(self) -> int:
-        return self.count
+        return len(self._by_id)
 
-    def _with(self, child_id: str, child: Child | None) -> Self:
-        former = self.get(child_id)
-        old = None if former is None else former.alias
-        new = None if child is None else child.alias
-        aliases = self.aliases
-        if old != new:
-            aliases = aliases if old is None else _changed(aliases, old, None)
-            aliases = aliases if new is None else _changed(aliases, new, child_id)
-        count = self.count + (child is not None) - (former is not None)
-        return replace(self, buckets=_changed(self.buckets, child_id, child), aliases=aliases, count=count)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChildTable) and self._by_id == other._by_id
 
-
-_Key = TypeVar("_Key", bound=Hashable)
-_Value = TypeVar("_Value")
-
-
-def _changed(
-    buckets: tuple[dict[_Key, _Value], ...], key: _Key, value: _Value | None
-) -> tuple[dict[_Key, _Value], ...]:
-    """The buckets with a key set, or without it for None."""
-    index = hash(key) % _BUCKETS
-    bucket = buckets[index].copy()
-    if value is None:
-        bucket.pop(key, None)
-    else:
-        bucket[key] = value
-    return (*buckets[:index], bucket, *buckets[index + 1 :])
+    __hash__ = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The host of light actors: a supervision tree, mailboxes, timers and partitions on one thread.
+"""The host of light actors: mailboxes, handlers, timers and partitions on one thread, below one tree of supervisors.
 
 Everything happens in *turns*. A turn takes what arrived from outside (requests, due timers, ended effects),
 runs handlers until every mailbox is empty, and ends with :meth:`Host.commit`: one durable write for each
@@ -12,22 +12,38 @@ tests drive it by hand on a clock of their own.
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Background
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol
 
+from slakeeper.otp import context as do
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Context, Performed, RequestError, StartRefused
-from slakeeper.otp.child_spec import ChildSpec, ChildType, Restart
+from slakeeper.otp.actor import (
+    NO_REPLY,
+    Actor,
+    ActorLost,
+    ActorSpec,
+    ActorStopped,
+    Overflow,
+    Performed,
+    RequestError,
+    StartRefused,
+)
+from slakeeper.otp.administration import Administration
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
-from slakeeper.otp.crash_report import KEPT_REPORTS, CrashReport, DeadLetter, shown
-from slakeeper.otp.partition import Event, Op, Partition, Started, Stopped
-from slakeeper.otp.seat import Node, Seat, StartRef, SupervisorSpec, describe_node, describe_seat
-from slakeeper.otp.supervisor_state import Life
+from slakeeper.otp.context import Call, Context, Effect
+from slakeeper.otp.crash_report import CrashReport, DeadLetter, FlightRecorder, shown
+from slakeeper.otp.inspection import Inspector
+from slakeeper.otp.mailbox import CALL, CAST, CONTINUE, INFO, SIGNAL, content, outlives_its_receiver
+from slakeeper.otp.partition import Event, Op, Partition
+from slakeeper.otp.seat import Node, Seat, StartRef, SupervisorSpec
+from slakeeper.otp.stage import Stage
+from slakeeper.otp.tie import Binding
 from slakeeper.otp.timer import Timers
+from slakeeper.otp.tree import ALREADY_STARTED, Tree
 
 # A turn that has run this many handlers commits and goes on in the next one, so that two actors that
 # answer each other for ever cannot keep the cell from its sockets.
@@ -36,8 +52,8 @@ MAX_TURN_MESSAGES = 100_000
 # Messages kept for an actor that is being restarted or is suspended; more than this is lost to dead letters.
 MAX_STASH = 1_000
 
-_CAST, _INFO = "cast", "info"
-_ALREADY_STARTED = "already_started"
+
+PROGRESS, QUARANTINED = core.ReportKind.PROGRESS, core.ReportKind.QUARANTINED
 
 
 class Executor(Protocol):
@@ -63,6 +79,7 @@ class Host:
         publish: called with (topic, payload) after the turn is durable.
         commit: makes the partitions that a turn touched durable, all or with a JournalError; one after the other
             by default.
+        home: where durable actors are recorded that the tree itself names; nowhere by default.
     """
 
     def __init__(
@@ -76,31 +93,34 @@ class Host:
         environment: Any = None,
         publish: Callable[[str, dict[str, Any]], None] = lambda topic, payload: None,
         commit: Callable[[Sequence[Partition]], None] | None = None,
+        home: Partition | None = None,
     ) -> None:
         self.now_ms = clock.now_ms()
         self.environment = environment
+        self.codec = codec
         self.partitions = dict(partitions)
-        self.crash_reports: deque[CrashReport] = deque(maxlen=KEPT_REPORTS)
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_REPORTS)
-        self.counts: Counter[str] = Counter()
-        self._tree = tree
-        self._kinds = kinds
+        self.home = home
+        self.timers = Timers()
+        self.recorder = FlightRecorder()
         self._clock = clock
-        self._codec = codec
         self._executor = executor
         self._publish = publish
         self._commit_all = commit or _commit_in_turn
-        self._seats: dict[str, Seat] = {}
-        self._nodes: dict[str, Node] = {}
-        self._root: Node | None = None
+        self._stage = Stage(self, kinds)
+        self.tree = Tree(tree, self, self._stage)
+        self._seats = self.tree.seats
+        self.inspector = Inspector(self)
+        self.supervisors = Administration(self)
+        self.binding = Binding(self._seats, self.signal)
         self._runnable: deque[Seat] = deque()
-        self.timers = Timers()
         self._last_token = 0
         self._touched: dict[str, Partition] = {}
         self._partition_names = {id(partition): name for name, partition in self.partitions.items()}
         self._released: list[Callable[[], None]] = []
         self._in_flight: set[tuple[str, str]] = set()
         self._refused: dict[str, str] = {}
+        # Got here and not at import: a process's logging is set up after it was forked.
+        self._logger = logging.getLogger("slakeeper.otp")
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -111,23 +131,20 @@ class Host:
             ActorStopped: a static child did not start; everything started before it was stopped again.
         """
         self.now_ms = self._clock.now_ms()
-        refused = self._start_node(self._tree, None, 1)
-        if refused is not None:
-            raise ActorStopped(f"{self._tree.address} did not start: {refused}")
+        self.tree.start()
         self.drain()
         self.commit()
 
     def stop(self) -> None:
         """Stops the tree in reverse order and commits; durable actors stay recorded."""
         self.begin_turn()
-        if self._root is not None and self._root.ended is None:
-            self._drive(self._root, core.StopRequested("shutdown"))
+        self.tree.stop()
         self.commit()
 
     @property
     def ended(self) -> str | None:
         """Why the root supervisor ended, or None while it runs."""
-        return self._root.ended if self._root is not None else None
+        return self.tree.root.ended if self.tree.root is not None else None
 
     # -- turns --------------------------------------------------------------------------------------------
 
@@ -139,16 +156,19 @@ class Host:
     def drain(self) -> None:
         """Runs handlers until every mailbox is empty, or this turn has done its share."""
         budget = MAX_TURN_MESSAGES
-        runnable = self._runnable
+        runnable, handle = self._runnable, self._handle
         while runnable and budget:
             seat = runnable.popleft()
             seat.queued = False
-            while seat.mailbox and seat.actor is not None and not seat.suspended and budget:
+            if seat.kept is not None and seat.mailbox and not seat.suspended:
+                self._stage.wake(seat)
+            mailbox = seat.mailbox
+            while mailbox and seat.actor is not None and not seat.suspended and budget:
                 budget -= 1
-                how, message = seat.mailbox.popleft()
-                self._handle(seat, how, message)
-            if seat.mailbox and not budget:
-                self._make_runnable(seat)
+                how, message = mailbox.popleft()
+                handle(seat, how, message)
+            if mailbox and not budget:
+                self.make_runnable(seat)
 
     def commit(self) -> None:
         """Makes the turn durable, then lets its replies, effects and publications go.
@@ -190,47 +210,67 @@ class Host:
         dumps: dict[str, bytes] = {}
         for address, record in partition.records.items():
             seat = self._seats.get(address)
-            if seat is not None and seat.actor is not None and (record.tail or record.base is None):
-                dumps[address] = self._codec.encode(seat.actor.dump())
+            if seat is None or not (record.tail or record.base is None):
+                continue
+            if seat.actor is not None:
+                dumps[address] = self.codec.encode(seat.actor.dump())
+            elif seat.kept is not None:
+                dumps[address] = seat.kept
         return partition.snapshot(dumps, background)
 
-    # -- messages from outside ------------------------------------------------------------------------------
+    # -- from outside -------------------------------------------------------------------------------------
 
     def cast(self, address: str, message: Any) -> None:
-        """Puts a message into an actor's mailbox; handled by :meth:`drain`."""
-        self._post(address, _CAST, message)
+        """Puts a message into an actor's mailbox, by address or registered name; handled by :meth:`drain`."""
+        self.post(address, CAST, message)
+
+    def call(
+        self,
+        address: str,
+        request: Any,
+        done: Callable[[Any, Exception | None], None],
+        timeout_ms: int = do.DEFAULT_CALL_MS,
+    ) -> None:
+        """Puts a request into an actor's mailbox; ``done`` is called exactly once, with the reply or an error.
+
+        The error is a RequestError (refused), ActorStopped (nobody there, or it ended on the request) or ActorLost
+        (no answer within ``timeout_ms``).
+        """
+        call = Call(request, done)
+        self.post(address, CALL, call)
+        if call.is_open:
+            lost = ActorLost(f"{address} did not answer within {timeout_ms} ms")
+            self.timers.at(self.now_ms + timeout_ms, lambda: call.settle(None, lost))
 
     def ask(self, address: str, request: Any) -> Any:
-        """Delivers a request and runs everything that follows from it.
+        """Delivers a request ahead of the mailbox and runs everything that follows from it.
 
         Returns:
             The reply. It is durable only after :meth:`commit`.
 
         Raises:
             ActorStopped: nobody there, or it crashed on the request.
-            RequestError: it refused, or is suspended.
+            RequestError: it refused, is suspended, or answers only later (then use :meth:`call`).
         """
         self.drain()
-        seat = self._seats.get(address)
+        seat = self.find(address)
+        if seat is not None and seat.kept is not None and not seat.suspended:
+            self._stage.wake(seat)
         if seat is None or seat.actor is None:
             raise ActorStopped(f"no actor at {address}")
         if seat.suspended:
             raise RequestError("unavailable", f"{address} is suspended")
-        effects: list[tuple[Any, ...]] = []
-        ctx = Context(seat.actor, self.now_ms, self.environment, self._codec.encode, effects)
-        try:
-            reply = seat.actor.handle_call(ctx, request)
-        except RequestError:
-            if any(effect[0] == "event" for effect in effects):
-                self._crash(seat, AssertionError("refused a request after recording an event"), request)
-            raise
-        except Exception as error:
-            self._crash(seat, error, request)
-            raise ActorStopped(f"{address} crashed: {type(error).__name__}: {error}") from error
-        seat.handled += 1
-        self._carry_out(seat, effects)
+        answer: list[Any] = []
+        call = Call(request, lambda value, error: answer.append((value, error)))
+        self._handle(seat, CALL, call)
         self.drain()
-        return reply
+        if not answer:
+            call.settle(None)  # nobody waits any more
+            raise RequestError("unavailable", f"{address} answers later")
+        value, error = answer[0]
+        if error is not None:
+            raise error
+        return value
 
     def start_child(self, supervisor: str, spec: ActorSpec, partition: Partition | None = None) -> None:
         """Starts an actor under a supervisor of the tree.
@@ -239,20 +279,34 @@ class Host:
             RequestError: ``conflict`` when one is there already, ``invalid`` when it refused to start.
         """
         self._refused.clear()
-        self._start_child(supervisor, spec, partition, None)
-        refused = self._refused.get(spec.address)
-        if refused is not None:
-            code = "conflict" if refused is _ALREADY_STARTED else "invalid"
-            raise RequestError(code, f"{spec.address}: {refused}")
+        if self.tree.start_child(supervisor, spec, partition, None) is ALREADY_STARTED:
+            raise RequestError("conflict", f"{spec.address}: {ALREADY_STARTED}")
+        if self._refused:
+            raise RequestError("invalid", f"{spec.address}: {self._refused[spec.address]}")
         self.drain()
 
     def terminate_child(self, address: str) -> None:
         """Stops an actor in order and forgets it; nobody there is no error."""
         seat = self._seats.get(address)
         if seat is not None:
-            self._forget(seat)
+            self.tree.forget(seat)
 
     # -- people looking in ----------------------------------------------------------------------------------
+
+    @property
+    def crash_reports(self) -> deque[CrashReport]:
+        """The last ones, the newest at the end."""
+        return self.recorder.crash_reports
+
+    @property
+    def dead_letters(self) -> deque[DeadLetter]:
+        """The last ones, the newest at the end."""
+        return self.recorder.dead_letters
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Crashes and dead letters since the start."""
+        return self.recorder.counts
 
     def addresses(self, kind: str | None = None) -> list[str]:
         """Addresses of all actors (of one kind), in the order they were started."""
@@ -262,385 +316,277 @@ class Host:
         """Whether an actor has that address, running or not."""
         return address in self._seats
 
+    def whereis(self, name: str) -> str | None:
+        """The address of whoever is registered by that name."""
+        return self.binding.names.get(name)
+
     def is_running(self, address: str) -> bool:
+        """Whether it runs, or is put away for idleness."""
         seat = self._seats.get(address)
-        return seat is not None and seat.actor is not None
+        return seat is not None and seat.is_live
 
     def takes(self, address: str) -> bool:
         """Whether a message is handled in this turn: not while the actor is down, or suspended."""
         seat = self._seats.get(address)
-        return seat is not None and seat.actor is not None and not seat.suspended
+        return seat is not None and seat.is_live and not seat.suspended
 
     def stats(self) -> dict[str, int]:
         """Number of actors and of messages that wait."""
         return {
             "actors": len(self._seats),
-            "mailbox": sum(len(seat.mailbox) for seat in self._runnable),
+            "mailbox": sum(len(seat.mailbox or ()) for seat in self._runnable),
         }
 
-    def describe(self, address: str) -> dict[str, Any]:
-        """An actor's state and counters, like OTP's ``sys:get_status``.
+    # -- inside: ends -----------------------------------------------------------------------------------------
 
-        Raises:
-            RequestError: ``not_found``.
-        """
-        return describe_seat(self._seat(address))
+    def exit(self, seat: Seat, reason: str) -> None:
+        """An actor ended by itself, was killed, or crashed; its supervisor decides what becomes of it."""
+        if seat.traced:
+            self.recorder.trace(self.now_ms, seat.spec.address, "exit", reason)
+        self._stage.empty(seat)
+        self.binding.ended(seat, reason)
+        self.tree.exited(seat, reason)
 
-    def suspend(self, address: str) -> None:
-        """The actor handles nothing until :meth:`resume`; its messages wait."""
-        self._seat(address).suspended = True
-
-    def resume(self, address: str) -> None:
-        """Ends a suspension; a quarantined actor is started again."""
-        seat = self._seat(address)
-        seat.suspended = False
-        if core.child_status(seat.node.state, address) == "quarantined":
-            self._drive(seat.node, core.ReleaseRequested(address, address))
-        self._make_runnable(seat)
-
-    def kill(self, address: str, reason: str = "killed") -> None:
-        """Ends an actor without its terminate hook; its supervisor does what it does after a crash."""
-        seat = self._seat(address)
-        if seat.actor is None:
-            raise RequestError("conflict", f"{address} is not running")
-        self._exit(seat, reason)
-
-    def tree(self) -> dict[str, Any]:
-        """The tree as it stands: nested address, kind, type, strategy, restart, status, restarts, children."""
-        if self._root is None:
-            raise ActorStopped("the tree has not been started")
-        return describe_node(self._root, self._nodes, self._seats, self._tree.address)
-
-    # -- inside: tree -----------------------------------------------------------------------------------------
-
-    def _start_node(self, spec: SupervisorSpec, parent: Node | None, incarnation: int) -> str | None:
-        static = [
-            ChildSpec(child.address, child, child.restart)
-            if isinstance(child, ActorSpec)
-            else ChildSpec(child.address, child, type=ChildType.SUPERVISOR)
-            for child in spec.children
-        ]
-        durable: list[ChildSpec] = []
-        for partition in self.partitions.values():
-            for record in partition.records.values():
-                if record.supervisor == spec.address:
-                    restart = Restart(record.restart)
-                    arg = self._codec.decode(record.arg)
-                    actor_spec = ActorSpec(record.address, record.kind, arg, restart)
-                    durable.append(ChildSpec(record.address, actor_spec, restart))
-        state = core.initial_state(spec.flags, [*static, *durable])
-        node = Node(spec, parent, incarnation, state)
-        self._nodes[spec.address] = node
-        if parent is None:
-            self._root = node
-        self._drive(node, core.Begin())
-        return node.failure
-
-    def _drive(self, node: Node, event: core.Event) -> None:
-        """Gives an event to a supervisor and does what it decides; answers join its own queue."""
-        node.events.append(event)
-        if node.driving:
-            return
-        node.driving = True
-        try:
-            while node.events:
-                node.state, actions = core.step(node.state, node.events.popleft(), self.now_ms)
-                for action in actions:
-                    self._act(node, action)
-        finally:
-            node.driving = False
-
-    def _act(self, node: Node, action: core.Action) -> None:
-        match action:
-            case core.StartChild(spec, incarnation):
-                if isinstance(spec.start, SupervisorSpec):
-                    refused = self._start_node(spec.start, node, incarnation)
-                else:
-                    refused = self._start_actor(node, spec.start, incarnation)
-                answer: core.Event = core.ChildStarted(spec.id, incarnation, spec.id)
-                if refused is not None:
-                    answer = core.ChildStartFailed(spec.id, incarnation, refused)
-                node.events.append(answer)
-            case core.StopChild(child_id, incarnation, reason, _):
-                self._stop_child(node, child_id, incarnation, reason)
-            case core.ScheduleRetry(child_id, incarnation, after_ms):
-                retry = core.RetryDue(child_id, incarnation)
-                self.timers.at(self.now_ms + after_ms, lambda: self._retry(node, retry))
-            case core.Ready():
-                node.ready = True
-            case core.StartFailed(reason):
-                node.failure = reason
-                self._nodes.pop(node.spec.address, None)
-            case core.Terminated(reason):
-                node.ended = reason
-                self._nodes.pop(node.spec.address, None)
-                if node.parent is not None:
-                    self._drive(node.parent, core.ChildExited(node.spec.address, node.incarnation, reason))
-            case core.Report():
-                self._report(node, action)
-            case core.Reply(StartRef() as ref, core.Error() as refusal):
-                self._refuse(ref, refusal.detail or refusal.reason.value)
-            case core.Reply():
-                pass  # the host asks for nothing else that can be refused
-
-    def _retry(self, node: Node, retry: core.RetryDue) -> None:
-        if self._nodes.get(node.spec.address) is node:
-            self._drive(node, retry)
-
-    def _stop_child(self, node: Node, child_id: str, incarnation: int, reason: str) -> None:
-        child = self._nodes.get(child_id)
-        if child is not None and child.parent is node:
-            self._drive(child, core.StopRequested(reason))
-            return
-        seat = self._seats.get(child_id)
-        if seat is not None and seat.actor is not None:
-            self._end(seat, reason)
-            if seat.spec.restart is Restart.TEMPORARY and node.state.life is Life.RUNNING:
-                self._drop(seat)  # not for a stop of the whole tree, but for good
-        node.events.append(core.ChildExited(child_id, incarnation, reason))
-
-    def _start_child(
-        self, supervisor: str, spec: ActorSpec, partition: Partition | None, asked_by: str | None
-    ) -> None:
-        """Asks a supervisor for a child; at once, or behind what the supervisor is doing already."""
-        if spec.address in self._seats:
-            self._refused[spec.address] = _ALREADY_STARTED
-            return
-        ref = StartRef(spec.address, asked_by)
-        node = self._nodes.get(supervisor)
-        if node is None:
-            self._refuse(ref, f"no supervisor {supervisor}")
-            return
-        self._seats[spec.address] = Seat(spec, node, partition)
-        self._drive(node, core.StartRequested(ref, ChildSpec(spec.address, spec, spec.restart)))
-
-    def _refuse(self, ref: StartRef, reason: str) -> None:
-        seat = self._seats.get(ref.address)
-        if seat is not None and seat.actor is None:
-            self._drop(seat)
-        if ref.asked_by is None:
-            self._refused[ref.address] = reason
-        else:
-            self._post(ref.asked_by, _INFO, StartRefused(ref.address, reason))
-
-    def _start_actor(self, node: Node, spec: ActorSpec, incarnation: int) -> str | None:
-        """Makes the actor, from its record if it has one, and runs init; returns why it did not start."""
-        seat = self._seats.get(spec.address)
-        if seat is None:
-            seat = self._seats[spec.address] = Seat(spec, node, self._partition_of(spec.address))
-        seat.node, seat.incarnation = node, incarnation
-        partition = seat.partition
-        try:
-            actor = self._kinds[spec.kind](spec.address, spec.arg)
-            record = partition.records.get(spec.address) if partition is not None else None
-            if record is not None:
-                if record.base is not None:
-                    actor.load(self._codec.decode(record.base))
-                for data in record.tail:
-                    actor.apply(self._codec.decode(data))
-            elif partition is not None and actor.durable:
-                arg = self._codec.encode(spec.arg)
-                self._record(
-                    partition, Started(spec.address, node.spec.address, spec.kind, arg, spec.restart.value)
-                )
-            seat.actor = actor
-            effects: list[tuple[Any, ...]] = []
-            actor.init(
-                Context(actor, self.now_ms, self.environment, self._codec.encode, effects), record is None
-            )
-        except Exception as error:  # noqa: BLE001  a kind's constructor and init are foreign code: its supervisor decides
-            seat.actor = None
-            reason = f"{type(error).__name__}: {error}"
-            self._crash_report(seat, reason, "init", traceback.format_exc())
-            return reason
-        self._carry_out(seat, effects)
-        self._make_runnable(seat)
-        return None
-
-    def _partition_of(self, address: str) -> Partition | None:
-        return next((p for p in self.partitions.values() if address in p.records), None)
-
-    def _record(self, partition: Partition, op: Op) -> None:
-        partition.append((op,))
-        self._touched[self._partition_names[id(partition)]] = partition
-
-    # -- inside: the end of an actor --------------------------------------------------------------------------
-
-    def _end(self, seat: Seat, reason: str) -> None:
-        """Runs the terminate hook and empties the seat; its record stays."""
-        actor = seat.actor
-        if actor is None:
-            return
-        effects: list[tuple[Any, ...]] = []
-        try:
-            actor.terminate(
-                Context(actor, self.now_ms, self.environment, self._codec.encode, effects), reason
-            )
-            self._carry_out(seat, [effect for effect in effects if effect[0] != "stop"])
-        except Exception as error:  # noqa: BLE001  foreign code; the actor ends either way
-            self._crash_report(
-                seat, f"terminate: {type(error).__name__}: {error}", reason, traceback.format_exc()
-            )
-        seat.actor = None
-        seat.timers.clear()
-
-    def _exit(self, seat: Seat, reason: str) -> None:
-        """An actor ended by itself or was killed: its supervisor decides what becomes of it."""
-        seat.actor = None
-        seat.timers.clear()
-        self._drive(seat.node, core.ChildExited(seat.spec.address, seat.incarnation, reason))
-        if self.is_running(seat.spec.address):  # its supervisor has started it again
-            return
-        if core.is_normal(reason) and seat.spec.restart is not Restart.PERMANENT:
-            self._forget(seat)
-        elif (
-            core.get_childspec(seat.node.state, seat.spec.address) is None
-        ):  # temporary: its spec went with it
-            self._drop(seat)
-
-    def _forget(self, seat: Seat) -> None:
-        """Takes an actor out of the tree and out of the partition for good."""
-        address = seat.spec.address
-        self._drive(seat.node, core.TerminateRequested(address, address))
-        self._drive(seat.node, core.DeleteRequested(address, address))
-        self._drop(seat)
-
-    def _drop(self, seat: Seat) -> None:
-        address = seat.spec.address
-        if self._seats.get(address) is not seat:
-            return
-        del self._seats[address]
-        for _, message in seat.mailbox:
-            self._dead_letter(address, message, "the actor has ended")
-        if seat.partition is not None and address in seat.partition.records:
-            self._record(seat.partition, Stopped(address))
-
-    def _crash(self, seat: Seat, error: BaseException, message: Any) -> None:
+    def crash(self, seat: Seat, error: BaseException, how: int, message: Any) -> None:
+        """An actor raised on a message."""
         reason = f"{type(error).__name__}: {error}"
         text = "".join(traceback.format_exception(error))
-        self._crash_report(seat, reason, shown(message), text)
-        self._dead_letter(seat.spec.address, message, f"the actor crashed on it: {reason}")
-        self._exit(seat, reason)
+        self.crash_report(seat, reason, shown(content(how, message)), text)
+        self.dead_letter(seat.spec.address, how, message, f"the actor crashed on it: {reason}")
+        self.exit(seat, reason)
 
-    def _crash_report(self, seat: Seat, reason: str, message: str, text: str) -> None:
-        self.counts["crashes"] += 1
-        report = CrashReport(self.now_ms, seat.spec.address, seat.spec.kind, reason, message, text)
-        self.crash_reports.append(report)
-        logging.getLogger("slakeeper.otp").error("%s crashed: %s\n%s", seat.spec.address, reason, text)
-        payload = {"address": seat.spec.address, "reason": reason, "at_ms": self.now_ms}
+    def crash_report(self, seat: Seat, reason: str, message: str, text: str) -> None:
+        """Keeps, logs and publishes why an actor ended."""
+        address = seat.spec.address
+        self.recorder.crash(self.now_ms, address, seat.spec.kind, reason, message, text)
+        self._logger.error("%s crashed: %s\n%s", address, reason, text)
+        payload = {"address": address, "reason": reason, "at_ms": self.now_ms}
         self.after_commit(lambda: self._publish("actor.crashed", payload))
 
-    def _dead_letter(self, address: str, message: Any, why: str) -> None:
-        self.counts["dead_letters"] += 1
-        self.dead_letters.append(DeadLetter(self.now_ms, address, shown(message), why))
+    def dead_letter(self, address: str, how: int, message: Any, why: str) -> None:
+        """Keeps a message nobody took; whoever waits for an answer to it is told."""
+        if how == CALL:
+            message.settle(None, ActorStopped(f"{address}: {why}"))
+        if outlives_its_receiver(how):
+            self.recorder.dead_letter(self.now_ms, address, how, content(how, message), why)
 
-    def _report(self, node: Node, report: core.Report) -> None:
-        level = logging.ERROR
-        if report.kind is core.ReportKind.PROGRESS:
+    def refuse(self, ref: StartRef, reason: str) -> None:
+        """Tells whoever asked for a start that it did not take place."""
+        address, asked_by = ref
+        if asked_by is None:
+            self._refused[address] = reason
+        else:
+            self.post(asked_by, INFO, StartRefused(address, reason))
+
+    def report(self, node: Node, report: core.Report) -> None:
+        """Logs a supervisor's report."""
+        kind = report.kind
+        if kind is PROGRESS:
             level = logging.DEBUG if report.detail == "requested" else logging.INFO
-        words = " ".join(filter(None, (report.kind.value, report.child_id, report.reason, report.detail)))
-        logging.getLogger("slakeeper.otp").log(level, "%s: %s", node.spec.address, words)
-        if report.kind is not core.ReportKind.QUARANTINED:
-            return
-        payload = {"address": report.child_id, "reason": report.reason, "at_ms": self.now_ms}
-        self.after_commit(lambda: self._publish("actor.quarantined", payload))
+        else:
+            level = logging.ERROR
+        if self._logger.isEnabledFor(level):
+            words = " ".join(filter(None, (kind.value, report.child_id, report.reason, report.detail)))
+            self._logger.log(level, "%s: %s", node.spec.address, words)
+        if kind is QUARANTINED:
+            payload = {"address": report.child_id, "reason": report.reason, "at_ms": self.now_ms}
+            self.after_commit(lambda: self._publish("actor.quarantined", payload))
 
     # -- inside: messages and effects -------------------------------------------------------------------------
 
-    def _post(self, address: str, how: str, message: Any) -> None:
+    def find(self, address: str) -> Seat | None:
+        """The seat at an address, or of whoever is registered by that name."""
+        seat = self._seats.get(address)
+        if seat is None and (named := self.binding.names.get(address)) is not None:
+            seat = self._seats.get(named)
+        return seat
+
+    def post(self, address: str, how: int, message: Any) -> None:
+        """Puts a message into the mailbox at an address or of a registered name; with nobody there, a dead letter."""
         seat = self._seats.get(address)
         if seat is None:
-            self._dead_letter(address, message, "nobody there")
+            seat = self.find(address)
+        if seat is None:
+            self.dead_letter(address, how, message, "nobody there")
             return
-        idle = seat.actor is None or seat.suspended
-        if idle and core.child_status(seat.node.state, address) == "quarantined":
-            self._dead_letter(address, message, "the actor is quarantined")
-        elif idle and len(seat.mailbox) >= MAX_STASH:
-            self._dead_letter(address, message, "too many messages wait for it")
-        else:
-            seat.mailbox.append((how, message))
-            self._make_runnable(seat)
+        if (seat.actor is None or seat.limit or seat.suspended) and not self._admits(seat, how, message):
+            return
+        mailbox = seat.mailbox
+        if mailbox is None:
+            mailbox = seat.mailbox = deque()
+        mailbox.append((how, message))
+        if not seat.queued:
+            seat.queued = True
+            self._runnable.append(seat)
 
-    def _make_runnable(self, seat: Seat) -> None:
+    def _admits(self, seat: Seat, how: int, message: Any) -> bool:
+        """Whether there is room for a message; what has to give way becomes a dead letter."""
+        address, waiting = seat.spec.address, len(seat.mailbox or ())
+        if not seat.is_live or seat.suspended:
+            if core.child_status(seat.node.state, address) == "quarantined":
+                self.dead_letter(address, how, message, "the actor is quarantined")
+                return False
+            if waiting >= MAX_STASH:
+                self.dead_letter(address, how, message, "too many messages wait for it")
+                return False
+        if not seat.limit or waiting < seat.limit or how not in (CAST, CALL) or not seat.mailbox:
+            return True
+        if seat.kind.overflow is Overflow.NEWEST:
+            self.dead_letter(address, how, message, "its mailbox is full")
+            return False
+        self.dead_letter(address, *seat.mailbox.popleft(), "its mailbox is full")
+        return True
+
+    def make_runnable(self, seat: Seat) -> None:
+        """Puts a seat into the queue if it has something to handle."""
         if not seat.queued and seat.mailbox:
             seat.queued = True
             self._runnable.append(seat)
 
-    def _handle(self, seat: Seat, how: str, message: Any) -> None:
-        actor = seat.actor
-        if actor is None:
-            raise ActorStopped(seat.spec.address)
-        effects: list[tuple[Any, ...]] = []
-        ctx = Context(actor, self.now_ms, self.environment, self._codec.encode, effects)
-        try:
-            if how is _CAST:
-                actor.handle_cast(ctx, message)
-            else:
-                actor.handle_info(ctx, message)
-        except Exception as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
-            self._crash(seat, error, message)
-            return
-        seat.handled += 1
-        self._carry_out(seat, effects)
+    def signal(self, seat: Seat, how: int, message: Any) -> None:
+        """Puts a message for the present incarnation alone before all that wait."""
+        if seat.mailbox is None:
+            seat.mailbox = deque()
+        seat.mailbox.appendleft((how, (seat.incarnation, message)))
+        self.make_runnable(seat)
 
-    def _carry_out(self, seat: Seat, effects: Iterable[tuple[Any, ...]]) -> None:
-        address, partition = seat.spec.address, seat.partition
+    def _handle(self, seat: Seat, how: int, message: Any) -> None:
+        actor, ctx = seat.actor, seat.ctx
+        if actor is None or ctx is None:
+            raise ActorStopped(seat.spec.address)
+        seat.handled += 1
+        self.recorder.recent.append((seat.spec.address, message))
+        if seat.traced:
+            self.recorder.trace(self.now_ms, seat.spec.address, "in", repr(content(how, message)))
+        try:
+            if how == CAST:
+                actor.handle_cast(ctx, message)
+            elif how == INFO:
+                actor.handle_info(ctx, message)
+            elif how == CALL:
+                self._answer(seat, actor, ctx, message)
+                return
+            else:
+                self._handle_signal(seat, actor, ctx, how, message)
+        except Exception as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
+            self.crash(seat, error, how, message)
+            return
+        if ctx.effects:
+            self.carry_out(seat, ctx)
+
+    def _answer(self, seat: Seat, actor: Actor, ctx: Context, call: Call) -> None:
+        """Runs handle_call; what it raises beside a refusal is a crash."""
+        if not call.is_open:
+            return  # the caller has given up
+        ctx.caller = call
+        try:
+            reply = actor.handle_call(ctx, call.request)
+        except RequestError as refusal:
+            if any(effect[0] == do.EVENT for effect in ctx.effects):
+                raise AssertionError("refused a request after recording an event") from refusal
+            ctx.effects.clear()
+            call.settle(None, refusal)
+            return
+        finally:
+            ctx.caller = None
+        if reply is NO_REPLY:
+            self.binding.ties(seat).calls.append(call)
+        self.carry_out(seat, ctx)
+        if reply is not NO_REPLY:
+            call.settle(reply)
+
+    def _handle_signal(self, seat: Seat, actor: Actor, ctx: Context, how: int, message: Any) -> None:
+        incarnation, content = message
+        if incarnation != seat.incarnation:
+            return
+        if how == SIGNAL:
+            actor.handle_info(ctx, content)
+        elif how == CONTINUE:
+            actor.handle_continue(ctx, content)
+        else:
+            self.exit(seat, content)
+
+    def carry_out(self, seat: Seat, ctx: Context) -> None:
+        """Does what a handler asked for, now that it has returned."""
+        effects, ctx.effects = ctx.effects, []
         stop_reason: str | None = None
         for effect in effects:
-            match effect:
-                case ("event", data):
-                    if partition is not None:
-                        self._record(partition, Event(address, data))
-                case ("cast", to, message):
-                    self._post(to, _CAST, message)
-                case ("timer", name, at_ms, message):
-                    self._set_timer(seat, name, at_ms, message)
-                case ("cancel", name):
-                    seat.timers.pop(name, None)
-                case ("start", supervisor, spec):
-                    self._start_child(supervisor, spec, partition, address)
-                case ("terminate", _, child):
-                    self.terminate_child(child)
-                case ("perform", key, run, lane):
-                    self._perform(address, key, run, lane)
-                case ("publish", topic, payload):
-                    self._released.append(partial(self._publish, topic, payload))
-                case ("stop", reason):
-                    stop_reason = reason
+            what = effect[0]
+            if what == do.CAST:
+                seat.sent += 1
+                if seat.traced:
+                    self.recorder.trace(self.now_ms, seat.spec.address, "out", f"{effect[1]}: {effect[2]!r}")
+                self.post(effect[1], CAST, effect[2])
+            elif what == do.EVENT:
+                if seat.partition is not None and seat.kind.durable:
+                    self.record(seat.partition, Event(seat.spec.address, effect[1]))
+            elif what == do.TIMER:
+                self._set_timer(seat, *effect[1:])
+            elif what == do.PUBLISH:
+                self._released.append(partial(self._publish, *effect[1:]))
+            elif what == do.STOP:
+                stop_reason = effect[1]
+            else:
+                self._carry_out_rarer(seat, effect)
         if stop_reason is not None and seat.actor is not None:
-            self._end(seat, stop_reason)
-            self._exit(seat, stop_reason)
+            self._stage.end_actor(seat, stop_reason)
+            self.exit(seat, stop_reason)
+
+    def _carry_out_rarer(self, seat: Seat, effect: Effect) -> None:
+        match effect:
+            case (do.PERFORM, key, run, lane):
+                self._perform(seat, key, run, lane)
+            case (do.CANCEL, name):
+                if seat.timers is not None:
+                    seat.timers.pop(name, None)
+            case (do.START, supervisor, spec):
+                self.tree.start_child(supervisor, spec, seat.partition, seat.spec.address)
+            case (do.TERMINATE, _, child):
+                self.terminate_child(child)
+            case (do.CALL, to, request, tag, timeout_ms):
+                seat.sent += 1
+                self.call(to, request, self.binding.replier(seat, tag), timeout_ms)
+            case (do.REPLY, call, value):
+                if seat.ties is not None and call in seat.ties.calls:
+                    seat.ties.calls.remove(call)
+                call.settle(value)
+            case (do.CONTINUE, message):
+                self.signal(seat, CONTINUE, message)
+            case _:
+                self.binding.carry_out(seat, effect)
 
     def _set_timer(self, seat: Seat, name: str, at_ms: int, message: Any) -> None:
-        self._last_token += 1
-        token = seat.timers[name] = self._last_token
+        self._last_token = token = self._last_token + 1
+        if seat.timers is None:
+            seat.timers = {}
+        seat.timers[name] = token
 
         def fire() -> None:
             # Re-set, cancelled, or of an incarnation that is gone: the token is no longer the seat's.
-            if seat.timers.get(name) == token:
+            if seat.timers is not None and seat.timers.get(name) == token:
                 del seat.timers[name]
-                self._post(seat.spec.address, _INFO, message)
+                self.post(seat.spec.address, INFO, message)
 
         self.timers.at(at_ms, fire)
 
-    def _perform(self, address: str, key: str, effect: Callable[[], Any], lane: str) -> None:
+    def _perform(self, seat: Seat, key: str, effect: Callable[[], Any], lane: str) -> None:
+        address = seat.spec.address
         if (address, key) in self._in_flight:
             return
         self._in_flight.add((address, key))
+        seat.in_flight += 1
 
         def done(value: Any, error: BaseException | None) -> None:
             self._in_flight.discard((address, key))
-            self._post(address, _INFO, Performed(key, value, error))
+            seat.in_flight -= 1
+            self.post(address, INFO, Performed(key, value, error))
 
         self._released.append(lambda: self._executor.submit(lane, effect, done))
 
-    # -- inside: looking ----------------------------------------------------------------------------------------
-
-    def _seat(self, address: str) -> Seat:
-        seat = self._seats.get(address)
-        if seat is None:
-            raise RequestError("not_found", f"no actor at {address}")
-        return seat
+    def record(self, partition: Partition, op: Op) -> None:
+        """Adds to what this turn makes durable."""
+        partition.append((op,))
+        self._touched[self._partition_names[id(partition)]] = partition
 
 
 def _commit_in_turn(partitions: Sequence[Partition]) -> None:

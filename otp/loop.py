@@ -16,8 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from slakeeper.otp.actor import ActorStopped, RequestError
+from slakeeper.otp.actor import ActorLost, ActorStopped, RequestError
 from slakeeper.otp.clock import Clock
+from slakeeper.otp.context import DEFAULT_CALL_MS
 from slakeeper.otp.frame import FrameError, FrameReader, pack_frame
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import JournalError, Partition
@@ -147,6 +148,7 @@ class Loop:
         self._snapshot_interval_ms = snapshot_interval_ms
         self._crashed = crashed
         self._posted: deque[Callable[[], None]] = deque()
+        self._owed: dict[Future[Any], ActorLost] = {}
         self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
         self._connections: set[_Connection] = set()
         self._selector = selectors.DefaultSelector()
@@ -196,6 +198,49 @@ class Loop:
             return future
         self.post(lambda: self._serve(kind, payload, lambda ok, result: _settle(future, ok, result)))
         return future
+
+    def cast(self, address: str, message: Any) -> None:
+        """Sends a message to an actor; from any thread. Nobody there makes it a dead letter."""
+        self.post(lambda: self._with_host(lambda host: host.cast(address, message)))
+
+    def call(self, address: str, request: Any, timeout_ms: int = DEFAULT_CALL_MS) -> "Future[Any]":
+        """Asks an actor; from any thread. The future ends exactly once, a reply only when the turn is durable.
+
+        It fails with RequestError (refused), ActorStopped (nobody there, or it ended on the request), or ActorLost
+        (no answer within ``timeout_ms``, or this loop ended first).
+        """
+        future: Future[Any] = Future()
+        lost = ActorLost(f"{self.name} ended before {address} answered")
+        self._owed[future] = lost
+
+        def ask(host: Host) -> None:
+            host.call(address, request, done, timeout_ms)
+
+        def done(value: Any, error: Exception | None) -> None:
+            host = self.host
+            if host is None:
+                self._answer(future, None, lost)
+            else:
+                host.after_commit(lambda: self._answer(future, value, error))
+
+        if self._thread.is_alive():
+            self.post(lambda: self._with_host(ask))
+        if not self._thread.is_alive():
+            # Ended, perhaps just now: nobody else would answer any more.
+            self._answer(future, None, lost)
+        return future
+
+    def _answer(self, future: "Future[Any]", value: Any, error: Exception | None) -> None:
+        if self._owed.pop(future, None) is None or not future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def _with_host(self, run: Callable[[Host], None]) -> None:
+        if self.host is not None:
+            run(self.host)
 
     def listen(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
         """Has ``listener("event", {"topic": …, …})`` called, on the loop's thread, for every publication."""
@@ -415,6 +460,8 @@ class Loop:
         self.host = None
         while self._posted:  # requests that came too late are refused, not left waiting
             self._posted.popleft()()
+        for future, lost in list(self._owed.items()):
+            self._answer(future, None, lost)
 
 
 def _settle(future: "Future[Any]", ok: bool, result: Any) -> None:

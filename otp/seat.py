@@ -3,45 +3,101 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import Actor, ActorSpec
 from slakeeper.otp.child_spec import Flags, Restart
+from slakeeper.otp.context import Call, Context
+from slakeeper.otp.mailbox import Mailbox
 from slakeeper.otp.partition import Partition
 
 
 @dataclass(frozen=True)
 class SupervisorSpec:
-    """A supervisor of the tree and what it starts, in order; durable children join from the partitions."""
+    """A supervisor of the tree and what it starts, in order; durable children join from the partitions.
+
+    Under simple_one_for_one the one child is the template of all, and they are not durable.
+    """
 
     address: str
     flags: Flags
     children: tuple["SupervisorSpec | ActorSpec", ...] = ()
+    restart: Restart = Restart.PERMANENT
+    significant: bool = False
 
 
-@dataclass(frozen=True)
-class StartRef:
-    """Who asked for which actor; None is a request from outside."""
-
-    address: str
-    asked_by: str | None
+StartRef: TypeAlias = tuple[str, str | None]
+"""Who asked for which actor: its address, and the asker's, None for a request from outside."""
 
 
-@dataclass
 class Seat:
-    """The place of an actor in the tree; it stays while the actor is restarted."""
+    """The place of an actor in the tree; it stays while the actor is restarted, or put away.
 
-    spec: ActorSpec
-    node: "Node"
-    partition: Partition | None
-    actor: Actor | None = None
-    incarnation: int = 0
-    mailbox: deque[tuple[str, Any]] = field(default_factory=deque)
-    queued: bool = False
-    suspended: bool = False
-    timers: dict[str, int] = field(default_factory=dict)
-    handled: int = 0
+    Attributes:
+        spec, node, partition: which actor, under whom, recorded where (None: nowhere).
+        kind: its class, once it has been started.
+        actor, ctx: the incarnation that runs, None while there is none.
+        incarnation: its number; it is passed by only when a message is for one incarnation alone.
+        mailbox: what waits, as (how, message); None until something has waited.
+        queued: whether it stands in the host's queue.
+        suspended: whether an operator told it to handle nothing.
+        kept: the encoded state of an actor that was put away for idleness; the next message brings it back.
+        limit: how many messages may wait; 0 is no limit.
+        traced: whether its messages are recorded for somebody who watches.
+        timers: token of each timer that is set, by name.
+        handled, sent, in_flight: messages handled and sent so far; outside effects under way.
+        ties: monitors, links, names and unanswered calls; None while it has none.
+    """
+
+    __slots__ = (
+        "actor", "ctx", "handled", "in_flight", "incarnation", "kept", "kind", "limit", "mailbox", "node",
+        "partition", "queued", "sent", "spec", "suspended", "ties", "timers", "traced",
+    )  # fmt: skip
+
+    def __init__(self, spec: ActorSpec, node: "Node", partition: Partition | None) -> None:
+        self.spec = spec
+        self.node = node
+        self.partition = partition
+        self.kind: type[Actor] = Actor
+        self.actor: Actor | None = None
+        self.ctx: Context | None = None
+        self.incarnation = 0
+        self.mailbox: Mailbox | None = None
+        self.queued = False
+        self.suspended = False
+        self.kept: bytes | None = None
+        self.limit = 0
+        self.traced = False
+        self.timers: dict[str, int] | None = None
+        self.handled = 0
+        self.sent = 0
+        self.in_flight = 0
+        self.ties: Ties | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is somebody to take a message: running, or put away."""
+        return self.actor is not None or self.kept is not None
+
+
+@dataclass(slots=True)
+class Ties:
+    """What binds one incarnation to others; gone with it.
+
+    Attributes:
+        watchers: addresses that are told of its end.
+        watching: addresses whose end it is told.
+        links: addresses whose end it shares.
+        names: what it is registered as.
+        calls: requests it has taken and not answered yet.
+    """
+
+    watchers: dict[str, None] = field(default_factory=dict)
+    watching: dict[str, None] = field(default_factory=dict)
+    links: dict[str, None] = field(default_factory=dict)
+    names: dict[str, None] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
 
 
 @dataclass
@@ -59,20 +115,55 @@ class Node:
     ended: str | None = None
 
 
-def describe_seat(seat: Seat) -> dict[str, Any]:
-    """An actor's state and counters, like OTP's ``sys:get_status``."""
-    address = seat.spec.address
+def describe_supervisor(node: Node) -> dict[str, Any]:
+    """A supervisor's flags and counters."""
+    flags, count = node.spec.flags, core.count_children(node.state)
+    return {
+        "address": node.spec.address,
+        "kind": "supervisor",
+        "supervisor": None if node.parent is None else node.parent.spec.address,
+        "status": "running" if node.ready and node.ended is None else "restarting",
+        "restarts": 0 if node.parent is None else core.child_restarts(node.parent.state, node.spec.address),
+        "strategy": flags.strategy.value,
+        "intensity": flags.intensity,
+        "period_s": flags.period_s,
+        "quarantine": None
+        if flags.quarantine is None
+        else {"intensity": flags.quarantine.intensity, "period_s": flags.quarantine.period_s},
+        "auto_shutdown": flags.auto_shutdown.value,
+        "children": {
+            "specs": count.specs,
+            "active": count.active,
+            "supervisors": count.supervisors,
+            "workers": count.workers,
+        },
+        "children_restarted": sum(
+            core.child_restarts(node.state, each) for each in core.child_ids(node.state)
+        ),
+    }
+
+
+def describe_seat(seat: Seat, state: Any) -> dict[str, Any]:
+    """An actor's counters beside its ``state``, like OTP's ``sys:get_status`` and ``sys:statistics``."""
+    address, ties = seat.spec.address, seat.ties or Ties()
     return {
         "address": address,
         "kind": seat.spec.kind,
         "supervisor": seat.node.spec.address,
         "status": "suspended" if seat.suspended else core.child_status(seat.node.state, address),
+        "passive": seat.kept is not None,
         "restarts": core.child_restarts(seat.node.state, address),
         "incarnation": seat.incarnation,
-        "mailbox": len(seat.mailbox),
+        "mailbox": len(seat.mailbox or ()),
         "messages_handled": seat.handled,
-        "timers": dict(seat.timers),
-        "state": None if seat.actor is None else seat.actor.dump(),
+        "messages_sent": seat.sent,
+        "effects_in_flight": seat.in_flight,
+        "timers": sorted(seat.timers or ()),
+        "names": list(ties.names),
+        "links": list(ties.links),
+        "monitors": list(ties.watching),
+        "traced": seat.traced,
+        "state": state,
     }
 
 

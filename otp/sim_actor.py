@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
+from slakeeper.otp.context import Context
 from slakeeper.otp.sim_fault import ActorKilled, Moment, Point
 
 

@@ -335,7 +335,7 @@ class SimCell:
         if running:
             address = self._random.choice(running)
             self._actor_killed(address, Moment.WAITING, None)
-            host.kill(address)
+            host.inspector.kill(address)
 
     def _actor_killed(self, address: str, moment: Moment, message: Any) -> None:
         what = type(message).__name__ if message is not None else ""

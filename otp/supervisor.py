@@ -26,8 +26,7 @@ Source: erlang/otp, lib/stdlib/src/supervisor.erl.
 """
 
 from collections.abc import Hashable
-from dataclasses import replace
-from typing import assert_never
+from typing import TypeAlias, assert_never, cast, get_args
 
 from slakeeper.otp.child_spec import PERMANENT, TRANSIENT, AutoShutdown
 from slakeeper.otp.child_table import Child, Phase
@@ -134,43 +133,56 @@ def step(state: SupervisorState, event: Event, now_ms: int) -> tuple[SupervisorS
     """What a supervisor does about an event.
 
     Args:
-        state: as ``initial_state`` or the last step gave it.
+        state: as ``initial_state`` or the last step gave it. It is changed in place: with a copy for each step,
+            starting a child under many took eight times as long (docs/adr/0011-supervisor-state-in-place.md).
         event: what happened or is asked.
         now_ms: the monotonic time [ms]; never less than in an earlier step.
 
     Returns:
-        The new state, and what the driver has to do, in this order.
+        The same state, and what the driver has to do, in this order.
     """
     turn = Turn(state, now_ms)
     _take(turn, event)
     while True:
         if turn.replay:
             _take(turn, turn.replay.pop(0))
-        elif turn.deferred and turn.sequence is None and turn.life is Life.RUNNING:
-            first, turn.deferred = turn.deferred[0], turn.deferred[1:]
-            _take(turn, first, was_deferred=True)
+        elif state.deferred and state.sequence is None and state.life is Life.RUNNING:
+            _take(turn, state.deferred.popleft(), was_deferred=True)
         else:
-            return turn.state(), turn.actions
+            return state, turn.actions
+
+
+_REQUESTS = frozenset(get_args(Request))
+_Heard: TypeAlias = ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
 
 
 def _take(turn: Turn, event: Event, *, was_deferred: bool = False) -> None:
-    if isinstance(event, Request):
-        if turn.life in (Life.ENDING, Life.ENDED):
-            turn.reply(event.ref, Error(Refusal.SHUTDOWN))
-        elif turn.life is Life.NEW or (not was_deferred and _comes_after_a_deferred_one(turn, event)):
-            turn.deferred = (*turn.deferred, event)
-        else:
-            answer(turn, event)
+    state = turn.state
+    if type(event) in _REQUESTS:
+        _take_request(turn, cast("Request", event), was_deferred=was_deferred)
     elif isinstance(event, Begin):
-        if turn.life is Life.NEW:
+        if state.life is Life.NEW:
             turn.begin()
     elif isinstance(event, StopRequested):
-        if turn.life not in (Life.ENDING, Life.ENDED):
+        if state.life not in (Life.ENDING, Life.ENDED):
             turn.end(event.reason, Purpose.SHUTDOWN)
     else:
-        child = turn.children.get(event.child_id)
-        if child is not None and child.incarnation == event.incarnation:
-            _hear(turn, child, event)
+        heard = cast("_Heard", event)
+        child = state.children.get(heard.child_id)
+        if child is not None and child.incarnation == heard.incarnation:
+            _hear(turn, child, heard)
+
+
+def _take_request(turn: Turn, request: Request, *, was_deferred: bool) -> None:
+    state = turn.state
+    if state.life in (Life.ENDING, Life.ENDED):
+        turn.reply(request.ref, Error(Refusal.SHUTDOWN))
+    elif state.life is Life.NEW or (
+        state.deferred and not was_deferred and _comes_after_a_deferred_one(turn, request)
+    ):
+        state.deferred.append(request)
+    else:
+        answer(turn, request)
 
 
 def _name_of(event: Event) -> Hashable:
@@ -184,35 +196,34 @@ def _name_of(event: Event) -> Hashable:
 def _comes_after_a_deferred_one(turn: Turn, event: Request) -> bool:
     """Whether a request about the same child waits already: requests about one child keep their order."""
     name = _name_of(event)
-    if isinstance(event, StartRequested) and turn.children.get(event.spec.id) is None:
+    if isinstance(event, StartRequested) and turn.state.children.get(event.spec.id) is None:
         return False  # it will be put behind them anyway, and there may be thousands
-    return any(isinstance(other, Request) and _name_of(other) == name for other in turn.deferred)
+    return any(type(other) in _REQUESTS and _name_of(other) == name for other in turn.state.deferred)
 
 
 # -- what is heard of a child ---------------------------------------------------------------------------------
 
 
-def _hear(
-    turn: Turn, child: Child, event: ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
-) -> None:
+def _hear(turn: Turn, child: Child, event: _Heard) -> None:
     """An event about the latest incarnation of a child."""
     match event:
-        case RetryDue():
-            if child.phase is Phase.RESTARTING:
-                if turn.sequence is None:
-                    retry(turn, child)
-                else:
-                    turn.deferred = (*turn.deferred, event)
         case ChildStarted(_, _, pid, info):
             if child.phase is Phase.STARTING:
-                _started(turn, replace(child, phase=Phase.RUNNING, pid=pid), info)
+                _started(turn, child, pid, info)
             elif child.phase is Phase.STOPPING:
-                turn.children = turn.children.put(replace(child, pid=pid))
+                child.pid = pid
+        case RetryDue():
+            if child.phase is Phase.RESTARTING:
+                if turn.state.sequence is None:
+                    retry(turn, child)
+                else:
+                    turn.state.deferred.append(event)
         case ChildIgnored():
             if child.phase is Phase.STARTING:
                 if child.starter is not None:
                     turn.reply(child.starter.ref, Ok())
-                turn.rest(replace(child, starter=None))
+                    child.starter = None
+                turn.rest(child)
                 turn.advance()
             elif child.phase is Phase.STOPPING:
                 turn.stopped(child, None)
@@ -227,13 +238,13 @@ def _hear(
             assert_never(event)
 
 
-def _started(turn: Turn, child: Child, info: object) -> None:
+def _started(turn: Turn, child: Child, pid: Hashable, info: object) -> None:
     starter = child.starter
-    if turn.template is None:
+    child.phase, child.pid, child.starter = Phase.RUNNING, pid, None
+    if turn.state.template is None:
         turn.report(ReportKind.PROGRESS, child, "started", "supervised" if starter is None else "requested")
     else:
-        child = replace(child, alias=child.pid)  # and no report: there may be very many of them
-    turn.children = turn.children.put(replace(child, starter=None))
+        turn.state.children.name(child, pid)  # and no report: there may be very many of them
     if starter is not None:
         turn.reply(starter.ref, Ok(child.pid, info))
     turn.advance()
@@ -241,7 +252,7 @@ def _started(turn: Turn, child: Child, info: object) -> None:
 
 def _gone(turn: Turn, child: Child, event: Event, reason: str) -> None:
     """Nothing of the child is left."""
-    sequence = turn.sequence
+    sequence = turn.state.sequence
     if child.phase is Phase.STARTING:
         start_failed(turn, child, reason)
     elif child.phase is Phase.STOPPING:
@@ -249,12 +260,11 @@ def _gone(turn: Turn, child: Child, event: Event, reason: str) -> None:
     elif child.phase is Phase.RUNNING and sequence is not None and sequence.dooms(child):
         turn.stopped(child, reason)  # before its turn to be stopped came
     elif child.phase in (Phase.RUNNING, Phase.EXITED):
-        child = replace(child, phase=Phase.EXITED, pid=None)
-        turn.children = turn.children.put(child)
+        child.phase, child.pid = Phase.EXITED, None
         if sequence is None:
             _ended(turn, child, reason)
         else:
-            turn.deferred = (*turn.deferred, event)
+            turn.state.deferred.append(event)
 
 
 def _ended(turn: Turn, child: Child, reason: str) -> None:
@@ -271,9 +281,9 @@ def _ended(turn: Turn, child: Child, reason: str) -> None:
 
 
 def _was_the_last_that_counts(turn: Turn) -> bool:
-    if turn.flags.auto_shutdown is not AutoShutdown.ALL_SIGNIFICANT:
-        return turn.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT
+    if turn.state.flags.auto_shutdown is not AutoShutdown.ALL_SIGNIFICANT:
+        return turn.state.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT
     return not any(
         child.spec.significant and child.phase not in (Phase.STOPPED, Phase.QUARANTINED)
-        for child in turn.children
+        for child in turn.state.children
     )

@@ -10,6 +10,9 @@ The driver owes an answer:
   unanswered; then ChildIgnored or ChildStartFailed will do as well, and a ChildStarted only tells the pid.
 - to ScheduleRetry: RetryDue after that time. Retries need no cancelling, an outdated one is ignored.
 
+None of these is changed by anybody once it is made. They are not frozen all the same: Python takes four times as long
+to make a frozen one, and ten of them make a start.
+
 A pid is whatever the driver knows a running child by; None is no pid. Under simple_one_for_one it must be hashable
 and never used twice, for requests know a child by it; in actions and in what the driver reports, each child has an id
 of its own there too, made up by the supervisor.
@@ -29,12 +32,12 @@ Ref: TypeAlias = Hashable
 # -- events ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begin:
     """Start the initial children, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildStarted:
     """The child runs and has said so; ``info`` is passed through to who asked for the start."""
 
@@ -44,7 +47,7 @@ class ChildStarted:
     info: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildIgnored:
     """The child chose not to run; that is a success without a pid."""
 
@@ -52,7 +55,7 @@ class ChildIgnored:
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildStartFailed:
     """The child did not come up, and nothing of it is left."""
 
@@ -61,7 +64,7 @@ class ChildStartFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChildExited:
     """The child is gone; ``reason`` is normal by ``is_normal``, or why it broke, or ``killed``."""
 
@@ -70,7 +73,7 @@ class ChildExited:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RetryDue:
     """The time given by ScheduleRetry has passed."""
 
@@ -78,7 +81,7 @@ class RetryDue:
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartRequested:
     """start_child. Ok(pid, info); Error already_present, already_started (with pid), start_error, bad_combination,
     invalid_child_spec, simple_one_for_one, shutdown. After a start_error the spec is gone."""
@@ -87,7 +90,7 @@ class StartRequested:
     spec: ChildSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpawnRequested:
     """start_child of a simple_one_for_one supervisor: one more child of its template, with these arguments on top.
 
@@ -99,7 +102,7 @@ class SpawnRequested:
     extra: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TerminateRequested:
     """terminate_child, by id, or by pid under simple_one_for_one. Ok once it is stopped, also when it was; Error
     not_found, simple_one_for_one (for an id there), shutdown."""
@@ -108,7 +111,7 @@ class TerminateRequested:
     child_id: Hashable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RestartRequested:
     """restart_child, of a stopped or quarantined one. Ok(pid, info); Error not_found, running, restarting, start_error,
     simple_one_for_one, shutdown. After a start_error it is what it was."""
@@ -117,7 +120,7 @@ class RestartRequested:
     child_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeleteRequested:
     """delete_child, of a stopped or quarantined one. Ok; Error not_found, running, restarting, simple_one_for_one,
     shutdown."""
@@ -126,7 +129,7 @@ class DeleteRequested:
     child_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReleaseRequested:
     """Start a quarantined child again, its count at zero. Ok(pid, info); Error not_found, not_quarantined,
     start_error, shutdown."""
@@ -135,7 +138,7 @@ class ReleaseRequested:
     child_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChangeRequested:
     """code_change: other flags, and other initial children, for a supervisor that runs.
 
@@ -151,7 +154,7 @@ class ChangeRequested:
     specs: tuple[ChildSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StopRequested:
     """Stop all children and end with this reason; overtakes whatever goes on."""
 
@@ -175,7 +178,7 @@ Event: TypeAlias = (
 # -- actions --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartChild:
     """Start a child, with ``extra`` arguments; nothing of an earlier incarnation of it is running."""
 
@@ -184,7 +187,7 @@ class StartChild:
     extra: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StopChild:
     """Ask a child to stop for ``reason``, kill it after ``shutdown`` [ms] (at once for BRUTAL_KILL).
 
@@ -197,7 +200,7 @@ class StopChild:
     shutdown: Shutdown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScheduleRetry:
     """Send RetryDue after ``after_ms``; with 0 as a message to oneself, behind those that wait already."""
 
@@ -229,7 +232,7 @@ class Refusal(StrEnum):
     """The supervisor is stopping or gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ok:
     """Done; ``pid`` and ``info`` as the child gave them, None after an ignored start."""
 
@@ -237,7 +240,7 @@ class Ok:
     info: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Error:
     """Not done; ``pid`` is the running child's for already_started."""
 
@@ -246,7 +249,7 @@ class Error:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """The answer to the request with this ref; exactly one for each."""
 
@@ -268,7 +271,7 @@ class ReportKind(StrEnum):
     QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
     """Something to log: an error of a child unless the kind is PROGRESS."""
 
@@ -278,12 +281,12 @@ class Report:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
     """All initial children are started; once, and never after a StartFailed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartFailed:
     """An initial child did not start and the others are stopped again; the last action of all.
 
@@ -294,7 +297,7 @@ class StartFailed:
     child_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terminated:
     """No child is left; the last action of all. ``reason`` is ``shutdown`` or what StopRequested said."""
 

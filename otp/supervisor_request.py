@@ -1,10 +1,8 @@
 """What a supervisor answers: start_child, terminate_child, restart_child, delete_child, release, and code_change."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from slakeeper.otp.child_spec import (
-    FORGOTTEN,
     SIMPLE_ONE_FOR_ONE,
     TEMPORARY,
     ChildSpec,
@@ -31,14 +29,16 @@ from slakeeper.otp.supervisor_turn import Turn
 
 def answer(turn: Turn, request: Request) -> None:
     """Acts on a request: replies, or leaves it where it is replied to later (see ``supervisor.step``)."""
-    if isinstance(request, ChangeRequested):
+    if isinstance(request, StartRequested) and turn.state.template is None:
+        _start_child(turn, request)
+    elif isinstance(request, ChangeRequested):
         _change_code(turn, request)
     elif isinstance(request, SpawnRequested):
         _spawn_child(turn, request)
-    elif turn.template is not None and not isinstance(request, TerminateRequested):
+    elif isinstance(request, StartRequested) or (
+        turn.state.template is not None and not isinstance(request, TerminateRequested)
+    ):
         turn.reply(request.ref, Error(Refusal.SIMPLE_ONE_FOR_ONE))
-    elif isinstance(request, StartRequested):
-        _start_child(turn, request)
     else:
         _answer_about(turn, request, turn.find(request.child_id))
 
@@ -49,7 +49,7 @@ def _answer_about(
     child: Child | None,
 ) -> None:
     if child is None:
-        by_id = turn.template is not None and request.child_id == turn.template.id
+        by_id = turn.state.template is not None and request.child_id == turn.state.template.id
         turn.reply(request.ref, Error(Refusal.SIMPLE_ONE_FOR_ONE if by_id else Refusal.NOT_FOUND))
         return
     match request:
@@ -66,14 +66,14 @@ def _answer_about(
 
 
 def _spawn_child(turn: Turn, request: SpawnRequested) -> None:
-    if turn.template is None:
+    if turn.state.template is None:
         turn.reply(request.ref, Error(Refusal.INVALID_CHILD_SPEC))
     else:
-        turn.spawn(turn.template, request.extra, request.ref)
+        turn.spawn(turn.state.template, request.extra, request.ref)
 
 
 def _start_child(turn: Turn, request: StartRequested) -> None:
-    child = turn.children.get(request.spec.id)
+    child = turn.state.children.get(request.spec.id)
     if child is not None:
         if child.phase is Phase.STOPPING:
             _after_its_stop(turn, request, child)
@@ -83,25 +83,26 @@ def _start_child(turn: Turn, request: StartRequested) -> None:
             turn.reply(request.ref, Error(Refusal.ALREADY_PRESENT))
         return
     try:
-        check_spec(turn.flags, request.spec)
+        check_spec(turn.state.flags, request.spec)
     except SpecError as error:
         turn.reply(request.ref, Error(Refusal.BAD_COMBINATION, detail=str(error)))
         return
-    if turn.sequence is not None:
-        turn.deferred = (*turn.deferred, request)
+    if turn.state.sequence is not None:
+        turn.state.deferred.append(request)
     else:
         turn.add(request.spec, request.ref)
 
 
 def _terminate_child(turn: Turn, request: TerminateRequested, child: Child) -> None:
-    stopped_by_sequence = turn.sequence is not None and turn.sequence.dooms(child)
+    stopped_by_sequence = turn.state.sequence is not None and turn.state.sequence.dooms(child)
     if child.phase is Phase.STOPPING and child.waiting:
         _after_its_stop(turn, request, child)
     elif child.phase is Phase.STOPPING or (child.phase is Phase.RUNNING and stopped_by_sequence):
         # In its turn; having been asked for, this stop is for good.
-        turn.children = turn.children.put(replace(child, stoppers=(*child.stoppers, request.ref)))
+        child.stoppers = (*child.stoppers, request.ref)
     elif child.is_live:
-        turn.stop(replace(child, stoppers=(request.ref,)))
+        child.stoppers = (request.ref,)
+        turn.stop(child)
     else:
         turn.rest(child)
         turn.reply(request.ref, Ok())
@@ -129,7 +130,7 @@ def _release_child(turn: Turn, request: ReleaseRequested, child: Child) -> None:
 def _delete_child(turn: Turn, request: DeleteRequested, child: Child) -> None:
     match child.phase:
         case Phase.STOPPED | Phase.QUARANTINED:
-            turn.children = turn.children.drop(child.spec.id)
+            turn.state.children.drop(child)
             turn.reply(request.ref, Ok())
         case Phase.STOPPING:
             _after_its_stop(turn, request, child)
@@ -140,15 +141,16 @@ def _delete_child(turn: Turn, request: DeleteRequested, child: Child) -> None:
 
 
 def _start_again(turn: Turn, request: RestartRequested | ReleaseRequested, child: Child) -> None:
-    if turn.sequence is not None:
-        turn.deferred = (*turn.deferred, request)
+    if turn.state.sequence is not None:
+        turn.state.deferred.append(request)
     else:
         # Somebody looked at it and wants it: what it did before no longer counts against it.
-        turn.start_requested(replace(child, counted_s=()), Starter(request.ref, child.phase))
+        child.counted_s = ()
+        turn.start_requested(child, Starter(request.ref, child.phase))
 
 
 def _after_its_stop(turn: Turn, request: Request, child: Child) -> None:
-    turn.children = turn.children.put(replace(child, waiting=(*child.waiting, request)))
+    child.waiting = (*child.waiting, request)
 
 
 def _change_code(turn: Turn, request: ChangeRequested) -> None:
@@ -156,20 +158,20 @@ def _change_code(turn: Turn, request: ChangeRequested) -> None:
     flags, specs = request.flags, request.specs
     try:
         check_specs(flags, specs)
-        if turn.template is not None or flags.strategy is SIMPLE_ONE_FOR_ONE:
-            if turn.flags.strategy is not flags.strategy:
-                raise SpecError("bad_combination", (turn.flags.strategy.value, flags.strategy.value))
+        if turn.state.template is not None or flags.strategy is SIMPLE_ONE_FOR_ONE:
+            if turn.state.flags.strategy is not flags.strategy:
+                raise SpecError("bad_combination", (turn.state.flags.strategy.value, flags.strategy.value))
     except SpecError as error:
         turn.reply(request.ref, Error(Refusal(error.reason), detail=str(error)))
         return
-    if turn.sequence is not None:
-        turn.deferred = (*turn.deferred, request)
+    if turn.state.sequence is not None:
+        turn.state.deferred.append(request)
         return
-    turn.flags = flags
-    if turn.template is not None:
-        turn.template = specs[0]
-        for child in turn.children.ordered():
-            turn.children = turn.children.put(_with_spec(child, replace(specs[0], id=child.spec.id)))
+    turn.state.flags = flags
+    if turn.state.template is not None:
+        turn.state.template = specs[0]
+        for child in turn.state.children:
+            _give_spec(child, specs[0].named(child.spec.id))
     else:
         _merge(turn, specs)
     turn.reply(request.ref, Ok())
@@ -178,17 +180,21 @@ def _change_code(turn: Turn, request: ChangeRequested) -> None:
 def _merge(turn: Turn, specs: tuple[ChildSpec, ...]) -> None:
     """The children named come first, in the order of their specs; those no longer named stay, behind them."""
     named = {spec.id for spec in specs}
-    kept = [child for child in turn.children.ordered() if child.spec.id not in named]
+    kept = [child for child in turn.state.children.ordered() if child.spec.id not in named]
     merged = []
     for spec in specs:
-        child = turn.children.get(spec.id)
-        merged.append(Child(spec, 0) if child is None else _with_spec(child, spec))
+        child = turn.state.children.get(spec.id)
+        if child is None:
+            child = Child(spec, 0)
+            turn.state.children.add(child)
+        else:
+            _give_spec(child, spec)
+        merged.append(child)
     for order, child in enumerate([*merged, *kept], 1):
-        turn.children = turn.children.put(replace(child, order=order))
-    turn.last_order = len(merged) + len(kept)
+        child.order = order
+    turn.state.last_order = len(merged) + len(kept)
 
 
-def _with_spec(child: Child, spec: ChildSpec) -> Child:
-    if spec.restart is TEMPORARY and child.phase in (Phase.RUNNING, Phase.STOPPING):
-        spec = replace(spec, start=FORGOTTEN)
-    return replace(child, spec=spec)
+def _give_spec(child: Child, spec: ChildSpec) -> None:
+    forgets = spec.restart is TEMPORARY and child.phase in (Phase.RUNNING, Phase.STOPPING)
+    child.spec = spec.forgotten() if forgets else spec

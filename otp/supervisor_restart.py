@@ -1,7 +1,5 @@
 """Who comes back, when and with whom: strategies, the intensity, retries, and quarantine."""
 
-from dataclasses import replace
-
 from slakeeper.otp.backoff import jitter_fraction
 from slakeeper.otp.child_spec import REST_FOR_ONE, TEMPORARY, Quarantine
 from slakeeper.otp.child_table import Child, Phase
@@ -13,25 +11,25 @@ from slakeeper.otp.supervisor_turn import Turn, ids_of
 
 def restart(turn: Turn, child: Child, reason: str) -> None:
     """A child must come back, after its exit or because its retry is due; counts against the intensity."""
-    if turn.flags.quarantine is not None:
-        _restart_or_quarantine(turn, child, turn.flags.quarantine, reason, after_exit=True)
+    if turn.state.flags.quarantine is not None:
+        _restart_or_quarantine(turn, child, turn.state.flags.quarantine, reason, after_exit=True)
         return
-    allowed, turn.restarts_s = add_restart(
-        turn.restarts_s, turn.now_ms, turn.flags.intensity, turn.flags.period_s
+    allowed, turn.state.restarts_s = add_restart(
+        turn.state.restarts_s, turn.now_ms, turn.state.flags.intensity, turn.state.flags.period_s
     )
     if not allowed:
         turn.report(ReportKind.SHUTDOWN, child, "reached_max_restart_intensity", reason)
         turn.rest(child)
         turn.end("shutdown", Purpose.SHUTDOWN)
-    elif turn.flags.strategy.keeps_order:
-        _restart_group(turn, child.order if turn.flags.strategy is REST_FOR_ONE else 0)
+    elif turn.state.flags.strategy.keeps_order:
+        _restart_group(turn, child.order if turn.state.flags.strategy is REST_FOR_ONE else 0)
     else:
         turn.start(child, again=True)
 
 
 def retry(turn: Turn, child: Child) -> None:
     """The retry of a child is due."""
-    if turn.flags.quarantine is not None:
+    if turn.state.flags.quarantine is not None:
         turn.start(child, again=True)  # counted when it failed
     else:
         restart(turn, child, "retry")
@@ -40,48 +38,48 @@ def retry(turn: Turn, child: Child) -> None:
 def start_failed(turn: Turn, child: Child, reason: str) -> None:
     """A start was answered with no."""
     if child.starter is not None:
-        starter, child = child.starter, replace(child, starter=None)
+        starter, child.starter = child.starter, None
         if starter.fallback is None:
-            turn.children = turn.children.drop(child.spec.id)
+            turn.state.children.drop(child)
         else:
             turn.rest(child, starter.fallback)
         turn.reply(starter.ref, Error(Refusal.START_ERROR, detail=reason))
         turn.advance()
         return
     turn.report(ReportKind.START_ERROR, child, reason)
-    if turn.flags.quarantine is not None:
+    if turn.state.flags.quarantine is not None:
         # One bad child of many must not keep the others from starting, not even in init.
         if child.spec.restart is TEMPORARY:
             turn.rest(child)
         else:
-            _restart_or_quarantine(turn, child, turn.flags.quarantine, reason, after_exit=False)
+            _restart_or_quarantine(turn, child, turn.state.flags.quarantine, reason, after_exit=False)
         turn.advance()
-    elif turn.sequence is not None and turn.sequence.purpose is Purpose.INIT:
+    elif turn.state.sequence is not None and turn.state.sequence.purpose is Purpose.INIT:
         turn.rest(child)
-        turn.culprit = child.spec.id
+        turn.state.culprit = child.spec.id
         turn.end(f"shutdown: failed_to_start_child {child.spec.id}: {reason}", Purpose.INIT_FAILED)
     else:
         # What the sequence had not started yet is started by the retry, or by a later restart.
-        if turn.sequence is not None:
-            for other in turn.children:
+        if turn.state.sequence is not None:
+            for other in list(turn.state.children):
                 if other.phase is Phase.WAITING:
                     turn.rest(other)
-            turn.sequence = None
+            turn.state.sequence = None
         _retry_after(turn, child, 0)
 
 
 def _restart_group(turn: Turn, first_order: int) -> None:
     """Stops in reverse and starts in order; also those that were stopped on request, as OTP does."""
-    group = [child for child in turn.children.ordered() if child.order >= first_order]
+    group = [child for child in turn.state.children.ordered() if child.order >= first_order]
     for child in group:
         if not child.is_live:
             turn.rest(child, Phase.WAITING)
-    turn.sequence = Sequence(
+    turn.state.sequence = Sequence(
         Purpose.RESTART,
         stops=ids_of(child for child in reversed(group) if child.is_live),
         starts=ids_of(group),
         first_order=first_order,
-        last_incarnation=turn.last_incarnation,
+        last_incarnation=turn.state.last_incarnation,
     )
     turn.advance()
 
@@ -90,7 +88,7 @@ def _restart_or_quarantine(
     turn: Turn, child: Child, policy: Quarantine, reason: str, *, after_exit: bool
 ) -> None:
     allowed, counted_s = add_restart(child.counted_s, turn.now_ms, policy.intensity, policy.period_s)
-    child = replace(child, counted_s=counted_s)
+    child.counted_s = counted_s
     waits = len(counted_s) - 1
     if not allowed:
         turn.rest(child, Phase.QUARANTINED)
@@ -106,5 +104,5 @@ def _restart_or_quarantine(
 
 
 def _retry_after(turn: Turn, child: Child, after_ms: int) -> None:
-    turn.children = turn.children.put(replace(child, phase=Phase.RESTARTING, pid=None))
+    child.phase, child.pid = Phase.RESTARTING, None
     turn.actions.append(ScheduleRetry(child.spec.id, child.incarnation, after_ms))

@@ -1,7 +1,8 @@
 """What a supervisor remembers between two events, and what can be read from it."""
 
+from collections import deque
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +21,7 @@ class Purpose(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sequence:
     """An ordered stop, then an ordered start, one child at a time.
 
@@ -55,9 +56,9 @@ class Life(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SupervisorState:
-    """All of a supervisor; made by ``initial_state``, changed by ``step`` alone.
+    """All of a supervisor; made by ``initial_state``, changed in place by ``step`` alone.
 
     Args:
         flags: how it treats its children.
@@ -78,7 +79,7 @@ class SupervisorState:
     template: ChildSpec | None = None
     life: Life = Life.NEW
     sequence: Sequence | None = None
-    deferred: tuple[Event, ...] = ()
+    deferred: deque[Event] = field(default_factory=deque)
     restarts_s: tuple[int, ...] = ()
     last_order: int = 0
     last_incarnation: int = 0
@@ -123,7 +124,7 @@ def initial_state(flags: Flags, specs: Iterable[ChildSpec]) -> SupervisorState:
         return SupervisorState(flags, ChildTable(), specs[0])
     children = ChildTable()
     for order, spec in enumerate(specs, 1):
-        children = children.put(Child(spec, order))
+        children.add(Child(spec, order))
     return SupervisorState(flags, children, last_order=len(specs))
 
 

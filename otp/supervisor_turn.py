@@ -1,7 +1,7 @@
-"""One turn of a supervisor: the state taken apart, changed, and put together again.
+"""One turn of a supervisor: its state while one event is worked on, and what the driver has to do about it.
 
-A Turn lives for one call of ``supervisor.step`` and is the only mutable thing in it. Here is how children are
-started and stopped; which event leads to what is decided in ``supervisor``, who comes back in ``supervisor_restart``.
+A Turn lives for one call of ``supervisor.step``. Here is how children are started and stopped; which event leads to
+what is decided in ``supervisor``, who comes back in ``supervisor_restart``.
 
 Two rules shape it. What must happen in order (init, a strategy's restart, the end) is a Sequence: one child at a
 time, the next after the answer to the one before. And nothing here waits: a Sequence is state, so that whatever is
@@ -9,10 +9,9 @@ asked meanwhile is answered, or kept in ``deferred`` where it would change the o
 """
 
 from collections.abc import Hashable, Iterable
-from dataclasses import replace
 from typing import Any
 
-from slakeeper.otp.child_spec import BRUTAL_KILL, FORGOTTEN, PERMANENT, TEMPORARY, ChildSpec
+from slakeeper.otp.child_spec import BRUTAL_KILL, PERMANENT, TEMPORARY, ChildSpec
 from slakeeper.otp.child_table import Child, Phase, Starter
 from slakeeper.otp.supervisor_event import (
     Action,
@@ -38,39 +37,22 @@ AT_REST = (Phase.STOPPED, Phase.QUARANTINED)
 
 
 class Turn:
-    """The parts of a SupervisorState while an event is worked on, and the actions so far."""
+    """A supervisor's state at work.
+
+    Attributes:
+        state: the supervisor's, changed in place.
+        now_ms: the monotonic time [ms].
+        actions: what the driver has to do, in this order.
+        replay: events that this one set free; they are worked on before the step ends.
+    """
+
+    __slots__ = ("actions", "now_ms", "replay", "state")
 
     def __init__(self, state: SupervisorState, now_ms: int) -> None:
-        self.flags = state.flags
-        self.children = state.children
-        self.template = state.template
-        self.life = state.life
-        self.sequence = state.sequence
-        self.deferred = state.deferred
-        self.restarts_s = state.restarts_s
-        self.last_order = state.last_order
-        self.last_incarnation = state.last_incarnation
-        self.reason = state.reason
-        self.culprit = state.culprit
+        self.state = state
         self.now_ms = now_ms
         self.actions: list[Action] = []
         self.replay: list[Event] = []
-
-    def state(self) -> SupervisorState:
-        """The new state."""
-        return SupervisorState(
-            self.flags,
-            self.children,
-            self.template,
-            self.life,
-            self.sequence,
-            self.deferred,
-            self.restarts_s,
-            self.last_order,
-            self.last_incarnation,
-            self.reason,
-            self.culprit,
-        )
 
     # -- small things ---------------------------------------------------------------------------------------
 
@@ -82,69 +64,73 @@ class Turn:
 
     def find(self, name: Hashable) -> Child | None:
         """A child by what requests call it."""
-        return find_child(self.children, self.template, name)
+        return find_child(self.state.children, self.state.template, name)
 
     def rest(self, child: Child, phase: Phase = Phase.STOPPED) -> None:
         """A child that has nothing running and nothing ahead; one that nobody could start again is dropped."""
-        if child.spec.restart is TEMPORARY or self.template is not None:
-            self.children = self.children.drop(child.spec.id)
+        if child.spec.restart is TEMPORARY or self.state.template is not None:
+            self.state.children.drop(child)
         else:
-            self.children = self.children.put(replace(child, phase=phase, pid=None))
+            child.phase = phase
+            child.pid = None
 
     # -- starting -------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Starts the initial children."""
-        self.life = Life.STARTING
-        ordered = self.children.ordered()
+        self.state.life = Life.STARTING
+        ordered = self.state.children.ordered()
         for child in ordered:
-            self.children = self.children.put(replace(child, phase=Phase.WAITING))
-        self.sequence = Sequence(Purpose.INIT, starts=ids_of(ordered))
+            child.phase = Phase.WAITING
+        self.state.sequence = Sequence(Purpose.INIT, starts=ids_of(ordered))
         self.advance()
 
     def add(self, spec: ChildSpec, ref: Ref) -> None:
         """Starts a new child because somebody asked."""
-        self.last_order += 1
-        self.start_requested(Child(spec, self.last_order), Starter(ref, None))
+        child = Child(spec, self._next_order())
+        self.state.children.add(child)
+        self.start_requested(child, Starter(ref, None))
 
     def spawn(self, template: ChildSpec, extra: tuple[Any, ...], ref: Ref) -> None:
         """Starts one more child of the template because somebody asked."""
-        self.last_order += 1
-        spec = replace(template, id=f"{template.id}-{self.last_order}")
-        self.start_requested(Child(spec, self.last_order, extra=extra), Starter(ref, None))
+        order = self._next_order()
+        child = Child(template.named(f"{template.id}-{order}"), order, extra=extra)
+        self.state.children.add(child)
+        self.start_requested(child, Starter(ref, None))
+
+    def _next_order(self) -> int:
+        self.state.last_order += 1
+        return self.state.last_order
 
     def start_requested(self, child: Child, starter: Starter) -> None:
         """Starts a child at rest because somebody asked; where the order counts, nothing else starts meanwhile."""
-        child = replace(child, starter=starter)
-        if self.flags.strategy.keeps_order:
-            self.children = self.children.put(replace(child, phase=Phase.WAITING))
-            self.sequence = Sequence(Purpose.REQUEST, starts=(child.spec.id,))
+        child.starter = starter
+        if self.state.flags.strategy.keeps_order:
+            child.phase = Phase.WAITING
+            self.state.sequence = Sequence(Purpose.REQUEST, starts=(child.spec.id,))
             self.advance()
         else:
             self.start(child)
 
     def start(self, child: Child, *, again: bool = False) -> None:
         """Has a child started, ``again`` if the supervisor itself wants it back."""
-        self.last_incarnation += 1
-        self.actions.append(StartChild(child.spec, self.last_incarnation, child.extra))
+        state = self.state
+        state.last_incarnation += 1
+        self.actions.append(StartChild(child.spec, state.last_incarnation, child.extra))
         if child.spec.restart is TEMPORARY and not again:
             # What it was started with is not needed any more, and there may be much of it.
-            child = replace(child, spec=replace(child.spec, start=FORGOTTEN), extra=())
-        self.children = self.children.put(
-            replace(
-                child,
-                phase=Phase.STARTING,
-                incarnation=self.last_incarnation,
-                pid=None,
-                restarts=child.restarts + again,
-            )
-        )
+            child.spec = child.spec.forgotten()
+            child.extra = ()
+        child.phase = Phase.STARTING
+        child.incarnation = state.last_incarnation
+        child.pid = None
+        child.restarts += again
 
     # -- stopping -------------------------------------------------------------------------------------------
 
     def stop(self, child: Child) -> None:
         """Asks a running or starting child to stop."""
-        self.children = self.children.put(replace(child, phase=Phase.STOPPING))
+        child.phase = Phase.STOPPING
         self.actions.append(StopChild(child.spec.id, child.incarnation, "shutdown", child.spec.shutdown))
 
     def stopped(self, child: Child, reason: str | None) -> None:
@@ -152,9 +138,10 @@ class Turn:
         if reason is not None and not _stopped_well(child.spec, reason):
             self.report(ReportKind.SHUTDOWN_ERROR, child, reason)
         starter, stoppers, waiting = child.starter, child.stoppers, child.waiting
-        child = replace(child, starter=None, stoppers=(), waiting=())
+        child.starter, child.stoppers, child.waiting = None, (), ()
         # Without anybody who asked it was the sequence that stopped it, or would have.
-        in_restart = self.sequence is not None and self.sequence.purpose is Purpose.RESTART
+        sequence = self.state.sequence
+        in_restart = sequence is not None and sequence.purpose is Purpose.RESTART
         comes_back = in_restart and not stoppers
         self.rest(child, Phase.WAITING if comes_back else Phase.STOPPED)
         if starter is not None:
@@ -166,45 +153,45 @@ class Turn:
 
     def end(self, reason: str, purpose: Purpose) -> None:
         """Stops all children in reverse and ends; whoever waits for something else is told."""
-        self.life = Life.ENDING
-        self.reason = reason
-        waiting = [*self.deferred, *self.replay]
-        self.deferred, self.replay = (), []
-        ordered = self.children.ordered()
+        state = self.state
+        state.life = Life.ENDING
+        state.reason = reason
+        waiting = [*state.deferred, *self.replay]
+        self.replay = []
+        state.deferred.clear()
+        ordered = state.children.ordered()
         for child in ordered:
             if child.starter is not None:
                 self.reply(child.starter.ref, Error(Refusal.SHUTDOWN))
             waiting.extend(child.waiting)
-            if child.starter is not None or child.waiting:
-                child = replace(child, starter=None, waiting=())
-                self.children = self.children.put(child)
+            child.starter, child.waiting = None, ()
             if not child.is_live and child.phase not in AT_REST:
                 self.rest(child)
         for event in waiting:
             if isinstance(event, Request):
                 self.reply(event.ref, Error(Refusal.SHUTDOWN))
         live = [child for child in reversed(ordered) if child.is_live]
-        if self.template is not None:
+        if state.template is not None:
             for child in live:  # they do not know each other: all at once
                 if child.phase is not Phase.STOPPING:
-                    self.stop(replace(child, starter=None, waiting=()))
-        self.sequence = Sequence(purpose, stops=ids_of(live), last_incarnation=self.last_incarnation)
+                    self.stop(child)
+        state.sequence = Sequence(purpose, stops=ids_of(live), last_incarnation=state.last_incarnation)
         self.advance()
 
     # -- the sequence ---------------------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Takes the sequence, if there is one, to where it has to wait for an answer, or to its end."""
-        while (sequence := self.sequence) is not None:
+        while (sequence := self.state.sequence) is not None:
             stop_count = len(sequence.stops)
             if sequence.at < stop_count:
-                child = self.children.get(sequence.stops[sequence.at])
+                child = self.state.children.get(sequence.stops[sequence.at])
                 if child is not None and child.is_live:
                     if child.phase is not Phase.STOPPING:
                         self.stop(child)
                     return
             elif sequence.at < stop_count + len(sequence.starts):
-                child = self.children.get(sequence.starts[sequence.at - stop_count])
+                child = self.state.children.get(sequence.starts[sequence.at - stop_count])
                 if child is not None and child.phase is Phase.WAITING:
                     self.start(child, again=sequence.purpose is Purpose.RESTART)
                     return
@@ -213,19 +200,20 @@ class Turn:
             else:
                 self._finish(sequence.purpose)
                 return
-            self.sequence = replace(sequence, at=sequence.at + 1)
+            sequence.at += 1
 
     def _finish(self, purpose: Purpose) -> None:
-        self.sequence = None
+        state = self.state
+        state.sequence = None
         if purpose is Purpose.INIT:
-            self.life = Life.RUNNING
+            state.life = Life.RUNNING
             self.actions.append(Ready())
         elif purpose is Purpose.INIT_FAILED:
-            self.life = Life.ENDED
-            self.actions.append(StartFailed(self.reason, self.culprit))
+            state.life = Life.ENDED
+            self.actions.append(StartFailed(state.reason, state.culprit))
         elif purpose is Purpose.SHUTDOWN:
-            self.life = Life.ENDED
-            self.actions.append(Terminated(self.reason))
+            state.life = Life.ENDED
+            self.actions.append(Terminated(state.reason))
 
 
 def ids_of(children: Iterable[Child]) -> tuple[str, ...]:

@@ -122,14 +122,24 @@ def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]
     sample = (payload["metric"], payload["value"], payload.get("ts"), payload.get("sla"), None)
     answer = cluster.samples([sample]).result(PATIENCE_S)
     if answer["rejected"]:
-        raise RequestRefused(
-            "invalid", f"refused: {_reason(answer['rejected'][0])}", rejected=answer["rejected"]
-        )
+        first = answer["rejected"][0]
+        reason = str(first["reason"] if isinstance(first, Mapping) else first[1])
+        said = _REJECTED.get(reason, "").format(**payload) or "refused"
+        raise RequestRefused("invalid", f"{said} [{reason}]", rejected=answer["rejected"])
     return {"accepted": 1, "rejected": []}
 
 
-def _reason(rejected: Any) -> str:
-    return str(rejected["reason"] if isinstance(rejected, Mapping) else rejected[1])
+# What a code in an answer to samples means, for whoever typed one; other senders read the codes themselves.
+_REJECTED = {
+    "unknown_metric": "no contract here has a metric {metric!r}; see: slakeeper sla list",
+    "unknown_sla": "there is no contract {sla!r}; see: slakeeper sla list",
+    "monitor_down": "the monitor of {metric!r} is down (being restarted, or in quarantine); see: slakeeper tree",
+    "not_a_number": "{value} is not a number",
+    "not_finite": "{value} is not a finite number",
+    "negative_time": "the sample's time is before 1970",
+    "future": "the sample's time is more than a minute ahead of this machine's clock",
+    "too_old": "the sample's time is more than 400 days ago",
+}
 
 
 _COMMANDS: dict[str, _Command] = {
@@ -174,4 +184,12 @@ _COMMANDS: dict[str, _Command] = {
         payload["sla"], payload["period"], payload["format"]
     ).result(PATIENCE_S),
     "actor": _actor,
+    "trace": lambda service, cluster, payload: cluster.trace(payload["address"], payload["since"]).result(
+        PATIENCE_S
+    ),
+    "crashes": lambda service, cluster, payload: {"crashes": cluster.crashes().result(PATIENCE_S)},
+    "dead_letters": lambda service, cluster, payload: {
+        "dead_letters": cluster.dead_letters().result(PATIENCE_S)
+    },
+    "redeliver": lambda service, cluster, payload: cluster.redeliver(payload["id"]).result(PATIENCE_S),
 }

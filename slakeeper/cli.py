@@ -4,7 +4,6 @@ Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or confi
 4 timed out. With ``--json`` standard output holds one JSON document and nothing else.
 """
 
-import functools
 import gc
 import json
 import os
@@ -12,99 +11,29 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from slakeeper import __version__
-from slakeeper.otp.attach import Client, NotRunning, RequestFailed, TimedOut, running, stop_system
-
-FAILED, BAD_CONFIGURATION, NOT_RUNNING, TIMED_OUT = 1, 2, 3, 4
-
-REQUEST_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 60.0
-
-DATA_VARIABLE = "SLAKEEPER_DATA"
-
-
-class Session:
-    """The options every command knows, and the way to the running system."""
-
-    def __init__(self, data: Path, *, as_json: bool) -> None:
-        self.data = data
-        self.as_json = as_json
-
-    def ask(self, name: str, **payload: Any) -> dict[str, Any]:
-        """Has the admin process carry out a command."""
-        with Client(self.data) as client:
-            return client.request(name, payload, REQUEST_TIMEOUT_S)
-
-    def show(self, document: Any, text: Callable[[Any], str]) -> None:
-        """Prints JSON, or what ``text`` makes of the document."""
-        click.echo(json.dumps(document, ensure_ascii=False) if self.as_json else text(document))
-
-
-def fail(status: int, message: str) -> NoReturn:
-    """Ends the command with one line on stderr."""
-    click.echo(f"slakeeper: {message}", err=True)
-    sys.exit(status)
-
-
-def command(
-    group: click.Group, name: str, **context_settings: Any
-) -> Callable[[Callable[..., None]], click.Command]:
-    """A command of ``group`` that knows ``--data`` and ``--json`` and turns failures into exit statuses."""
-
-    def decorate(run: Callable[..., None]) -> click.Command:
-        @functools.wraps(run)
-        def guarded(data: Path | None, as_json: bool, **options: Any) -> None:
-            context = click.get_current_context()
-            inherited = context.find_root().params
-            chosen = data or inherited.get("data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
-            session = Session(Path(chosen).absolute(), as_json=as_json or bool(inherited.get("as_json")))
-            _guard(lambda: run(session, **options))
-
-        with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(guarded)
-        with_data = _DATA_OPTION(with_json)
-        return group.command(name, context_settings=context_settings)(with_data)
-
-    return decorate
-
-
-_DATA_OPTION = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=f"Data directory (default: ${DATA_VARIABLE} or ./slakeeper-data).",
+from slakeeper.cli_actor import actor
+from slakeeper.otp.attach import running, stop_system
+from slakeeper.session import (
+    BAD_CONFIGURATION,
+    DATA_OPTION,
+    FAILED,
+    TIMED_OUT,
+    Session,
+    command,
+    fail,
 )
 
-
-def _guard(run: Callable[[], None]) -> None:
-    try:
-        run()
-    except NotRunning as error:
-        fail(NOT_RUNNING, f"{error}; start it with: slakeeper start")
-    except TimedOut as error:
-        fail(TIMED_OUT, str(error))
-    except RequestFailed as failure:
-        for problem in failure.details.get("errors", ()):
-            click.echo(
-                f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True
-            )
-        fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
-    except PermissionError as error:
-        # The data directory is its owner's alone.
-        fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        fail(FAILED, f"{error.filename or 'output'}: {error.strerror}")
+STOP_TIMEOUT_S = 60.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="slakeeper")
-@_DATA_OPTION
+@DATA_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def main(data: Path | None, as_json: bool) -> None:
     """Keep service level agreements: watch them, act when one is broken, work out what is owed."""
@@ -196,11 +125,22 @@ def status(session: Session) -> None:
 
 
 @command(main, "tree")
-def tree(session: Session) -> None:
+@click.option("--watch", is_flag=True, help="Show it again and again until Ctrl-C.")
+@click.option(
+    "--every", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between looks."
+)
+def tree(session: Session, watch: bool, every: float) -> None:
     """The supervision tree: every process and actor."""
     from slakeeper.text import tree_text
 
-    session.show(session.ask("tree"), tree_text)
+    if not watch:
+        session.show(session.ask("tree"), tree_text)
+        return
+    if session.as_json:
+        raise click.UsageError("--watch is for people: it goes without --json")
+    from slakeeper.watch import watch_tree
+
+    watch_tree(session, every)
 
 
 @command(main, "check")
@@ -386,7 +326,7 @@ def remediate(session: Session, violation_id: str, action: str, dry_run: bool, b
 
 @main.group(invoke_without_command=True)
 @click.option("--sla", "sla_id", help="Only of this contract.")
-@_DATA_OPTION
+@DATA_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def compensation(context: click.Context, sla_id: str | None, data: Path | None, as_json: bool) -> None:
@@ -447,28 +387,4 @@ def report(
         fail(FAILED, f"{output}: {error.strerror}")
 
 
-# -- actors -----------------------------------------------------------------------------------------------------------
-
-
-@main.group()
-def actor() -> None:
-    """Look at and steer single actors and processes, by the address that `tree` shows."""
-
-
-def _operation(name: str, past: str, text: str) -> None:
-    def operate(session: Session, address: str) -> None:
-        answer = session.ask("actor", operation=name, address=address)
-        if name == "state":
-            session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
-        else:
-            session.show(answer, lambda document: f"{address}: {document.get('status', past)}")
-
-    operate.__doc__ = text
-    command(actor, name)(click.argument("address")(operate))
-
-
-_operation("state", "", "Show an actor's state and counters.")
-_operation("suspend", "suspended", "Let an actor handle nothing; its messages wait.")
-_operation("resume", "resumed", "End a suspension, or release an actor from quarantine.")
-_operation("restart", "restarted", "Restart an actor or a process from what is recorded of it.")
-_operation("kill", "killed", "Kill an actor or a process; its supervisor does what it does after a crash.")
+main.add_command(actor)

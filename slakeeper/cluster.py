@@ -224,6 +224,25 @@ class Cluster:
         """``state``, ``suspend``, ``resume``, ``restart`` or ``kill`` of one light actor."""
         return self._find(f"actor.{operation}", {"address": address})
 
+    def trace(self, address: str, since: int | None) -> Future[dict[str, Any]]:
+        """``{"last", "lines": [{"number", "at_ms", "address", "what", "detail"}]}`` of one light actor."""
+        return self._find("actor.trace", {"address": address, "since": since})
+
+    def crashes(self) -> Future[Rows]:
+        """The last crashes of light actors, the newest at the end."""
+        return then(
+            self._ask("actor.crashes", {}), lambda answers: sorted(_rows(answers, "crashes"), key=_at)
+        )
+
+    def dead_letters(self) -> Future[Rows]:
+        """The last messages that nobody took, the newest at the end."""
+        asked = self._ask("actor.dead_letters", {})
+        return then(asked, lambda answers: sorted(_rows(answers, "dead_letters"), key=_at))
+
+    def redeliver(self, letter_id: str) -> Future[dict[str, Any]]:
+        """Delivers a dead letter after all."""
+        return self._find("actor.redeliver", {"id": letter_id})
+
     def listen(self, listener: Callable[[str, Any], None]) -> None:
         """Calls ``listener(topic, payload)`` for every event of every cell, on the cells' own threads."""
         for cell in self._cells.values():
@@ -326,3 +345,7 @@ def _rows(answers: Mapping[str, Any], key: str) -> Rows:
 
 def _id_of(row: Mapping[str, Any]) -> str:
     return str(row.get("id", ""))
+
+
+def _at(row: Mapping[str, Any]) -> int:
+    return int(row["at_ms"])

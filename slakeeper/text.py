@@ -126,6 +126,43 @@ def tree_text(node: Mapping[str, Any], indent: str = "", mark: str = "") -> str:
     return "\n".join(lines)
 
 
+def trace_text(line: Mapping[str, Any]) -> str:
+    """One line of a trace."""
+    return f"{clock_time(line['at_ms'])}  {line['what']:<5}  {_printable(line['detail'])}"
+
+
+def crash_text(rows: Sequence[Mapping[str, Any]], *, full: bool) -> str:
+    """Crashes for people: a line each, or all that is known."""
+    if not rows:
+        return "No actor has crashed."
+    if not full:
+        return table(
+            ("AT", "ADDRESS", "REASON", "MESSAGE"),
+            ((instant(row["at_ms"]), row["address"], row["reason"], row["message"]) for row in rows),
+        )
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"{instant(row['at_ms'])}  {row['address']} ({row['kind']}): {row['reason']}",
+                f"  on {_printable(row['message'])}",
+                *(f"  after {_printable(before)}" for before in reversed(row["before"])),
+                *(f"  {line}" for line in row["traceback"].rstrip().splitlines()),
+            ]
+        )
+        for row in rows
+    )
+
+
+def letters_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Dead letters for people, one a line."""
+    if not rows:
+        return "No dead letters."
+    return table(
+        ("ID", "AT", "ADDRESS", "WHY", "MESSAGE"),
+        ((row["id"], instant(row["at_ms"]), row["address"], row["why"], row["message"]) for row in rows),
+    )
+
+
 def contract_text(document: Mapping[str, Any]) -> str:
     """One contract for people: what was promised and how it stands."""
     period = document["period"]
@@ -191,6 +228,11 @@ def instant(at_ms: int | None) -> str:
     return "" if at_ms is None else format_instant(at_ms // 1000 * 1000).replace(".000Z", "Z")
 
 
+def clock_time(at_ms: int) -> str:
+    """The time of day to the millisecond, UTC."""
+    return format_instant(at_ms).partition("T")[2].removesuffix("Z")
+
+
 def duration(duration_ms: float | None) -> str:
     """A duration; a dash for none."""
     return "-" if duration_ms is None else format_duration(round(duration_ms))
@@ -198,8 +240,12 @@ def duration(duration_ms: float | None) -> str:
 
 def _cell(value: Any) -> str:
     # Names and notes come from outside: none may break the table or give the terminal orders.
-    text = "".join(sign if sign.isprintable() else " " for sign in str(value))
+    text = _printable(str(value))
     return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _is_number(text: str) -> bool:

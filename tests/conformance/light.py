@@ -5,10 +5,11 @@ from itertools import count
 from typing import Any, ClassVar, Protocol
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Context, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, RequestError
 from slakeeper.otp.child_spec import ChildSpec, Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.seat import SupervisorSpec
 from tests.conformance.fake_children import UP, Family, Script, StartError, Supervisor, Tree, worker
@@ -156,7 +157,7 @@ class OnHost:
         self.host.terminate_child(child_id)
 
     def exit(self, child_id: str, reason: str) -> None:
-        self.host.kill(child_id, reason)
+        self.host.inspector.kill(child_id, reason)
 
     def later(self, by_ms: int = 0) -> None:
         end_ms = self.clock.now_ms() + by_ms
@@ -167,7 +168,7 @@ class OnHost:
         self._turn()
 
     def pids(self, under: str = "top") -> dict[str, int]:
-        found = self._node(self.host.tree(), under)
+        found = self._node(self.host.tree.describe(), under)
         return {
             _name(child): child["restarts"]
             if child["type"] == "supervisor"

@@ -36,7 +36,7 @@ def problems_of_violations(cell: SimCell) -> list[str]:
     """At most one violation is open for a metric; to be asked any time."""
     assert cell.host is not None
     violations = [
-        cell.host.describe(address)["state"].violation
+        cell.host.inspector.describe(address)["state"].violation
         for address in cell.host.addresses("violation")
         if cell.host.is_running(address)
     ]
@@ -72,7 +72,7 @@ def _tree(world: "SlaWorld") -> Iterator[str]:
         if host is None:
             yield f"{plan.name} is down"
             continue
-        yield from (f"{plan.name}: {line}" for line in _not_running(host.tree()))
+        yield from (f"{plan.name}: {line}" for line in _not_running(host.tree.describe()))
         addresses = set(host.addresses())
         for partition, ids in plan.partitions.items():
             wanted = {ingest_address(partition)}
@@ -189,7 +189,7 @@ def _archived(world: "SlaWorld") -> Iterator[Violation]:
     for sla_id in dict.fromkeys(each.sla_id for each in WATCHED):
         host = _host(world, sla_id)
         if host is not None and host.is_running(report_address(sla_id)):
-            yield from host.describe(report_address(sla_id))["state"].violations
+            yield from host.inspector.describe(report_address(sla_id))["state"].violations
 
 
 def _entries(world: "SlaWorld") -> list[LedgerEntry]:
@@ -197,5 +197,5 @@ def _entries(world: "SlaWorld") -> list[LedgerEntry]:
     for sla_id in world.contracts:
         host = _host(world, sla_id)
         if host is not None and host.is_running(ledger_address(sla_id)):
-            found.extend(host.describe(ledger_address(sla_id))["state"].entries)
+            found.extend(host.inspector.describe(ledger_address(sla_id))["state"].entries)
     return found

@@ -7,7 +7,8 @@ from typing import Any, cast
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import DescribeMetric, Rebase, SetSuspended, Tick
 from slakeeper.actors.monitor import MetricMonitorActor, MetricView, MonitorOrder
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
+from slakeeper.otp.context import Context
 from tests.simulation.settings import ENFORCEMENT, MONITORING
 
 

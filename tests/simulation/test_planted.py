@@ -12,7 +12,8 @@ from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import BatchNoted, Observe
 from slakeeper.actors.monitor import SAMPLES, MetricMonitorActor
 from slakeeper.actors.outbox import FIRST_RETRY_MS, Delivery, Outbox
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
+from slakeeper.otp.context import Context
 from tests.simulation import soak
 
 SEEDS, HOURS = 6, 1.5

@@ -32,8 +32,8 @@ def stop_in_the_look_that_brings_ready() -> None:
     """Has SIGTERM arrive after the heart has asked whether it should stop and before it says that it is up."""
     look = Life.look
 
-    def interrupted(life: Life) -> News:
-        news = look(life)
+    def interrupted(self: Life) -> News:
+        news = look(self)
         if news.ready is not None:
             os.kill(os.getpid(), signal.SIGTERM)
         return news

@@ -1,7 +1,9 @@
 """What the command line and the HTTP interface show, and how commands end."""
 
+import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from slakeeper import cli
+from slakeeper import cli, session
 from tests.system.configuration import contract, metric, write_config
 from tests.system.remains import until
-from tests.system.service import MakeService, Rows, Service
+from tests.system.service import COMMAND, ROOT, MakeService, Rows, Service
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 pytest_plugins = ["tests.system.service_fixtures"]
@@ -159,6 +161,7 @@ def test_every_command_that_shows_something_prints_one_json_document(service: Se
         ("sla", "list"), ("sla", "show", "mail"), ("status",), ("tree",), ("violations", "--all"),
         ("violations", "--sla", "mail"), ("compensation", "--sla", "mail"), ("report", "--sla", "shop"),
         ("actor", "state", "contract:shop"), ("actor", "state", "gateway"), ("dashboard",),
+        ("actor", "state", "cell-0/alerting_supervisor"), ("actor", "crashes"), ("actor", "dead-letters"),
         ("observe", "delay", "5"), ("ack", row["id"], "--by", "eva"), ("escalate", row["id"], "--by", "eva"),
     ]  # fmt: skip
     answers = {words: service.invoke("--json", *words) for words in commands}
@@ -171,6 +174,19 @@ def test_every_command_that_shows_something_prints_one_json_document(service: Se
     # The option may stand before the command or after it.
     listed = service.invoke("sla", "list", "--json").document
     assert [one["id"] for one in listed] == ["mail", "shop"]
+
+
+def test_a_trace_shows_what_an_actor_does_while_it_does_it(service: Service) -> None:
+    arguments = [*COMMAND, "--data", str(service.data), "--json", "actor", "trace", "monitor:mail:delay"]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as tracing:
+        until(lambda: service.actor("monitor:mail:delay")["traced"], what="the trace")
+        service.observe("delay", 7)
+        assert tracing.stdout is not None
+        line = json.loads(tracing.stdout.readline())
+        tracing.send_signal(signal.SIGINT)
+        assert tracing.wait(20) == 0
+    assert (line["address"], line["what"]) == ("monitor:mail:delay", "in")
+    assert "7.0" in line["detail"]
 
 
 def test_without_json_people_read_tables(service: Service) -> None:
@@ -204,6 +220,8 @@ REFUSED = {
     ("compensation", "approve", "c0", "--by", "eva", "--reason", "so"): (1, "slakeeper: no ledger entry c0"),
     ("report", "--sla", "nobody"): (1, "slakeeper: no contract nobody"),
     ("actor", "state", "nobody"): (1, "slakeeper: no actor at nobody"),
+    ("actor", "trace", "nobody"): (1, "slakeeper: no actor at nobody"),
+    ("actor", "redeliver", "cell-0/7"): (1, "slakeeper: no dead letter cell-0/7"),
     ("actor", "suspend", "gateway"): (
         1,
         "slakeeper: gateway is a process: it can be killed, restarted or shown",
@@ -254,7 +272,7 @@ def test_a_contract_is_defined_changed_and_removed_from_the_command_line(
 
 
 def test_no_answer_in_time_ends_with_4(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "REQUEST_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(session, "REQUEST_TIMEOUT_S", 0.5)
     os.kill(service.pid("admin"), signal.SIGSTOP)
     try:
         result = CliRunner().invoke(cli.main, ["--data", str(service.data), "violations"])

@@ -193,10 +193,16 @@ def test_a_body_of_10_megabytes_is_answered_413(service: Service) -> None:
 
 def test_bad_samples_are_refused_on_the_command_line(service: Service) -> None:
     expected = {
-        ("latency", "nan"): (1, "slakeeper: refused: not_finite"),
-        ("latency", "-inf"): (1, "slakeeper: refused: not_finite"),
-        ("nobody_promised", "5"): (1, "slakeeper: refused: unknown_metric"),
-        ("latency", "5", "--sla", "nobody"): (1, "slakeeper: refused: unknown_sla"),
+        ("latency", "nan"): (1, "slakeeper: nan is not a finite number [not_finite]"),
+        ("latency", "-inf"): (1, "slakeeper: -inf is not a finite number [not_finite]"),
+        ("nobody_promised", "5"): (
+            1,
+            "slakeeper: no contract here has a metric 'nobody_promised'; see: slakeeper sla list [unknown_metric]",
+        ),
+        ("latency", "5", "--sla", "nobody"): (
+            1,
+            "slakeeper: there is no contract 'nobody'; see: slakeeper sla list [unknown_sla]",
+        ),
         ("latency", "five"): (2, "Error: Invalid value for 'VALUE': 'five' is not a valid float."),
         ("latency", "5", "--slo", "shop"): (2, "Error: Got unexpected extra arguments (--slo shop)"),
         ("latency", "-5"): (0, ""),

@@ -16,8 +16,9 @@ from slakeeper.actors.request import make_handlers
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
 from slakeeper.integrations.source import Reading
-from slakeeper.otp.actor import Actor, Context
+from slakeeper.otp.actor import Actor
 from slakeeper.otp.clock import ManualClock
+from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Handler
 from slakeeper.otp.partition import Partition
@@ -329,7 +330,7 @@ class World:
         return row
 
     def actor_status(self, address: str) -> str:
-        status: str = self.host.describe(address)["status"]
+        status: str = self.host.inspector.describe(address)["status"]
         return status
 
     def told(self, kind: str | None = None, channel: str | None = None) -> list[Notification]:

@@ -162,7 +162,7 @@ def test_the_catalog_says_what_is_wanted_and_when_it_has_not_changed(world: Worl
 
 
 def test_a_sample_for_a_monitor_that_is_down_is_refused_rather_than_kept_in_memory(world: World) -> None:
-    world.host.suspend("monitor:api:latency")
+    world.host.inspector.suspend("monitor:api:latency")
     assert send(world, ["latency", GOOD]) == ([], [(0, "monitor_down")])
-    world.host.resume("monitor:api:latency")
+    world.host.inspector.resume("monitor:api:latency")
     assert send(world, ["latency", GOOD]) == ([0], [])

@@ -130,7 +130,7 @@ def counted(world: World, name: str) -> int:
 
 
 def test_who_was_down_when_a_batch_came_gets_its_share_when_it_comes_again(two: World) -> None:
-    two.host.suspend("monitor:api:queue")
+    two.host.inspector.suspend("monitor:api:queue")
     batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
     assert two.request("samples", **batch) == {"accepted": [0], "rejected": [(1, "monitor_down")]}
     two.restart()
@@ -142,9 +142,9 @@ def test_who_was_down_when_a_batch_came_gets_its_share_when_it_comes_again(two: 
 def test_a_batch_that_was_taken_is_accepted_again_though_a_monitor_is_down_now(two: World) -> None:
     batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
     two.request("samples", **batch)
-    two.host.suspend("monitor:api:queue")
+    two.host.inspector.suspend("monitor:api:queue")
     assert two.request("samples", **batch) == {"accepted": [0, 1], "rejected": []}
-    two.host.resume("monitor:api:queue")
+    two.host.inspector.resume("monitor:api:queue")
     assert counted(two, "queue") == 1
 
 
@@ -163,7 +163,7 @@ def test_a_batch_that_cannot_be_noted_is_refused_and_counts_once_when_it_comes_a
 def test_what_is_acknowledged_does_not_wait_in_the_memory_of_a_monitor_that_is_killed(two: World) -> None:
     two.host.begin_turn()
     two.handlers["samples"](two.host, {"samples": rows("queue"), "batch_id": "b1"})
-    two.host.kill("monitor:api:queue")
+    two.host.inspector.kill("monitor:api:queue")
     two.host.drain()
     two.host.commit()
     two.restart()

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -198,4 +199,5 @@ def test_an_unknown_table_is_bad_usage() -> None:
 
 def test_a_peer_that_cannot_be_imported_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert [peer.is_installed(name) for name in peer.PEERS] == [False] * len(peer.PEERS)

@@ -187,3 +187,37 @@ def test_events_are_told_in_a_line(event: dict[str, Any], part: str) -> None:
     shown = _event_text(event)
     assert part in shown
     assert bool(shown) == bool(part)
+
+
+CRASH = {
+    "at_ms": 1_795_637_996_167,
+    "address": "monitor:api:latency",
+    "kind": "monitor",
+    "reason": "ValueError: no\nway",
+    "message": "Observe()",
+    "traceback": "Traceback\n  line 7\n",
+    "before": ["first", "second"],
+}
+
+
+def test_a_crash_is_a_line_or_all_there_is() -> None:
+    assert text.crash_text([], full=False) == "No actor has crashed."
+    short = text.crash_text([CRASH], full=False)
+    assert len(short.splitlines()) == 2
+    assert "ValueError: no way" in short
+    lines = text.crash_text([CRASH], full=True).splitlines()
+    assert lines[-5:] == ["  on Observe()", "  after second", "  after first", "  Traceback", "    line 7"]
+
+
+def test_dead_letters_and_traces_cannot_break_the_terminal() -> None:
+    letter = {
+        "id": "cell-0/3",
+        "at_ms": CRASH["at_ms"],
+        "address": "x",
+        "why": "nobody there",
+        "message": "\x1b[2J",
+    }
+    assert text.letters_text([]) == "No dead letters."
+    assert "\x1b" not in text.letters_text([letter])
+    line = {"at_ms": CRASH["at_ms"], "what": "in", "detail": "hello\x1b"}
+    assert text.trace_text(line) == "20:19:56.167  in     hello "

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slakeeper.otp.actor import Actor, ActorSpec, Context, Performed, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, Performed, RequestError
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.context import Context
 from slakeeper.otp.filesystem import File, FileSystem
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition

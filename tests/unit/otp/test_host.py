@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Context, Performed, RequestError, StartRefused
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Performed, RequestError, StartRefused
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine, Restart, Strategy
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.seat import SupervisorSpec
@@ -156,7 +157,7 @@ class World:
         return self.host.ask(address, "count")
 
     def status(self, address: str) -> Any:
-        return self.host.describe(address)["status"]
+        return self.host.inspector.describe(address)["status"]
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_a_handler_that_crashes_leaves_no_trace_but_a_report(world: World) -> No
     report = world.host.crash_reports[-1]
     assert (report.address, report.reason) == ("a", "RuntimeError: asked to")
     assert "then crash" in world.host.dead_letters[-1].message
-    assert world.host.describe("a")["restarts"] == 1
+    assert world.host.inspector.describe("a")["restarts"] == 1
 
 
 def test_messages_behind_the_one_that_crashed_are_still_handled(world: World) -> None:
@@ -226,7 +227,7 @@ def test_a_child_that_keeps_crashing_is_quarantined_and_its_siblings_go_on(world
         world.count("a")
     world.cast("b", 1)
     assert world.count("b") == 1
-    world.host.resume("a")
+    world.host.inspector.resume("a")
     world.cast("a", 2)
     assert world.count("a") == 2
 
@@ -333,7 +334,7 @@ def test_a_refused_call_is_no_crash(world: World) -> None:
     world.define("a")
     with pytest.raises(RequestError):
         world.host.ask("a", "refuse")
-    assert world.host.describe("a")["restarts"] == 0
+    assert world.host.inspector.describe("a")["restarts"] == 0
 
 
 def test_a_message_to_nobody_is_a_dead_letter(world: World) -> None:
@@ -343,10 +344,10 @@ def test_a_message_to_nobody_is_a_dead_letter(world: World) -> None:
 
 def test_a_suspended_actor_handles_its_messages_when_it_is_resumed(world: World) -> None:
     world.define("a")
-    world.host.suspend("a")
+    world.host.inspector.suspend("a")
     world.cast("a", 3)
     assert world.status("a") == "suspended"
-    world.host.resume("a")
+    world.host.inspector.resume("a")
     world.pass_time(0)
     assert world.count("a") == 3
 
@@ -362,7 +363,7 @@ def test_stop_keeps_durable_actors_on_record(world: World) -> None:
 
 def test_the_tree_shows_every_child_with_its_status(world: World) -> None:
     world.define("a")
-    tree = world.host.tree()
+    tree = world.host.tree.describe()
     assert tree["address"] == "cell"
     assert [child["address"] for child in tree["children"]] == ["cell/dynamic", "cell/static"]
     assert tree["children"][0]["children"][0]["address"] == "a"
@@ -372,5 +373,5 @@ def test_the_tree_shows_every_child_with_its_status(world: World) -> None:
 def test_a_killed_actor_is_restarted_from_its_record(world: World) -> None:
     world.define("a")
     world.cast("a", 3)
-    world.host.kill("a")
+    world.host.inspector.kill("a")
     assert world.count("a") == 3

@@ -1,5 +1,6 @@
 """Rules that hold for a supervisor whatever happens to its children, and in whatever order."""
 
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import settings
@@ -155,7 +156,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         event = data.draw(st.sampled_from(self.mentioned))
         known = self.world.state.children.get(event.child_id)
         if known is None or known.phase != "exited":
-            before, mark = self.world.state, self.world.mark
+            before, mark = deepcopy(self.world.state), self.world.mark
             self.world.tell(event)
             assert self.world.state == before
             assert self.world.since(mark) == []
@@ -236,7 +237,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         if world.state.life != "new":
             assert set(world.replies) == set(self.refs)
             assert world.state.sequence is None
-            assert world.state.deferred == ()
+            assert not world.state.deferred
             assert {child.status for child in core.which_children(world.state)} <= {
                 "running",
                 "stopped",

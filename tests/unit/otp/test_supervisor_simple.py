@@ -156,7 +156,7 @@ def test_whatever_happens_each_running_child_is_known_by_its_pid(
             if info.pid is not None:
                 assert core.which_child(world.state, info.pid) == info
         known = {child.alias for child in world.state.children} - {None}
-        assert known == {alias for bucket in world.state.children.aliases for alias in bucket}
+        assert known == set(world.state.children.aliases())
         assert set(world.live) <= set(core.child_ids(world.state))
         assert len(world.state.children) == len(list(world.state.children))
     world.tell(core.StopRequested("shutdown"))
@@ -165,7 +165,7 @@ def test_whatever_happens_each_running_child_is_known_by_its_pid(
     assert world.ended == "shutdown"
     assert set(refs) <= set(world.replies)
     assert len(world.state.children) == 0
-    assert not any(world.state.children.aliases)
+    assert not list(world.state.children.aliases())
 
 
 # -- code_change ------------------------------------------------------------------------------------------------

@@ -1,0 +1,189 @@
+"""What an actor may ask of its host: everything a handler wants done is noted here and done when it returned."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from slakeeper.otp.actor import Actor, ActorSpec
+    from slakeeper.otp.host import Host
+
+# The first field of an effect. Numbers, and the most frequent first: the host looks at one for each effect.
+CAST: Final = 0
+EVENT: Final = 1
+TIMER: Final = 2
+PUBLISH: Final = 3
+PERFORM: Final = 4
+CANCEL: Final = 5
+START: Final = 6
+TERMINATE: Final = 7
+STOP: Final = 8
+CALL: Final = 9
+REPLY: Final = 10
+CONTINUE: Final = 11
+MONITOR: Final = 12
+DEMONITOR: Final = 13
+LINK: Final = 14
+UNLINK: Final = 15
+REGISTER: Final = 16
+UNREGISTER: Final = 17
+
+Effect = tuple[Any, ...]
+
+DEFAULT_CALL_MS: Final = 5_000
+"""How long a call waits for its reply, as gen_server's does [ms]."""
+
+
+class Call:
+    """A request on its way to its reply; settled once, whatever happens.
+
+    Args:
+        request: what is asked.
+        done: called with the reply and None, or with None and the error.
+    """
+
+    __slots__ = ("_done", "request")
+
+    def __init__(self, request: Any, done: Callable[[Any, Exception | None], None]) -> None:
+        self.request = request
+        self._done: Callable[[Any, Exception | None], None] | None = done
+
+    def __repr__(self) -> str:
+        return f"Call({self.request!r})"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the caller still waits."""
+        return self._done is not None
+
+    def settle(self, value: Any, error: Exception | None = None) -> None:
+        """Gives the caller its answer; the first one counts."""
+        done, self._done = self._done, None
+        if done is not None:
+            done(value, error)
+
+
+class Context:
+    """One incarnation's way to the world around it. Its effects are those of the handler that runs.
+
+    Attributes:
+        address: the actor's own.
+        environment: what the host was given for its actors (settings, channels); shared and read-only.
+        caller: whose request is handled, within handle_call; for a later :meth:`reply`.
+    """
+
+    __slots__ = ("_actor", "_host", "address", "caller", "effects", "environment")
+
+    def __init__(self, actor: "Actor", host: "Host") -> None:
+        self.address = actor.address
+        self.environment = host.environment
+        self.effects: list[Effect] = []
+        self.caller: Call | None = None
+        self._actor = actor
+        self._host = host
+
+    @property
+    def now_ms(self) -> int:
+        """Unix time [ms], read once for the whole turn."""
+        return self._host.now_ms
+
+    # -- state ------------------------------------------------------------------------------------------------
+
+    def emit(self, event: Any) -> Any:
+        """Records an event and applies it to the state.
+
+        Args:
+            event: a registered record or plain msgpack values.
+
+        Returns:
+            What :meth:`Actor.apply` returned.
+        """
+        self.effects.append((EVENT, self._host.codec.encode(event)))
+        return self._actor.apply(event)
+
+    # -- messages ---------------------------------------------------------------------------------------------
+
+    def cast(self, address: str, message: Any) -> None:
+        """Sends a message to an address or a registered name; nobody there makes it a dead letter."""
+        self.effects.append((CAST, address, message))
+
+    def call(self, address: str, request: Any, tag: Any, timeout_ms: int = DEFAULT_CALL_MS) -> None:
+        """Asks another actor; exactly one :class:`~slakeeper.otp.actor.Replied` with ``tag`` comes back.
+
+        A request that waits while its receiver is restarted is answered by the next incarnation.
+        """
+        self.effects.append((CALL, address, request, tag, timeout_ms))
+
+    def reply(self, caller: Call, value: Any) -> None:
+        """Answers a request whose handler returned NO_REPLY; a caller that has given up hears nothing."""
+        self.effects.append((REPLY, caller, value))
+
+    def continue_with(self, message: Any) -> None:
+        """Has :meth:`Actor.handle_continue` called with ``message`` before anything else is handled."""
+        self.effects.append((CONTINUE, message))
+
+    # -- time -------------------------------------------------------------------------------------------------
+
+    def set_timer(self, name: str, at_ms: int, message: Any) -> None:
+        """Has ``message`` delivered to :meth:`Actor.handle_info` at ``at_ms``; replaces the timer of that name."""
+        self.effects.append((TIMER, name, at_ms, message))
+
+    def cancel_timer(self, name: str) -> None:
+        """Forgets the timer of that name, if there is one; its message will not arrive any more."""
+        self.effects.append((CANCEL, name))
+
+    # -- other actors -----------------------------------------------------------------------------------------
+
+    def start_child(self, supervisor: str, spec: "ActorSpec") -> None:
+        """Starts an actor in this actor's partition; one that runs already at that address is left alone.
+
+        A refused start comes back as :class:`~slakeeper.otp.actor.StartRefused`.
+        """
+        self.effects.append((START, supervisor, spec))
+
+    def terminate_child(self, supervisor: str, address: str) -> None:
+        """Stops and forgets an actor; nobody there is no error."""
+        self.effects.append((TERMINATE, supervisor, address))
+
+    def monitor(self, address: str) -> None:
+        """Has one :class:`~slakeeper.otp.actor.Down` come when the incarnation now at ``address`` ends."""
+        self.effects.append((MONITOR, address))
+
+    def demonitor(self, address: str) -> None:
+        """Ends a monitor."""
+        self.effects.append((DEMONITOR, address))
+
+    def link(self, address: str) -> None:
+        """Ties the two together: when either ends abnormally the other ends with it, unless it traps exits."""
+        self.effects.append((LINK, address))
+
+    def unlink(self, address: str) -> None:
+        """Ends a link."""
+        self.effects.append((UNLINK, address))
+
+    def register(self, name: str) -> None:
+        """Makes this actor reachable by ``name`` as well, until it ends; a name that is taken is a crash."""
+        self.effects.append((REGISTER, name))
+
+    def unregister(self, name: str) -> None:
+        """Gives a name back; one that is not this actor's is left alone."""
+        self.effects.append((UNREGISTER, name))
+
+    def stop(self, reason: str = "normal") -> None:
+        """Ends this actor after the handler with an exit reason."""
+        self.effects.append((STOP, reason))
+
+    # -- the outside ------------------------------------------------------------------------------------------
+
+    def perform(self, key: str, effect: Callable[[], Any], lane: str) -> None:
+        """Runs ``effect`` on an I/O thread once this turn is durable; its end comes back as Performed.
+
+        Args:
+            key: names the effect within this actor; the same key is not run twice at the same time.
+            effect: may block; must bound its own time.
+            lane: effects of different lanes do not wait for each other (one lane for each channel or target).
+        """
+        self.effects.append((PERFORM, key, effect, lane))
+
+    def publish(self, topic: str, payload: dict[str, Any]) -> None:
+        """Tells subscribers, once this turn is durable."""
+        self.effects.append((PUBLISH, topic, payload))

@@ -1,0 +1,163 @@
+"""Where actors come and go: an incarnation made from its record, put away while it is idle, woken, and ended."""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from slakeeper.otp import context as do
+from slakeeper.otp.actor import IGNORE, Actor, ActorSpec
+from slakeeper.otp.child_spec import Restart
+from slakeeper.otp.context import Context
+from slakeeper.otp.mailbox import INFO
+from slakeeper.otp.partition import Started, Stopped
+from slakeeper.otp.seat import Node, Seat
+
+if TYPE_CHECKING:
+    from slakeeper.otp.host import Host
+
+
+class Stage:
+    """Owned by a host, and asked by its tree.
+
+    Args:
+        kinds: actor classes by the name used in ActorSpec.
+    """
+
+    def __init__(self, host: "Host", kinds: Mapping[str, type[Actor]]) -> None:
+        self._host = host
+        self._kinds = kinds
+
+    # -- records ----------------------------------------------------------------------------------------------
+
+    def durable_children(self, supervisor: str) -> Iterator[ActorSpec]:
+        """The recorded actors below a supervisor, in the order they were started."""
+        for partition in self._host.partitions.values():
+            for record in partition.records.values():
+                if record.supervisor == supervisor:
+                    arg = self._host.codec.decode(record.arg)
+                    yield ActorSpec(record.address, record.kind, arg, Restart(record.restart))
+
+    def place(self, spec: ActorSpec, node: Node) -> Seat:
+        """A seat for an actor that has none yet, in the partition that has its record, or is to have it."""
+        found = (each for each in self._host.partitions.values() if spec.address in each.records)
+        return Seat(spec, node, next(found, self._host.home))
+
+    def left(self, seat: Seat) -> None:
+        """An actor has left for good: nobody takes what waits for it, and its record goes."""
+        address = seat.spec.address
+        for how, message in seat.mailbox or ():
+            self._host.dead_letter(address, how, message, "the actor has ended")
+        if seat.partition is not None and address in seat.partition.records:
+            self._host.record(seat.partition, Stopped(address))
+
+    # -- incarnations -----------------------------------------------------------------------------------------
+
+    def start_actor(self, seat: Seat) -> str | None:
+        """Makes the actor of a seat, from its record if it has one, and runs init.
+
+        Returns:
+            None, IGNORE, or why it did not start.
+        """
+        host = self._host
+        try:
+            actor, ctx, fresh = self._make(seat)
+            ignored = actor.init(ctx, fresh)
+        except Exception as error:  # noqa: BLE001  a kind's constructor and init are foreign code: its supervisor decides
+            self.empty(seat)
+            reason = f"{type(error).__name__}: {error}"
+            host.crash_report(seat, reason, "init", traceback.format_exc())
+            return reason
+        if ignored is IGNORE:
+            self.empty(seat)
+            return IGNORE
+        if seat.traced:
+            host.recorder.trace(host.now_ms, seat.spec.address, "start", f"incarnation {seat.incarnation}")
+        if ctx.effects:
+            host.carry_out(seat, ctx)
+        if seat.mailbox:
+            host.make_runnable(seat)
+        return None
+
+    def end_actor(self, seat: Seat, reason: str) -> None:
+        """Runs the terminate hook and empties the seat; its record stays."""
+        host = self._host
+        if seat.kept is not None:
+            self.wake(seat)
+        actor, ctx = seat.actor, seat.ctx
+        if actor is None or ctx is None:
+            return
+        try:
+            actor.terminate(ctx, reason)
+            ctx.effects = [effect for effect in ctx.effects if effect[0] != do.STOP]
+            host.carry_out(seat, ctx)
+        except Exception as error:  # noqa: BLE001  foreign code; the actor ends either way
+            why = f"terminate: {type(error).__name__}: {error}"
+            host.crash_report(seat, why, reason, traceback.format_exc())
+        self.empty(seat)
+        host.binding.ended(seat, reason)
+
+    def empty(self, seat: Seat) -> None:
+        """Nothing of the incarnation is left."""
+        seat.actor = seat.ctx = seat.kept = seat.timers = None
+
+    def _make(self, seat: Seat) -> tuple[Actor, Context, bool]:
+        """Puts an actor into the seat, as its record says; the last of the result is whether it is a new one."""
+        host, spec, partition = self._host, seat.spec, seat.partition
+        kind = self._kinds[spec.kind]
+        actor = kind(spec.address, spec.arg)
+        fresh = True
+        if partition is not None:
+            record = partition.records.get(spec.address)
+            if record is not None:
+                fresh = False
+                if record.base is not None:
+                    actor.load(host.codec.decode(record.base))
+                for data in record.tail:
+                    actor.apply(host.codec.decode(data))
+            elif actor.durable:
+                arg, restart = host.codec.encode(spec.arg), spec.restart.value
+                host.record(partition, Started(spec.address, seat.node.spec.address, spec.kind, arg, restart))
+        ctx = Context(actor, host)
+        seat.actor, seat.ctx = actor, ctx
+        seat.kind, seat.limit = kind, kind.mailbox_limit
+        if kind.passivate_after_ms:
+            self._watch_idleness(seat, kind.passivate_after_ms)
+        return actor, ctx, fresh
+
+    # -- idleness ---------------------------------------------------------------------------------------------
+
+    def _watch_idleness(self, seat: Seat, after_ms: int) -> None:
+        host, incarnation, handled = self._host, seat.incarnation, seat.handled
+
+        def look() -> None:
+            if seat.incarnation != incarnation or seat.actor is None:
+                return
+            waits = seat.mailbox or seat.in_flight or (seat.ties is not None and seat.ties.calls)
+            if waits or seat.suspended or seat.handled != handled:
+                self._watch_idleness(seat, after_ms)
+            else:
+                self._put_away(seat, seat.actor)
+
+        host.timers.at(host.now_ms + after_ms, look)
+
+    def _put_away(self, seat: Seat, actor: Actor) -> None:
+        """Keeps the state alone; its supervisor, its timers and whoever sends to it notice nothing."""
+        seat.kept = self._host.codec.encode(actor.dump())
+        seat.actor = seat.ctx = seat.mailbox = None
+        self._host.recorder.counts["put_away"] += 1
+
+    def wake(self, seat: Seat) -> None:
+        """Makes a put-away actor run again, as after a restart, but without any."""
+        host, kept, timers = self._host, seat.kept, seat.timers
+        seat.kept, seat.timers = None, None
+        try:
+            actor, ctx, fresh = self._make(seat)
+            if fresh and kept is not None:  # nothing on record: this is all there is of it
+                actor.load(host.codec.decode(kept))
+            actor.init(ctx, False)
+        except Exception as error:  # noqa: BLE001  foreign code: its supervisor decides
+            host.crash(seat, error, INFO, "woken after idleness")
+            return
+        seat.timers = timers  # those that init sets again replace theirs
+        if ctx.effects:
+            host.carry_out(seat, ctx)

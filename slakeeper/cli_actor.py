@@ -1,0 +1,81 @@
+"""``slakeeper actor …``: single actors and processes, looked into and steered, as OTP's ``sys`` does."""
+
+import json
+import time
+from typing import Any
+
+import click
+
+from slakeeper.session import Session, command
+from slakeeper.text import crash_text, letters_text, trace_text
+
+# How often a trace is fetched: soon enough to feel live, seldom enough not to be seen in what is measured.
+TRACE_EVERY_S = 0.3
+
+
+@click.group()
+def actor() -> None:
+    """Look at and steer single actors and processes, by the address that `tree` shows."""
+
+
+def _operation(name: str, past: str, text: str) -> None:
+    def operate(session: Session, address: str) -> None:
+        answer = session.ask("actor", operation=name, address=address)
+        if name == "state":
+            session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            session.show(answer, lambda document: f"{address}: {document.get('status', past)}")
+
+    operate.__doc__ = text
+    command(actor, name)(click.argument("address")(operate))
+
+
+_operation("state", "", "Show state and counters of an actor, a supervisor or a process.")
+_operation("suspend", "suspended", "Let an actor handle nothing; its messages wait.")
+_operation("resume", "resumed", "End a suspension, or release an actor from quarantine.")
+_operation("restart", "restarted", "Restart an actor or a process from what is recorded of it.")
+_operation("kill", "killed", "Kill an actor or a process; its supervisor does what it does after a crash.")
+
+
+@command(actor, "trace")
+@click.argument("address")
+@click.option("--for", "for_s", type=click.FloatRange(0.0), help="Seconds to watch; until Ctrl-C by default.")
+def trace(session: Session, address: str, for_s: float | None) -> None:
+    """Show live what an actor does: messages in and out, crashes, restarts. With --json one document a line."""
+    until_s = None if for_s is None else time.monotonic() + for_s
+    last = session.ask("trace", address=address, since=None)["last"]
+    try:
+        while until_s is None or time.monotonic() < until_s:
+            time.sleep(TRACE_EVERY_S)
+            answer = session.ask("trace", address=address, since=last)
+            if answer["last"] < last:  # its cell is another process now, and counts anew
+                answer = session.ask("trace", address=address, since=0)
+            last = answer["last"]
+            for line in answer["lines"]:
+                session.show(line, trace_text)
+    except KeyboardInterrupt:
+        return
+
+
+@command(actor, "crashes")
+@click.option("--full", is_flag=True, help="With the messages before and the traceback.")
+def crashes(session: Session, full: bool) -> None:
+    """The last crashes of actors, the newest at the end: why, on what, after what."""
+    session.show(session.ask("crashes")["crashes"], lambda rows: crash_text(rows, full=full))
+
+
+@command(actor, "dead-letters")
+def dead_letters(session: Session) -> None:
+    """Messages that nobody took, the newest at the end."""
+    session.show(session.ask("dead_letters")["dead_letters"], letters_text)
+
+
+@command(actor, "redeliver")
+@click.argument("letter_id", metavar="ID")
+def redeliver(session: Session, letter_id: str) -> None:
+    """Deliver a dead letter after all; if nobody takes it, it is a dead letter again."""
+
+    def said(letter: dict[str, Any]) -> str:
+        return f"{letter['id']}: delivered to {letter['address']}"
+
+    session.show(session.ask("redeliver", id=letter_id), said)

@@ -1,0 +1,94 @@
+"""What every command of the command line shares: its options, the way to the running system, and exit statuses."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from slakeeper.otp.attach import Client, NotRunning, RequestFailed, TimedOut
+
+FAILED, BAD_CONFIGURATION, NOT_RUNNING, TIMED_OUT = 1, 2, 3, 4
+
+REQUEST_TIMEOUT_S = 10.0
+
+DATA_VARIABLE = "SLAKEEPER_DATA"
+
+
+class Session:
+    """The options every command knows, and the way to the running system."""
+
+    def __init__(self, data: Path, *, as_json: bool) -> None:
+        self.data = data
+        self.as_json = as_json
+
+    def ask(self, name: str, **payload: Any) -> dict[str, Any]:
+        """Has the admin process carry out a command."""
+        with Client(self.data) as client:
+            return client.request(name, payload, REQUEST_TIMEOUT_S)
+
+    def show(self, document: Any, text: Callable[[Any], str]) -> None:
+        """Prints JSON, or what ``text`` makes of the document."""
+        click.echo(json.dumps(document, ensure_ascii=False) if self.as_json else text(document))
+
+
+def fail(status: int, message: str) -> NoReturn:
+    """Ends the command with one line on stderr."""
+    click.echo(f"slakeeper: {message}", err=True)
+    sys.exit(status)
+
+
+def command(
+    group: click.Group, name: str, **context_settings: Any
+) -> Callable[[Callable[..., None]], click.Command]:
+    """A command of ``group`` that knows ``--data`` and ``--json`` and turns failures into exit statuses."""
+
+    def decorate(run: Callable[..., None]) -> click.Command:
+        @functools.wraps(run)
+        def guarded(data: Path | None, as_json: bool, **options: Any) -> None:
+            context = click.get_current_context()
+            inherited = context.find_root().params
+            chosen = data or inherited.get("data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
+            session = Session(Path(chosen).absolute(), as_json=as_json or bool(inherited.get("as_json")))
+            _guard(lambda: run(session, **options))
+
+        with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(guarded)
+        with_data = DATA_OPTION(with_json)
+        return group.command(name, context_settings=context_settings)(with_data)
+
+    return decorate
+
+
+DATA_OPTION = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Data directory (default: ${DATA_VARIABLE} or ./slakeeper-data).",
+)
+
+
+def _guard(run: Callable[[], None]) -> None:
+    try:
+        run()
+    except NotRunning as error:
+        fail(NOT_RUNNING, f"{error}; start it with: slakeeper start")
+    except TimedOut as error:
+        fail(TIMED_OUT, str(error))
+    except RequestFailed as failure:
+        for problem in failure.details.get("errors", ()):
+            click.echo(
+                f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True
+            )
+        fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
+    except PermissionError as error:
+        # The data directory is its owner's alone.
+        fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail(FAILED, f"{error.filename or 'output'}: {error.strerror}")

@@ -1,0 +1,211 @@
+"""Bounded mailboxes, what is kept for a restart, and actors that are put away while they are idle."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped
+from slakeeper.otp.child_spec import Flags
+from slakeeper.otp.clock import ManualClock
+from slakeeper.otp.codec import Codec
+from slakeeper.otp.context import Context
+from slakeeper.otp.host import MAX_STASH, Host
+from slakeeper.otp.partition import Partition
+from slakeeper.otp.seat import SupervisorSpec
+from tests.unit.otp.host_world import HostWorld, NoExecutor
+
+IDLE_MS = 1_000
+
+
+class Sleepy(Actor):
+    """Counts; is put away after a second."""
+
+    passivate_after_ms: ClassVar[int] = IDLE_MS
+
+    def __init__(self, address: str, arg: Any) -> None:
+        super().__init__(address, arg)
+        self.count = 0
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        if not fresh and self.count >= 100:
+            raise RuntimeError("does not want to get up")
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        if isinstance(message, tuple):
+            ctx.set_timer("add", *message)
+        else:
+            ctx.emit(message)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        ctx.emit(message)
+
+    def handle_call(self, ctx: Context, request: Any) -> Any:
+        return self.count
+
+    def apply(self, event: int) -> None:
+        self.count += event
+
+    def dump(self) -> Any:
+        return self.count
+
+    def load(self, state: Any) -> None:
+        self.count = state
+
+
+class Light(Sleepy):
+    durable: ClassVar[bool] = False
+
+
+def addresses_heard(world: HostWorld, address: str) -> list[Any]:
+    return [heard for heard in world.heard(address) if isinstance(heard, int)]
+
+
+def fill(world: HostWorld, address: str, count: int) -> None:
+    for number in range(count):
+        world.host.cast(address, number)
+
+
+def test_a_full_mailbox_turns_the_newest_away() -> None:
+    world = HostWorld()
+    world.add("n", kind="narrow")
+    fill(world, "n", 4)
+    world.turn()
+    assert addresses_heard(world, "n") == [0, 1]
+    assert [letter.message for letter in world.host.dead_letters] == ["2", "3"]
+
+
+def test_a_full_mailbox_may_let_the_oldest_go() -> None:
+    world = HostWorld()
+    world.add("n", kind="rolling")
+    fill(world, "n", 4)
+    world.turn()
+    assert addresses_heard(world, "n") == [2, 3]
+    assert [letter.message for letter in world.host.dead_letters] == ["0", "1"]
+
+
+def test_a_call_that_finds_a_full_mailbox_ends_at_once() -> None:
+    world = HostWorld()
+    world.add("n", kind="narrow")
+    fill(world, "n", 2)
+    ends: list[Any] = []
+    world.host.call("n", 1, lambda value, error: ends.append(error))
+    assert isinstance(ends[0], ActorStopped)
+
+
+def test_a_suspended_actor_keeps_only_so_many() -> None:
+    world = HostWorld()
+    world.add("a")
+    world.host.inspector.suspend("a")
+    fill(world, "a", MAX_STASH + 5)
+    world.host.inspector.resume("a")
+    world.turn()
+    assert len(world.heard("a")) == MAX_STASH
+    assert world.host.counts["dead_letters"] == 5
+
+
+# -- idleness ---------------------------------------------------------------------------------------------------
+
+
+class SleepyWorld:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = ManualClock(1_000)
+        self.start()
+
+    def start(self) -> None:
+        self.partition = Partition(self.directory, Codec())
+        self.partition.open()
+        tree = SupervisorSpec("host", Flags(), (SupervisorSpec("all", Flags(intensity=100)),))
+        kinds: dict[str, type[Actor]] = {"sleepy": Sleepy, "light": Light}
+        self.host = Host(tree, kinds, self.clock, Codec(), {"p": self.partition}, NoExecutor())
+        self.host.start()
+
+    def add(self, address: str, kind: str) -> None:
+        self.host.start_child("all", ActorSpec(address, kind), self.partition)
+        self.host.commit()
+
+    def turn(self, after_ms: int = 0) -> None:
+        self.clock.advance(after_ms)
+        self.host.begin_turn()
+        self.host.drain()
+        self.host.commit()
+
+    def tell(self, address: str, message: Any) -> None:
+        self.host.cast(address, message)
+        self.turn()
+
+    def is_away(self, address: str) -> Any:
+        return self.host.inspector.describe(address)["passive"]
+
+
+@pytest.fixture
+def sleepy(tmp_path: Path) -> SleepyWorld:
+    world = SleepyWorld(tmp_path / "p")
+    world.add("d", "sleepy")
+    world.add("l", "light")
+    for address in ("d", "l"):
+        world.tell(address, 5)
+    return world
+
+
+@pytest.mark.parametrize("address", ["d", "l"])
+def test_an_idle_actor_is_put_away_and_woken_by_the_next_message(sleepy: SleepyWorld, address: str) -> None:
+    sleepy.turn(IDLE_MS)
+    sleepy.turn(IDLE_MS)
+    assert sleepy.is_away(address)
+    assert sleepy.host.is_running(address)
+    assert sleepy.host.inspector.describe(address)["state"] == 5
+    assert sleepy.host.inspector.describe(address)["status"] == "running"
+    sleepy.tell(address, 2)
+    assert not sleepy.is_away(address)
+    assert sleepy.host.ask(address, "count") == 7
+    assert sleepy.host.inspector.describe(address)["restarts"] == 0
+
+
+def test_one_that_is_asked_wakes_too(sleepy: SleepyWorld) -> None:
+    sleepy.turn(IDLE_MS)
+    sleepy.turn(IDLE_MS)
+    assert sleepy.host.ask("l", "count") == 5
+
+
+def test_a_busy_actor_stays(sleepy: SleepyWorld) -> None:
+    for _ in range(5):
+        sleepy.turn(IDLE_MS // 2)
+        sleepy.tell("d", 1)
+    assert not sleepy.is_away("d")
+
+
+@pytest.mark.parametrize("address", ["d", "l"])
+def test_a_timer_wakes_an_actor_that_was_put_away(sleepy: SleepyWorld, address: str) -> None:
+    sleepy.tell(address, (sleepy.clock.now_ms() + 10 * IDLE_MS, 3))
+    sleepy.turn(2 * IDLE_MS)
+    sleepy.turn(2 * IDLE_MS)
+    assert sleepy.is_away(address)
+    sleepy.turn(10 * IDLE_MS)
+    assert sleepy.host.ask(address, "count") == 8
+
+
+def test_one_that_was_put_away_is_in_snapshots_and_survives_the_process(sleepy: SleepyWorld) -> None:
+    sleepy.turn(IDLE_MS)
+    sleepy.turn(IDLE_MS)
+    sleepy.host.snapshot(sleepy.partition)
+    sleepy.partition.close()
+    sleepy.start()
+    assert sleepy.host.ask("d", "count") == 5
+
+
+def test_one_that_cannot_be_woken_is_its_supervisors_affair(sleepy: SleepyWorld) -> None:
+    sleepy.tell("l", 95)
+    sleepy.turn(IDLE_MS)
+    sleepy.turn(IDLE_MS)
+    sleepy.tell("l", 1)
+    assert "get up" in sleepy.host.crash_reports[-1].reason
+    assert sleepy.host.ask("l", "count") == 1  # not durable: it has begun anew
+
+
+def test_a_killed_actor_that_was_put_away_comes_back_from_its_record(sleepy: SleepyWorld) -> None:
+    sleepy.turn(IDLE_MS)
+    sleepy.turn(IDLE_MS)
+    sleepy.host.inspector.kill("d")
+    assert sleepy.host.ask("d", "count") == 5
