@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 HOLDING_CHANNEL = "sms"
 
-# An effect's end that arrives twice, a violation's that is said again: the second may find nobody. So may news for an
-# escalation that did not start.
-_ENDED = ("nobody there", "the actor has ended")
-_REPEATED = ("Performed(", "ViolationResolved(", "ViolationChanged(")
+# An effect's end that arrives twice, a recovery or an end that is said again: the second may find nobody. So may news
+# for an escalation that did not start.
+_AGAIN = ("Performed(", "ViolationResolved(", "ViolationChanged(")
+_REPEATED = {"nobody there": _AGAIN, "the actor has ended": (*_AGAIN, "CloseViolation(")}
 
 
 def problems_of_violations(cell: SimCell) -> list[str]:
@@ -175,7 +175,7 @@ def _dead_letters(world: "SlaWorld") -> Iterator[str]:
     """Nothing is lost but what somebody was killed on, and what was said a second time to one that has ended."""
     for cell in world.system.cells.values():
         for life, letter in cell.dead_letters:
-            is_repeated = letter.why in _ENDED and letter.message.startswith(_REPEATED)
+            is_repeated = any(letter.message.startswith(said) for said in _REPEATED.get(letter.why, ()))
             if "ActorKilled" not in letter.why and not is_repeated:
                 yield f"{cell.name}, life {life}: dead letter to {letter.address}: {letter.why}: {letter.message[:200]}"
 
