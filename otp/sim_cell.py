@@ -116,7 +116,7 @@ class SimCell:
         self._fuse: tuple[Point, int] | None = None
         self._loses_power = False
         self._disk_may_fail = False
-        self._waiting_kills = 0
+        self._waiting_kills: list[str | None] = []
         self._letters_seen = 0
 
     # -- life -------------------------------------------------------------------------------------------------
@@ -180,18 +180,26 @@ class SimCell:
         if self.host is not None:
             self._end("restart")
 
-    def doom_actor(self, moment: Moment) -> None:
-        """Has an actor of a kind that is there fail in one of its next handlers, or while a message waits for it."""
+    def doom_actor(self, moment: Moment, starts: int = 1) -> None:
+        """Has an actor of a kind that is there fail in one of its next handlers, or while a message waits for it.
+
+        Args:
+            starts: for ``Moment.STARTING`` how many starts fail.
+        """
         if self.host is None:
             return
         if moment is Moment.WAITING:
-            self._waiting_kills += 1
+            self._waiting_kills.append(None)
             return
         kinds = [kind for kind in self._reaper.kinds if self.host.addresses(kind)]
         if not kinds:
             return
         kind = self._random.choice(kinds)
-        handlers = 1 if moment is Moment.STARTING else self._random.randint(1, MOST_HANDLERS_AHEAD)
+        if moment is Moment.STARTING:
+            self._reaper.dooms.extend(Doom(kind, moment) for _ in range(starts))
+            self._waiting_kills.append(kind)
+            return
+        handlers = self._random.randint(1, MOST_HANDLERS_AHEAD)
         events = self._random.randrange(MOST_EVENTS_AHEAD)
         self._reaper.dooms.append(Doom(kind, moment, handlers, events))
 
@@ -204,7 +212,7 @@ class SimCell:
         """Nothing that was to go wrong does."""
         self._fuse = None
         self._loses_power = False
-        self._waiting_kills = 0
+        self._waiting_kills.clear()
         self._reaper.dooms.clear()
         self.fs.crash_at = None
         self.fs.fail_at.clear()
@@ -242,8 +250,7 @@ class SimCell:
             while self._inbox:
                 self._inbox.popleft()(host)
             while self._waiting_kills:
-                self._waiting_kills -= 1
-                self._kill_one(host)
+                self._kill_one(host, self._waiting_kills.pop())
             host.drain()
             self.point(Point.DRAINED)
             host.commit()
@@ -330,8 +337,8 @@ class SimCell:
     def _disk_step(self, step: int) -> None:
         self.point(Point.DISK)
 
-    def _kill_one(self, host: Host) -> None:
-        running = [address for address in host.addresses() if host.is_running(address)]
+    def _kill_one(self, host: Host, kind: str | None) -> None:
+        running = [address for address in host.addresses(kind) if host.is_running(address)]
         if running:
             address = self._random.choice(running)
             self._actor_killed(address, Moment.WAITING, None)
