@@ -50,6 +50,12 @@ def test_much_goes_wrong_and_much_is_done() -> None:
     deaths = {why for world in worlds for cell in world.system.cells.values() for why in cell.deaths}
     assert deaths >= {f"killed, {point.value}" for point in Point}
     assert sum(world.died.get("monitor:api:latency", 0) for world in worlds) > 0
+    topics = set().union(*(world.topics for world in worlds))
+    assert topics >= {
+        "actor.crashed", "actor.quarantined", "violation.opened", "violation.acknowledged", "violation.resolved",
+        "escalation.sent", "escalation.failed", "remediation.ended", "compensation.booked", "compensation.decided",
+        "sla.changed",
+    }  # fmt: skip
     assert sum(sum(world.outside.remedied.values()) for world in worlds) > 10
     for channel in ("chat", "pager", "sms"):
         assert sum(world.outside.messages(channel) for world in worlds) > 10

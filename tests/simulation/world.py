@@ -1,5 +1,6 @@
 """The whole SLA tree in a simulated system: two cells, three partitions, samples, an operator, a failing outside."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -96,6 +97,7 @@ class SlaWorld(Observer):
     Attributes:
         shadows: by address, what every monitor has to know.
         died: how many samples each monitor durably died on: they are dead letters, and count nowhere.
+        topics: how often each was published.
         problems: what was found wrong while it ran.
     """
 
@@ -109,6 +111,7 @@ class SlaWorld(Observer):
         self.contracts = contract_documents(climate.pace)
         self.shadows: dict[str, Shadow] = {}
         self.died: dict[str, int] = {}
+        self.topics: Counter[str] = Counter()
         self._seqs: dict[str, int] = {}
         self._turn: dict[str, list[tuple[str, Callable[[], None]]]] = {plan.name: [] for plan in PLANS}
         self._violations: dict[str, set[str]] = {}
@@ -243,6 +246,9 @@ class SlaWorld(Observer):
             except JournalError:  # it has failed, and the cell ends at its next commit
                 return
         self._violations[cell.name] = set(cell.host.addresses("violation"))
+
+    def published(self, cell: SimCell, topic: str, payload: dict[str, Any]) -> None:
+        self.topics[topic] += 1
 
     # -- while it runs ----------------------------------------------------------------------------------------
 
