@@ -11,8 +11,10 @@ from random import Random
 from typing import Any
 
 from slakeeper.otp.sim_agenda import Agenda
-from slakeeper.otp.sim_cell import Build, Observer, SimCell
+from slakeeper.otp.sim_boot import Build
+from slakeeper.otp.sim_cell import SimCell
 from slakeeper.otp.sim_fault import HOUR_MS, NO_FAULTS, EffectLost, Faults, Link, Moment, Point
+from slakeeper.otp.sim_observer import Observer
 from slakeeper.otp.sim_trace import Trace
 
 # More failures in a row than a supervisor's quarantine allows within its period.

@@ -3,23 +3,20 @@
 import errno
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from slakeeper.otp.actor import Actor, ActorStopped, RequestError
-from slakeeper.otp.clock import Clock
+from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.crash_report import DeadLetter
-from slakeeper.otp.filesystem import FileSystem
 from slakeeper.otp.host import Executor, Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.otp.sim_actor import Doom, Reaper
 from slakeeper.otp.sim_agenda import Agenda
+from slakeeper.otp.sim_boot import Boot, Build, Handler
 from slakeeper.otp.sim_fault import CellKilled, Moment, Point
 from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss
+from slakeeper.otp.sim_observer import Observer
 from slakeeper.otp.sim_trace import Trace
-
-Handler = Callable[[Host, Any], Any]
 
 # A turn begins this long after what woke the cell at most: what arrives meanwhile is taken in the same turn.
 WAKE_MS = 3
@@ -28,48 +25,6 @@ WAKE_MS = 3
 MOST_STEPS_AHEAD = 12
 MOST_HANDLERS_AHEAD = 6
 MOST_EVENTS_AHEAD = 3
-
-
-@dataclass(frozen=True)
-class Boot:
-    """What a builder makes a host from, in every life of the cell anew.
-
-    Attributes:
-        fs: the cell's disk, for its partitions.
-        mortal: gives the kinds to hand to the host for those it is given.
-        commit, publish, executor, clock: to be handed to the host as they are.
-    """
-
-    name: str
-    clock: Clock
-    fs: FileSystem
-    executor: Executor
-    publish: Callable[[str, dict[str, Any]], None]
-    commit: Callable[[Sequence[Partition]], None]
-    mortal: Callable[[Mapping[str, type[Actor]]], dict[str, type[Actor]]]
-
-
-Build = Callable[[Boot], tuple[Host, Mapping[str, Handler]]]
-"""Opens partitions, makes a host and starts it; returns it with what it answers, by the kind of request."""
-
-
-class Observer:
-    """What a run's checks hang on. Every hook runs between two things of the agenda's, and may raise."""
-
-    def cell_started(self, cell: "SimCell") -> None:
-        """Recovered, its tree up."""
-
-    def turn_ended(self, cell: "SimCell") -> None:
-        """A turn is durable and everything it released has left."""
-
-    def cell_ended(self, cell: "SimCell", why: str) -> None:
-        """Its host is gone; the turn it was in may be durable or not."""
-
-    def actor_killed(self, cell: "SimCell", address: str, moment: Moment, message: Any) -> None:
-        """By a fault; ``message`` is None when none was being handled."""
-
-    def published(self, cell: "SimCell", topic: str, payload: dict[str, Any]) -> None:
-        """After the turn was durable."""
 
 
 class SimCell:

@@ -73,4 +73,4 @@ def trace_of_a_process(seed: int, hash_seed: str) -> str:
 def test_a_run_is_the_same_byte_for_byte_in_another_process() -> None:
     trace = trace_of_a_process(3, "1")
     assert trace == trace_of_a_process(3, "2")
-    assert trace.count("\n") > 1_000
+    assert trace.count("\n") > 500

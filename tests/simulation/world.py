@@ -18,8 +18,10 @@ from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.otp.sim import SimSystem
-from slakeeper.otp.sim_cell import Boot, Handler, Observer, SimCell
+from slakeeper.otp.sim_boot import Boot, Handler
+from slakeeper.otp.sim_cell import SimCell
 from slakeeper.otp.sim_fault import NO_FAULTS, Faults, Link, Moment
+from slakeeper.otp.sim_observer import Observer
 from slakeeper.supervisors.tree import cell_tree
 from tests.simulation.check import problems_at_the_end, problems_of_violations
 from tests.simulation.client import HOUR_MS, MINUTE_MS, SECOND_MS, Operator, Sender, Series
