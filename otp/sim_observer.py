@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """What a run's checks hang on. Every hook runs between two things of the agenda's, and may raise."""
+    """What a run's checks hang on.
+
+    The hooks of a cell run between two turns; what they raise ends the run. The other two run within a turn, where
+    actors and commits are around them, and must not raise.
+    """
 
     def cell_started(self, cell: "SimCell") -> None:
         """Recovered, its tree up."""

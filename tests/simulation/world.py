@@ -251,6 +251,8 @@ class SlaWorld(Observer):
 
     def published(self, cell: SimCell, topic: str, payload: dict[str, Any]) -> None:
         self.topics[topic] += 1
+        if topic == "actor.quarantined":
+            self.operator.release(cell.name, payload["address"])
 
     # -- while it runs ----------------------------------------------------------------------------------------
 
