@@ -17,8 +17,8 @@ from slakeeper.otp.sim_fault import HOUR_MS, NO_FAULTS, EffectLost, Faults, Link
 from slakeeper.otp.sim_observer import Observer
 from slakeeper.otp.sim_trace import Trace
 
-# More failures in a row than a supervisor's quarantine allows within its period.
-STARTS_TO_QUARANTINE = 8
+# With the kill before them one failure more than a cell's supervisors allow within their period.
+STARTS_TO_QUARANTINE = 5
 
 # 2027-01-15 08:00 UTC: any instant does, as long as it is the same in every run.
 START_MS = 1_800_000_000_000

@@ -266,8 +266,11 @@ class SimCell:
             try:
                 host.snapshot(partition)
             except JournalError as error:
-                # As the cell's loop does: a partition that has failed says so at its next commit.
                 self._trace.line(host.now_ms, self.name, "no snapshot:", str(error))
+                # Without room everything goes on. A partition that has failed ends the cell: at its next use in a
+                # real one, here at once.
+                if _seq(partition) is None:
+                    raise
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -318,14 +321,17 @@ class SimCell:
         """How far each partition is, for the trace."""
         if not self._trace.is_on:
             return ""
-        return " ".join(f"{name}@{_seq(partition)}" for name, partition in host.partitions.items())
+        return " ".join(
+            f"{name}@{_seq(partition) or 'failed'}" for name, partition in host.partitions.items()
+        )
 
 
-def _seq(partition: Partition) -> int | str:
+def _seq(partition: Partition) -> int | None:
+    """How far a partition is; None when it has failed."""
     try:
         return partition.seq
     except JournalError:
-        return "failed"  # its next commit says so
+        return None
 
 
 def _words(end: BaseException) -> str:

@@ -16,7 +16,7 @@ from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_handlers
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
-from slakeeper.otp.partition import JournalError, Partition
+from slakeeper.otp.partition import Partition
 from slakeeper.otp.sim import SimSystem
 from slakeeper.otp.sim_boot import Boot, Handler
 from slakeeper.otp.sim_cell import SimCell
@@ -243,10 +243,7 @@ class SlaWorld(Observer):
     def _note(self, cell: SimCell) -> None:
         assert cell.host is not None
         for name, partition in cell.host.partitions.items():
-            try:
-                self._seqs[name] = partition.seq
-            except JournalError:  # it has failed, and the cell ends at its next commit
-                return
+            self._seqs[name] = partition.seq
         self._violations[cell.name] = set(cell.host.addresses("violation"))
 
     def published(self, cell: SimCell, topic: str, payload: dict[str, Any]) -> None:
