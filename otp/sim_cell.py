@@ -321,9 +321,8 @@ class SimCell:
         """How far each partition is, for the trace."""
         if not self._trace.is_on:
             return ""
-        return " ".join(
-            f"{name}@{_seq(partition) or 'failed'}" for name, partition in host.partitions.items()
-        )
+        seqs = {name: _seq(partition) for name, partition in host.partitions.items()}
+        return " ".join(f"{name}@{'failed' if seq is None else seq}" for name, seq in seqs.items())
 
 
 def _seq(partition: Partition) -> int | None:
