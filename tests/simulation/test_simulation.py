@@ -15,7 +15,7 @@ from tests.simulation.world import CLIMATES, SlaWorld
 ROOT = Path(__file__).parents[2]
 
 # Each test takes so many seeds one after the other, so that workers can share them.
-SEEDS, SEEDS_A_TEST = 200, 10
+SEEDS, SEEDS_A_TEST = 200, 5
 HOURS = 0.5
 
 
