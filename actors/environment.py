@@ -128,19 +128,24 @@ class Environment:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
         return compliance.attainment(self._shares(sla_id))
 
-    def is_lost(self, sla_id: str) -> bool:
-        """Whether even a perfect remainder of the running period cannot keep a contract's promise any more."""
+    def is_lost(self, sla_id: str, now_ms: int) -> bool:
+        """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
         known = self.contracts.get(sla_id)
-        return known is not None and compliance.breached(known.contract.service_level, self._shares(sla_id))
+        if known is None:
+            return False
+        return compliance.breached(known.contract.service_level, self._shares(sla_id, now_ms))
 
-    def _shares(self, sla_id: str) -> list[Share]:
-        known, accounts = self.contracts.get(sla_id), self.accounts.get(sla_id, {})
+    def _shares(self, sla_id: str, now_ms: int | None = None) -> list[Share]:
+        """Shares of all accounts; with ``now_ms`` [Unix ms] only of those whose period has not ended."""
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return []
+        weights = {metric.name: metric.weight for metric in known.contract.metrics}
         shares: list[Share] = []
-        for metric in known.contract.metrics if known is not None else ():
-            account = accounts.get(metric.name)
-            if account is not None:
+        for name, account in self.accounts.get(sla_id, {}).items():
+            if now_ms is None or now_ms < account.end_ms:
                 left_ms = max(0, account.end_ms - account.start_ms - account.settled_ms)
-                shares.append(Share(account, metric.weight, left_ms))
+                shares += compliance.shares_of(account, weights.get(name), left_ms)
         return shares
 
     def source_of(self, metric: Metric) -> tuple[str, str] | None:

@@ -26,7 +26,8 @@ from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
-from slakeeper.sla.compliance import Share, Standing
+from slakeeper.sla.account import Account
+from slakeeper.sla.compliance import Standing
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
@@ -38,6 +39,7 @@ class Picture:
 
     Attributes:
         metrics: those whose monitor answers.
+        removed: of metrics that have left the contract, but whose time before that counts in the period.
         states: state and weight of these, and of those that nobody watches now while a violation of them is open:
             nobody has seen them recover, so they are violating.
         remaining_ms: time of the running period that can still count, weighted mean over ``metrics``.
@@ -45,6 +47,7 @@ class Picture:
 
     view: ContractView
     metrics: list[MetricView]
+    removed: list[MetricView]
     states: list[tuple[MonitorState, Decimal]]
     standing: Standing
     status: str
@@ -94,12 +97,20 @@ def picture(host: Host, sla_id: str) -> Picture:
             states.append((MonitorState(described.state), described.metric.weight))
         elif metric.name in view.open_violations:
             states.append((MonitorState.VIOLATING, metric.weight))
-    shares = [Share(each.account, each.metric.weight, each.remaining_ms) for each in metrics]
+    gone: list[MetricView | None] = [
+        ask(host, monitor_address(sla_id, name), DescribeMetric()) for name in sorted(view.removed)
+    ]
+    removed = [each for each in gone if each is not None]
+    shares = [
+        share
+        for each in (*metrics, *removed)
+        for share in compliance.shares_of(each.account, each.metric.weight, each.remaining_ms)
+    ]
     standing = compliance.standing(view.contract.service_level, shares)
     status = compliance.contract_status(
         view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms
     )
-    return Picture(view, metrics, states, standing, status.value, _remaining_ms(metrics))
+    return Picture(view, metrics, removed, states, standing, status.value, _remaining_ms(metrics))
 
 
 def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
@@ -201,6 +212,14 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
             {**described[each.metric.name], **_metric_line(each), **_metric_detail(each)}
             for each in seen.metrics
         ],
+        "metrics_removed": [
+            {
+                "name": each.metric.name,
+                "removed": seen.view.removed[each.metric.name],
+                **_account(each.account),
+            }
+            for each in seen.removed
+        ],
         "status_history": [
             {"at": change.at_ms, "status": change.status.value}
             for change in ask(host, report_address(sla_id), ListStatus()) or ()
@@ -276,6 +295,12 @@ def _metric_detail(view: MetricView) -> dict[str, Any]:
         "samples_late": view.counters.get("late", 0),
         "samples_duplicate": view.counters.get("duplicate", 0),
         "breach_probability": view.breach_probability,
+        **_account(account),
+    }
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
         "account": {
             "known_ms": account.known_ms,
             "good_ms": account.good_ms,

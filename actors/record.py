@@ -6,6 +6,8 @@ from slakeeper.actors.contract import (
     ContractState,
     ContractVersion,
     MetricAdded,
+    MetricGone,
+    MetricRemoved,
     OpenedFor,
     PeriodSettled,
 )
@@ -18,7 +20,7 @@ from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.actors.report import History, PastPeriod, Purged
 from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
 from slakeeper.otp.codec import Codec
-from slakeeper.sla.account import Account
+from slakeeper.sla.account import Account, Part
 from slakeeper.sla.alert import Group, Incident, Item
 from slakeeper.sla.escalation import Told, Walk
 from slakeeper.sla.ledger import LedgerEntry
@@ -48,10 +50,13 @@ RECORDS: tuple[type, ...] = (
     LedgerEntry,
     LedgerState,
     MetricAdded,
+    MetricGone,
+    MetricRemoved,
     MonitorOrder,
     MonitorState,
     Notification,
     OpenedFor,
+    Part,
     PastPeriod,
     PeriodSettled,
     Purged,

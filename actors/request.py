@@ -60,7 +60,9 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "sla.document": lambda host, payload: query.describe_contract(
             host, text(payload, "id")
         ).contract.to_document(),
-        "sla.define": lambda host, payload: define(host, mapping(payload, "document"), partition_of),
+        "sla.define": lambda host, payload: define(
+            host, mapping(payload, "document"), partition_of, text(payload, "by", "")
+        ),
         "sla.suspend": lambda host, payload: _ask_contract(
             host, payload, SuspendContract(text(payload, "by"))
         ),
@@ -113,8 +115,10 @@ def contract_ids(host: Host) -> list[str]:
     return [address.partition(":")[2] for address in host.addresses("contract")]
 
 
-def define(host: Host, document: dict[str, Any], partition_of: Callable[[str], Partition]) -> dict[str, Any]:
-    """Defines a contract, or gives it a new version; the same document again changes nothing.
+def define(
+    host: Host, document: dict[str, Any], partition_of: Callable[[str], Partition], by: str = "configuration"
+) -> dict[str, Any]:
+    """Defines a contract, or gives it a new version, as ``by`` wants it; the same document again changes nothing.
 
     Raises:
         RequestError: ``invalid`` with every error of the document.
@@ -130,7 +134,7 @@ def define(host: Host, document: dict[str, Any], partition_of: Callable[[str], P
     address, partition = contract_address(contract.id), partition_of(contract.id)
     if host.exists(address):
         query.require_running(host, address)
-        host.ask(address, DefineContract(contract.to_document()))
+        host.ask(address, DefineContract(contract.to_document(), by))
     else:
         newest = query.ask(host, ledger_address(contract.id), NewestVersion()) or 0
         batches = ingest_address(partition.directory.name)

@@ -119,9 +119,10 @@ class ViolationActor(Actor):
         match message:
             case UpdateViolation(value, severity, at_ms):
                 self._update(ctx, violation.update(self._violation, value, severity, at_ms))
-            case CloseViolation(at_ms):
+            case CloseViolation(at_ms, value, by, note):
                 if self._violation.is_open:
-                    self._resolve(ctx, violation.resolve(self._violation, at_ms))
+                    ended = violation.resolve(self._violation, at_ms, by=by, note=note, value=value)
+                    self._resolve(ctx, ended)
             case ActionAttempted(record):
                 self._keep(ctx, violation.record_action(self._violation, record))
                 self._pass_on(ctx)

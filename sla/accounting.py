@@ -6,9 +6,11 @@ judged on the samples outside the cuts. Windows without samples are settled a wh
 
 from array import array
 from copy import copy
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from slakeeper.sla.account import Account, Verdict
+from slakeeper.sla.account import Account, Part, Verdict
 from slakeeper.sla.calendar import Cuts
 from slakeeper.sla.contract import Metric, MetricType, NoData, Sla
 from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
@@ -41,12 +43,22 @@ class Accounting:
     """The running account of one metric, and its windows still open.
 
     ``cursor_ms`` is how far time has been settled; a sample before it is late.
+
+    Args:
+        contract, metric, since_ms: as :class:`~slakeeper.sla.monitor.Monitor` takes them.
+        chapter: the version of the contract since which its metrics have the weights they have.
+        joined_late: the metric came to the contract with that version; what was before is not its time.
     """
 
-    __slots__ = ("_bad_ms", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric", "_point_ms",
-                 "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms", "timeline")  # fmt: skip
+    __slots__ = ("_bad_ms", "_chapter", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
+                 "_parts", "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "_weight", "cursor_ms",
+                 "timeline")  # fmt: skip
 
-    def __init__(self, contract: Sla, metric: Metric, since_ms: int) -> None:
+    def __init__(
+        self, contract: Sla, metric: Metric, since_ms: int, chapter: int = 1, *, joined_late: bool = False
+    ) -> None:
+        self._parts: tuple[Part, ...] = ()
+        self._chapter, self._weight = (0, Decimal(0)) if joined_late else (chapter, metric.weight)
         self.timeline = Timeline(contract, metric.interval, since_ms)
         self._tallies: dict[int, Tally] = {}
         self._errors: list[Span] = []
@@ -54,6 +66,7 @@ class Accounting:
         self._last: Account | None = None
         self._take(metric)
         self._open_account(since_ms)
+        self.begin_chapter(chapter, metric.weight)
 
     def _take(self, metric: Metric) -> None:
         self._metric = metric
@@ -70,6 +83,7 @@ class Accounting:
 
     def _begin(self, start_ms: int) -> None:
         self._start_ms = start_ms
+        self._parts = ()
         self._good_ms = self._bad_ms = self._unknown_ms = self._excluded_ms = 0
 
     # --- samples ---------------------------------------------------------------------------------------
@@ -197,8 +211,17 @@ class Accounting:
         self.timeline.next_period(period)
         self._begin(period.end_ms)
 
+    def begin_chapter(self, chapter: int, weight: Decimal) -> None:
+        """From where time is settled now it counts with another weight, or beside other metrics."""
+        if (chapter, weight) != (self._chapter, self._weight):
+            if self.cursor_ms > self._part_start_ms():
+                self._parts = (*self._parts, self._part(self.cursor_ms))
+            self._chapter, self._weight = chapter, weight
+
     def rebase(self, contract: Sla, metric: Metric, at_ms: int, signals: list[Signal]) -> int:
         """A new version of the contract from ``at_ms`` on; what was before is settled under the old one, now.
+
+        Its weight counts from the next call of :meth:`begin_chapter` on.
 
         Returns:
             How many samples from after ``at_ms`` the new version cannot use, because their tallies do not
@@ -276,8 +299,24 @@ class Accounting:
     def _account(self, start_ms: int, end_ms: int) -> Account:
         known_ms = self._good_ms + self._bad_ms
         return Account(
-            start_ms, end_ms, known_ms, self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms
+            start_ms, end_ms, known_ms, self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms,
+            (*self._parts, self._part(end_ms)),
+        )  # fmt: skip
+
+    def _part_start_ms(self) -> int:
+        return self._parts[-1].account.end_ms if self._parts else self._start_ms
+
+    def _part(self, end_ms: int) -> Part:
+        """The part that is running."""
+        closed = [part.account for part in self._parts]
+        good_ms = self._good_ms - sum(each.good_ms for each in closed)
+        bad_ms = self._bad_ms - sum(each.bad_ms for each in closed)
+        unknown_ms = self._unknown_ms - sum(each.unknown_ms for each in closed)
+        excluded_ms = self._excluded_ms - sum(each.excluded_ms for each in closed)
+        account = Account(
+            self._part_start_ms(), end_ms, good_ms + bad_ms, good_ms, bad_ms, unknown_ms, excluded_ms
         )
+        return Part(self._chapter, self._weight, account)
 
     def account(self) -> Account:
         """The running account; of an expired contract the last one."""
@@ -286,7 +325,10 @@ class Accounting:
         return self._account(self._start_ms, self.timeline.period.end_ms)
 
     def account_at(self, now_ms: int) -> Account:
-        """The running account as :meth:`settle` would leave it now."""
+        """The account of the period that goes on now, as :meth:`settle` would leave it.
+
+        One that ended and still waits for late samples is not it: the next begins at its first millisecond.
+        """
         return self._as_of(now_ms).account()
 
     def remaining_at(self, now_ms: int) -> int:
@@ -299,6 +341,11 @@ class Accounting:
         shadow.timeline = copy(self.timeline)
         shadow._point_ms, shadow._points = self._point_ms[:], self._points[:]
         shadow.settle(now_ms, [])
+        period = shadow.timeline.period
+        if period is not None and period.end_ms <= now_ms:
+            present = shadow.timeline.period_at(now_ms)
+            if present is not None:
+                shadow._settle_to(present.start_ms, [])
         return shadow
 
     def remaining_ms(self) -> int:
@@ -333,11 +380,15 @@ class Accounting:
             "timeline": self.timeline.dump(),
             "cursor": self.cursor_ms,
             "start": self._start_ms,
+            "chapter": [self._chapter, str(self._weight)],
+            "parts": [_dump_part(part) for part in self._parts],
             "ms": [self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms],
             "tallies": [[start_ms, *tally.dump()] for start_ms, tally in self._tallies.items()],
             "errors": [list(span) for span in self._errors],
             "points": [list(self._point_ms), list(self._points)],
-            "last": [getattr(self._last, name) for name in Account.__slots__] if self._last else None,
+            "last": [*_dump_account(self._last), [_dump_part(part) for part in self._last.parts]]
+            if self._last
+            else None,
         }
 
     @classmethod
@@ -347,6 +398,8 @@ class Accounting:
         self.timeline = Timeline.restore(contract, metric.interval, dump["timeline"])
         self.cursor_ms = dump["cursor"]
         self._start_ms = dump["start"]
+        self._chapter, self._weight = dump["chapter"][0], Decimal(dump["chapter"][1])
+        self._parts = tuple(_load_part(part) for part in dump["parts"])
         self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms = dump["ms"]
         self._tallies = {}
         for start_ms, *fields in dump["tallies"]:
@@ -354,5 +407,24 @@ class Accounting:
             self._tallies[start_ms].load(fields)
         self._errors = [(a, b) for a, b in dump["errors"]]
         self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
-        self._last = Account(*dump["last"]) if dump["last"] else None
+        self._last = None
+        if dump["last"]:
+            *numbers, parts = dump["last"]
+            self._last = replace(Account(*numbers), parts=tuple(map(_load_part, parts)))
         return self
+
+
+def _dump_account(account: Account) -> list[int]:
+    return [
+        account.start_ms, account.end_ms, account.known_ms, account.good_ms, account.bad_ms, account.unknown_ms,
+        account.excluded_ms,
+    ]  # fmt: skip
+
+
+def _dump_part(part: Part) -> list[Any]:
+    return [part.chapter, str(part.weight), _dump_account(part.account)]
+
+
+def _load_part(dump: Any) -> Part:
+    chapter, weight, numbers = dump
+    return Part(chapter, Decimal(weight), Account(*numbers))

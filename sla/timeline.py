@@ -46,6 +46,10 @@ class Timeline:
         """When the contract takes effect [Unix ms]."""
         return anchor_ms(self._contract, self._since_ms)
 
+    def period_at(self, at_ms: int) -> Period | None:
+        """The period that holds an instant; None outside every term."""
+        return period_at(self._contract, self._since_ms, at_ms)
+
     def window(self, at_ms: int) -> Span | None:
         """The accounting window that holds an instant not before the period; None outside every term."""
         period = self.period

@@ -59,7 +59,9 @@ class Violation:
     """A broken promise.
 
     Attributes:
-        actual_value, first_value, worst_value: of the metric, in ``unit``.
+        actual_value, first_value, worst_value: of the metric, in ``unit``; ``actual_value`` is the latest that is
+            known, also when it is good again, the others are of the time in which the promise was broken.
+        recovered_value: with which it was over; None when an operator ended it, or it is not over.
         threshold_value, condition: the promise that does not hold.
         opened_at_ms: Unix ms; ``closed_at_ms`` is None until it is resolved.
         contract_version: the version in force when it opened.
@@ -91,6 +93,7 @@ class Violation:
     escalation_failed_at_ms: int | None = None
     remediation_actions: tuple[ActionRecord, ...] = ()
     escalations: tuple[EscalationRecord, ...] = ()
+    recovered_value: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -113,6 +116,7 @@ class Violation:
             "actual_value": self.actual_value,
             "first_value": self.first_value,
             "worst_value": self.worst_value,
+            "recovered_value": self.recovered_value,
             "threshold_value": float(self.threshold_value),
             "condition": self.condition.value,
             "unit": self.unit,
@@ -223,8 +227,10 @@ def acknowledge(violation: Violation, by: str, note: str, now_ms: int) -> Violat
     )
 
 
-def resolve(violation: Violation, now_ms: int, *, by: str | None = None, note: str = "") -> Violation:
-    """It is over: the metric recovered (``by`` None), or an operator says so.
+def resolve(
+    violation: Violation, now_ms: int, *, by: str | None = None, note: str = "", value: float | None = None
+) -> Violation:
+    """It is over: the metric recovered (``by`` None) to ``value``, or an operator says so.
 
     Raises:
         ViolationError: ``already_resolved``, or ``nobody`` when ``by`` is empty.
@@ -238,6 +244,8 @@ def resolve(violation: Violation, now_ms: int, *, by: str | None = None, note: s
         closed_at_ms=max(now_ms, violation.opened_at_ms),
         resolved_by=by,
         resolve_note=note,
+        actual_value=violation.actual_value if value is None else value,
+        recovered_value=value if by is None else None,
         updated_at_ms=max(violation.updated_at_ms, now_ms),
     )
 

@@ -213,7 +213,8 @@ def sla_show(session: Session, sla_id: str) -> None:
 
 @command(sla, "define")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def sla_define(session: Session, file: Path) -> None:
+@click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")
+def sla_define(session: Session, file: Path, by: str) -> None:
     """Define the contracts of FILE, or give them a new version; none is taken when one is wrong."""
     from slakeeper.launch import contracts_of
 
@@ -222,7 +223,7 @@ def sla_define(session: Session, file: Path) -> None:
         for problem in problems:
             click.echo(f"slakeeper: {problem}", err=True)
         sys.exit(BAD_CONFIGURATION)
-    defined = [session.ask("define", document=contract.to_document()) for contract in contracts]
+    defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
