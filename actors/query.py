@@ -1,7 +1,7 @@
 """Questions about contracts, answered from what their actors say; plain JSON values out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -237,9 +237,18 @@ def violations(host: Host, sla_id: str | None, include_resolved: bool) -> list[V
     for address in host.addresses("violation"):
         violation: Violation | None = ask(host, address, DescribeViolation())
         if violation is not None:
-            found[violation.id] = violation
+            found[violation.id] = as_of_now(host, violation)
     wanted = (each for each in found.values() if sla_id is None or each.sla_id == sla_id)
     return sorted((each for each in wanted if include_resolved or each.is_open), key=lambda each: each.id)
+
+
+def as_of_now(host: Host, violation: Violation) -> Violation:
+    """An open violation with the latest value of its metric, also when that is good again; it is told of the bad ones."""
+    if not violation.is_open:
+        return violation
+    address = monitor_address(violation.sla_id, violation.metric_name)
+    view: MetricView | None = ask(host, address, DescribeMetric())
+    return violation if view is None or view.value is None else replace(violation, actual_value=view.value)
 
 
 def find_violation(host: Host, violation_id: str) -> Violation:
@@ -250,7 +259,7 @@ def find_violation(host: Host, violation_id: str) -> Violation:
     """
     running: Violation | None = ask(host, violation_address(violation_id), DescribeViolation())
     if running is not None:
-        return running
+        return as_of_now(host, running)
     for violation in violations(host, None, include_resolved=True):
         if violation.id == violation_id:
             return violation

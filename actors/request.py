@@ -198,7 +198,7 @@ def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:
         query.find_violation(host, violation_id)
         raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
     violation: Violation = host.ask(address, request)
-    return violation.to_document()
+    return query.as_of_now(host, violation).to_document()
 
 
 def _decide(host: Host, payload: Any) -> dict[str, Any]:

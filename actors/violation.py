@@ -111,9 +111,10 @@ class ViolationActor(Actor):
             if self._running or self._escalating:
                 ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
             return
-        ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
         self._publish(ctx, "violation.opened")
+        # First, so that the first message says what is being tried.
         self._enforce(ctx)
+        ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
@@ -141,7 +142,7 @@ class ViolationActor(Actor):
                 ctx.emit(HelpEnded(escalation=True))
                 self._end_if_done(ctx)
             case RemediationEnded(action_name, _, _):
-                ctx.emit(HelpEnded(action_name=action_name))
+                self._end_remediation(ctx, action_name)
                 self._escalate_if_needed(ctx)
                 self._end_if_done(ctx)
             case _:
@@ -255,6 +256,18 @@ class ViolationActor(Actor):
         )
         address = remediation_address(self._violation.id, action_name, number)
         ctx.start_child(ENFORCEMENT, ActorSpec(address, "remediation", order, Restart.TRANSIENT))
+        environment: Environment = ctx.environment
+        action = next(each for each in environment.enforcement.automatic_actions if each.name == action_name)
+        run = remediation.start(
+            self._violation.id, action, ctx.now_ms, by=by, attempts_before=order.attempts_before
+        )
+        self._keep(ctx, violation.record_action(self._violation, remediation.planned(run, ctx.now_ms)))
+
+    def _end_remediation(self, ctx: Context, action_name: str) -> None:
+        ctx.emit(HelpEnded(action_name=action_name))
+        after = violation.end_planned(self._violation, action_name)
+        if after != self._violation:
+            self._keep(ctx, after)
 
     def _remediate_by_hand(self, ctx: Context, action_name: str, by: str, dry_run: bool) -> None:
         environment: Environment = ctx.environment
@@ -266,6 +279,10 @@ class ViolationActor(Actor):
             )
         if action_name in self._running:
             raise RequestError("conflict", f"{action_name} is being tried on this violation already")
+        breaker = environment.breakers.get(action_name)
+        refusal = breaker.refusal(environment.enforcement.remediation, ctx.now_ms) if breaker else ""
+        if refusal and not dry_run:
+            raise RequestError("conflict", refusal, reason="breaker_open")
         self._call_remediation(ctx, action_name, by=by or "operator", dry_run=dry_run)
 
     def _look_for_helpers(self, ctx: Context) -> None:
@@ -274,7 +291,7 @@ class ViolationActor(Actor):
         for action_name in sorted(self._running):
             address = remediation_address(self._violation.id, action_name, self._runs[action_name])
             if address not in environment.helpers:
-                ctx.emit(HelpEnded(action_name=action_name))
+                self._end_remediation(ctx, action_name)
         if self._escalating and escalation_address(self._violation.id) not in environment.helpers:
             ctx.emit(HelpEnded(escalation=True))
         self._escalate_if_needed(ctx)
@@ -292,15 +309,16 @@ class ViolationActor(Actor):
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _update(self, ctx: Context, after: Violation) -> None:
-        before = self._violation
+        before, was_escalating = self._violation, self._escalating
         if after == before:
             return
         self._keep(ctx, after)
         if after.severity is not before.severity:
-            ctx.cast(alert_address(after.sla_id), ViolationWorsened(after))
-            if self._escalating:
-                ctx.cast(escalation_address(after.id), ViolationWorsened(after))
             self._enforce(ctx)
+            worsened = ViolationWorsened(self._violation)
+            ctx.cast(alert_address(after.sla_id), worsened)
+            if was_escalating:
+                ctx.cast(escalation_address(after.id), worsened)
         else:
             self._pass_on(ctx)
         self._publish(ctx, "violation.updated")

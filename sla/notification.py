@@ -265,7 +265,9 @@ def _tried(violation: Violation) -> str:
 
 
 def _attempt(status: ActionStatus, result: str) -> str:
-    return f"{status.value}: {result}" if result else status.value
+    words = {ActionStatus.PENDING: "is about to be tried", ActionStatus.EXECUTING: "is being tried"}
+    word = words.get(status, status.value)
+    return f"{word}: {result}" if result else word
 
 
 def _told(violation: Violation) -> str:

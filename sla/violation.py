@@ -26,6 +26,7 @@ __all__ = [
     "ViolationStatus",
     "acknowledge",
     "deliveries_in_doubt",
+    "end_planned",
     "is_worse",
     "open_violation",
     "record_action",
@@ -255,6 +256,17 @@ def record_action(violation: Violation, record: ActionRecord) -> Violation:
     return replace(
         violation, remediation_actions=_put(violation.remediation_actions, record, lambda each: each.id)
     )
+
+
+def end_planned(violation: Violation, action_name: str) -> Violation:
+    """Nothing more comes of an action: of an attempt that was only planned it is said that it did not begin."""
+    records = tuple(
+        replace(each, status=ActionStatus.FAILED, result="not tried: the violation was over before it began")
+        if each.name == action_name and each.status is ActionStatus.PENDING
+        else each
+        for each in violation.remediation_actions
+    )
+    return replace(violation, remediation_actions=records)
 
 
 def record_escalation(violation: Violation, record: EscalationRecord) -> Violation:

@@ -199,6 +199,24 @@ def test_two_metrics_have_two_violations_and_make_the_contract_critical(
     assert world.status()["status"] == "critical"
 
 
+def test_the_actual_value_is_the_latest_also_when_it_is_good_again(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", keep_for="1m")])
+    world.observe(CRITICAL)
+    world.pass_time(11 * SECOND_MS)
+    world.observe(GOOD)
+    row = world.violation()
+    assert (row["status"], row["actual_value"], row["worst_value"]) == ("open", GOOD, CRITICAL)
+    for _ in range(8):
+        world.pass_time(10 * SECOND_MS)
+        world.observe(GOOD - 1)
+    row = world.violation()
+    assert (row["status"], row["actual_value"], row["recovered_value"]) == ("resolved", GOOD - 1, GOOD - 1)
+    body = world.told("resolved", "chat")[0].body
+    assert "  worst     500 ms (250 ms off, 100 % of it)\n  now       99 ms\n" in body
+    assert "measured" not in body
+
+
 def test_a_violation_in_pending_opens_when_for_has_passed(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.define(metrics=[metric("latency", **{"for": "5s"})])
