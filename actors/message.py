@@ -364,6 +364,21 @@ class EscalateNow:
     violation: Violation
 
 
+# -- to the alerts of a contract --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MessageGivenUp:
+    """At ``at_ms`` [Unix ms] a message about the contract was given up, or nobody knows whether it arrived."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountGivenUp:
+    """Call: how many messages about the contract were given up within the last day."""
+
+
 # -- to ledger and report -----------------------------------------------------------------------------------
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from slakeeper.actors.contract import ContractView
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
+    CountGivenUp,
     DescribeContract,
     DescribeMetric,
     DescribeViolation,
     ListEntries,
     ListHistory,
     ListStatus,
+    alert_address,
     contract_address,
     ledger_address,
     monitor_address,
@@ -124,6 +126,8 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
     """One contract as ``status`` shows it; percentages 0..100, ``error_budget_remaining`` a share of the budget.
 
     ``escalations_failed`` counts open violations of which everybody was told and nobody answered;
+    ``alerts_failed`` counts messages, alerts and escalations, that were given up within the last day, or of which
+    nobody knows whether they arrived;
     ``metrics_down`` names metrics that nobody watches now, because their monitor is down.
     """
     try:
@@ -145,6 +149,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "time_period_remaining_ms": 0 if running is None else max(0, running.end_ms - host.now_ms),
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
+        "alerts_failed": ask(host, alert_address(sla_id), CountGivenUp()) or 0,
         "metrics_down": _metrics_down(seen),
         "metrics": [_metric_line(each) for each in seen.metrics],
     }
@@ -165,6 +170,7 @@ def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
         "time_period_remaining_ms": 0,
         "open_violations": 0,
         "escalations_failed": 0,
+        "alerts_failed": 0,
         "metrics_down": [],
         "metrics": [],
     }

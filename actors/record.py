@@ -13,7 +13,7 @@ from slakeeper.actors.contract import (
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
 from slakeeper.actors.ledger import LedgerState
-from slakeeper.actors.message import ContractChanged, StatusChanged
+from slakeeper.actors.message import ContractChanged, MessageGivenUp, StatusChanged
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
@@ -49,6 +49,7 @@ RECORDS: tuple[type, ...] = (
     Item,
     LedgerEntry,
     LedgerState,
+    MessageGivenUp,
     MetricAdded,
     MetricGone,
     MetricRemoved,

@@ -75,9 +75,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "violation.resolve": lambda host, payload: _ask_violation(
             host, payload, ResolveViolation(text(payload, "by"), text(payload, "note", ""))
         ),
-        "violation.escalate": lambda host, payload: _ask_violation(
-            host, payload, EscalateViolation(text(payload, "by", ""))
-        ),
+        "violation.escalate": _escalate,
         "violation.enforce": lambda host, payload: _ask_violation(host, payload, EnforceViolation()),
         "violation.remediate": lambda host, payload: _ask_violation(
             host,
@@ -199,6 +197,18 @@ def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:
         raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
     violation: Violation = host.ask(address, request)
     return query.as_of_now(host, violation).to_document()
+
+
+def _escalate(host: Host, payload: Any) -> dict[str, Any]:
+    """Tells the next level; the violation with ``told``: the levels that are being told because of this request."""
+    before = query.find_violation(host, text(payload, "id"))
+    _ask_violation(host, payload, EscalateViolation(text(payload, "by", "")))
+    # The walk has made its step only when what it sends is durable.
+    host.drain()
+    after = query.find_violation(host, before.id)
+    known = {record.key for record in before.escalations}
+    told = [record.to_document() for record in after.escalations if record.key not in known]
+    return {**after.to_document(), "told": told}
 
 
 def _decide(host: Host, payload: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
 from slakeeper.sla.duration import SECOND_MS
-from slakeeper.sla.violation import Violation, ViolationError
+from slakeeper.sla.violation import Violation, ViolationError, ViolationStatus
 
 HELPERS_TIMER = "helpers"
 
@@ -169,7 +169,7 @@ class ViolationActor(Actor):
                 resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=note))
                 self._resolve(ctx, resolved)
             case EscalateViolation():
-                self._require_open()
+                self._require_escalatable(ctx)
                 if self._escalating:
                     ctx.cast(escalation_address(self._violation.id), EscalateNow(self._violation))
                 else:
@@ -228,8 +228,11 @@ class ViolationActor(Actor):
         self._escalate_if_needed(ctx)
 
     def _escalate_if_needed(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
         if self._escalated or not self._violation.is_open:
             return
+        if not environment.enforcement.escalation_policies:
+            return  # nobody is to be told, so nobody has failed to answer
         exhausted = bool(self._runs) and not self._running
         if escalation.needs_escalation(self._violation.severity, len(self._runs), exhausted=exhausted):
             self._call_escalation(ctx)
@@ -355,6 +358,20 @@ class ViolationActor(Actor):
     def _require_open(self) -> None:
         if not self._violation.is_open:
             raise RequestError("conflict", f"violation {self._violation.id} is resolved")
+
+    def _require_escalatable(self, ctx: Context) -> None:
+        self._require_open()
+        environment: Environment = ctx.environment
+        if self._violation.status is ViolationStatus.ACKNOWLEDGED:
+            # It stops the walk: somebody is on it, and to call the next one would take that back in silence.
+            raise RequestError(
+                "conflict",
+                f"violation {self._violation.id} is acknowledged by {self._violation.acknowledged_by}, "
+                "which stops its escalation",
+                reason="acknowledged",
+            )
+        if not environment.enforcement.escalation_policies:
+            raise RequestError("conflict", "no escalation policy is configured", reason="no_policy")
 
     def _publish(self, ctx: Context, topic: str) -> None:
         ctx.publish(topic, {"violation": self._violation.to_document()})

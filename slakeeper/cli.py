@@ -308,7 +308,9 @@ def resolve(session: Session, violation_id: str, by: str, note: str) -> None:
 @_by_option
 def escalate(session: Session, violation_id: str, by: str) -> None:
     """Tell the next level of a violation's escalation now."""
-    session.show(session.ask("escalate", id=violation_id, by=by), _violation_line)
+    from slakeeper.text import escalated_text
+
+    session.show(session.ask("escalate", id=violation_id, by=by), escalated_text)
 
 
 @command(main, "remediate")

@@ -13,6 +13,12 @@ MAX_CELL_CHARS = 60
 # As many decimal digits as a float always holds.
 EXACT_DIGITS = 15
 
+# Counts of a contract's status that nobody wants to see.
+_FAILED = (
+    ("escalations_failed", "violations of which everybody was told and nobody has answered"),
+    ("alerts_failed", "messages not delivered within the last day; the log says why"),
+)
+
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns as wide as they need to be; numbers to the right."""
@@ -58,7 +64,14 @@ def status_text(status: Mapping[str, Any]) -> str:
         ),
     )
     head = f"{status['state']}, up {format_duration(int(status['uptime_s']) * 1000)}, HTTP on {status.get('http')}"
-    return "\n\n".join([head, slas if status["slas"] else "No contracts.", processes])
+    notes = [
+        f"{row['id']}: {count} {what}"
+        for row in status["slas"]
+        for key, what in _FAILED
+        if (count := row.get(key))
+    ]
+    parts = [head, slas if status["slas"] else "No contracts.", "\n".join(notes), processes]
+    return "\n\n".join(part for part in parts if part)
 
 
 def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -84,6 +97,17 @@ def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in rows
         ),
     )
+
+
+def escalated_text(row: Mapping[str, Any]) -> str:
+    """What came of an operator's escalation: which level, and who is told."""
+    told = [
+        f"{each['severity']} level {each['level'] + 1}: "
+        + " ".join([each["channel"], *each["recipients"]])
+        + f" ({each['status']})"
+        for each in row.get("told", ())
+    ]
+    return f"{row['id']}: told " + ("; ".join(told) if told else "nobody: no further level is left")
 
 
 def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:

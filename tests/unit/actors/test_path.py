@@ -176,6 +176,44 @@ def test_an_operator_escalates_without_waiting(world: World) -> None:
     assert len(world.told("escalation")) == 2
 
 
+def test_the_answer_to_an_escalation_says_which_level_was_told_and_whom(world: World) -> None:
+    world.observe(CRITICAL)
+    row = world.request("violation.escalate", id=world.violation()["id"], by="ann")
+    [told] = row["told"]
+    assert (told["severity"], told["level"], told["channel"]) == ("critical", 1, "pager")
+    world.settle()
+    assert world.request("violation.escalate", id=row["id"], by="ann")["told"] == []  # none is left
+    assert world.violation()["status"] == "open"
+
+
+def test_an_acknowledged_violation_is_not_escalated(world: World) -> None:
+    world.observe(CRITICAL)
+    identity = world.violation()["id"]
+    world.request("violation.ack", id=identity, by="ann")
+    told = len(world.told("escalation"))
+    with pytest.raises(RequestError, match="is acknowledged by ann, which stops its escalation") as caught:
+        world.request("violation.escalate", id=identity, by="bob")
+    assert caught.value.code == "conflict"
+    world.pass_time(5 * MINUTE_MS)
+    assert len(world.told("escalation")) == told
+    assert world.violation()["status"] == "acknowledged"
+
+
+def test_without_an_escalation_policy_nobody_has_failed_to_answer(
+    make_world: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world(enforcement(escalation_policies=[]))
+    world.define()
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS)
+    assert world.violation()["escalation_failed_time"] is None
+    assert world.status()["escalations_failed"] == 0
+    assert caplog.records == []
+    assert "escalation.failed" not in world.topics()
+    with pytest.raises(RequestError, match="no escalation policy is configured"):
+        world.request("violation.escalate", id=world.violation()["id"], by="ann")
+
+
 def test_an_operator_escalates_what_would_not_be_by_itself(make_world: Callable[..., World]) -> None:
     delayed = {"severity": "info", "levels": [{"type": "chat", "recipients": ["x"], "delay": "5m"}]}
     world = make_world(enforcement(escalation_policies=[delayed]))
