@@ -201,11 +201,11 @@ def _log(delivery: Delivery) -> None:
     about = ", ".join(message.violation_ids) or message.sla_id
     what = f"{message.kind.value} message about {about} over {delivery.channel}"
     if not delivery.is_final:
-        text, level = "attempt %d failed and will be repeated: %s", logging.WARNING
+        outcome, level = "failed and will be repeated", logging.WARNING
     elif delivery.status is DeliveryStatus.UNCERTAIN:
-        text, level = "attempt %d may have arrived or not, and is not repeated: %s", logging.ERROR
+        outcome, level = "may have arrived or not, and is not repeated", logging.ERROR
     else:
-        text, level = "given up after attempt %d: %s", logging.ERROR
+        outcome, level = "failed and was the last", logging.ERROR
     logging.getLogger("slakeeper.delivery").log(
-        level, f"%s: {text}", what, delivery.attempts, delivery.detail
+        level, "%s: attempt %d %s: %s", what, delivery.attempts, outcome, delivery.detail
     )

@@ -249,7 +249,7 @@ def violations(host: Host, sla_id: str | None, include_resolved: bool) -> list[V
 
 
 def as_of_now(host: Host, violation: Violation) -> Violation:
-    """An open violation with the latest value of its metric, also when that is good again; it is told of the bad ones."""
+    """An open violation with its metric's latest value, also a good one: its own actor hears of bad ones only."""
     if not violation.is_open:
         return violation
     address = monitor_address(violation.sla_id, violation.metric_name)

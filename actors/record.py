@@ -27,10 +27,11 @@ from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.remediation import Run
-from slakeeper.sla.violation import Violation
+from slakeeper.sla.violation import Acknowledgement, Violation
 
 RECORDS: tuple[type, ...] = (
     Account,
+    Acknowledgement,
     AccountGathered,
     ActionRecord,
     AlertState,

@@ -333,7 +333,7 @@ class Accounting:
 
     def remaining_at(self, now_ms: int) -> int:
         """:meth:`remaining_ms` as :meth:`settle` would leave it now."""
-        return self._as_of(now_ms).remaining_ms()
+        return self._as_of(now_ms).remaining_ms(now_ms)
 
     def _as_of(self, now_ms: int) -> "Accounting":
         shadow = copy(self)
@@ -348,12 +348,15 @@ class Accounting:
                 shadow._settle_to(present.start_ms, [])
         return shadow
 
-    def remaining_ms(self) -> int:
-        """How much of the period is not settled yet and can still be won or lost [ms]."""
+    def remaining_ms(self, now_ms: int = FOREVER) -> int:
+        """How much of the period is not settled yet and can still be won or lost [ms].
+
+        A suspension that goes on may end any time after ``now_ms``: its future is no loss of budget.
+        """
         period = self.timeline.period
         if period is None or period.end_ms <= self.cursor_ms:
             return 0
-        cuts, _ = self.timeline.cut(self.cursor_ms, period.end_ms)
+        cuts, _ = self.timeline.cut(self.cursor_ms, period.end_ms, now_ms)
         return period.end_ms - self.cursor_ms - total_ms(cuts.excluded)
 
     def next_settling_ms(self) -> int | None:

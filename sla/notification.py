@@ -212,7 +212,9 @@ def _paragraph(contract: Sla, violation: Violation, now_ms: int, cost: str) -> s
         rows.insert(-1, ("until", f"{local_time(violation.closed_at_ms, zone)}{who}, after {lasted}"))
     if violation.acknowledged_by:
         note = f": {violation.acknowledge_note}" if violation.acknowledge_note else ""
-        rows.append(("taken by", f"{violation.acknowledged_by}{note}"))
+        before = [each.by for each in violation.acknowledgements[:-1] if each.by != violation.acknowledged_by]
+        after = f" (before: {', '.join(dict.fromkeys(before))})" if before else ""
+        rows.append(("taken by", f"{violation.acknowledged_by}{note}{after}"))
     rows.append(("tried", _tried(violation)))
     if told := _told(violation):
         rows.append(("told", told))

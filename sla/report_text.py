@@ -235,10 +235,9 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
     )
     first, worst = _measured(violation, "first_value"), _measured(violation, "worst_value")
     facts = [f"- promised {_text(promised)}, measured {first} at first, {worst} at worst"]
-    if violation["acknowledged"]:
-        note = f": {_text(violation['acknowledge_note'])}" if violation["acknowledge_note"] else ""
-        when = _time(document, violation["acknowledged_time"])
-        facts.append(f"- acknowledged by {_text(violation['acknowledged_by'])} at {when}{note}")
+    for taken in violation["acknowledgements"]:
+        note = f": {_text(taken['note'])}" if taken["note"] else ""
+        facts.append(f"- acknowledged by {_text(taken['by'])} at {_time(document, taken['time'])}{note}")
     if violation["resolved"]:
         who = f"resolved by {_text(violation['resolved_by'])}" if violation["resolved_by"] else "recovered"
         note = f": {_text(violation['resolve_note'])}" if violation["resolve_note"] else ""

@@ -16,6 +16,7 @@ from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, ActionStatus, ActionType, DeliveryStatus, EscalationRecord
 
 __all__ = [
+    "Acknowledgement",
     "ActionRecord",
     "ActionStatus",
     "ActionType",
@@ -56,6 +57,15 @@ class ViolationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Somebody has taken care of a violation: who, when [Unix ms], why."""
+
+    by: str
+    at_ms: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A broken promise.
 
@@ -66,6 +76,7 @@ class Violation:
         threshold_value, condition: the promise that does not hold.
         opened_at_ms: Unix ms; ``closed_at_ms`` is None until it is resolved.
         contract_version: the version in force when it opened.
+        acknowledgements: all of them, in order; ``acknowledged_by`` and the like are of the latest.
         resolved_by: None when the metric recovered by itself.
         escalation_failed_at_ms: when the walk ended without anyone acknowledging.
     """
@@ -95,6 +106,7 @@ class Violation:
     remediation_actions: tuple[ActionRecord, ...] = ()
     escalations: tuple[EscalationRecord, ...] = ()
     recovered_value: float | None = None
+    acknowledgements: tuple[Acknowledgement, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +141,9 @@ class Violation:
             "acknowledged_by": self.acknowledged_by,
             "acknowledged_time": self.acknowledged_at_ms,
             "acknowledge_note": self.acknowledge_note,
+            "acknowledgements": [
+                {"by": each.by, "time": each.at_ms, "note": each.note} for each in self.acknowledgements
+            ],
             "resolved": self.status is ViolationStatus.RESOLVED,
             "resolved_by": self.resolved_by,
             "resolve_note": self.resolve_note,
@@ -211,19 +226,26 @@ def update(violation: Violation, value: float, severity: Severity, now_ms: int) 
 
 
 def acknowledge(violation: Violation, by: str, note: str, now_ms: int) -> Violation:
-    """Someone takes care of it. Again is allowed (the walk may have begun again): the newest is shown.
+    """Someone takes care of it.
+
+    Again is allowed: one person hands over to another, or the walk has begun again. Every acknowledgement is kept,
+    so that whoever took over, and from whom, can be seen.
 
     Raises:
         ViolationError: ``already_resolved``, or ``nobody`` when ``by`` is empty.
     """
     _check_open(violation)
     _check_person(by)
+    taken = Acknowledgement(by, now_ms, note)
+    # Said again in the same moment it is the same: a sender that lost its answer.
+    earlier = tuple(each for each in violation.acknowledgements if each != taken)
     return replace(
         violation,
         status=ViolationStatus.ACKNOWLEDGED,
         acknowledged_by=by,
         acknowledged_at_ms=now_ms,
         acknowledge_note=note,
+        acknowledgements=(*earlier, taken),
         updated_at_ms=max(violation.updated_at_ms, now_ms),
     )
 

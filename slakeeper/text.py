@@ -13,6 +13,9 @@ MAX_CELL_CHARS = 60
 # As many decimal digits as a float always holds.
 EXACT_DIGITS = 15
 
+# As often as anybody wants to know that a budget was spent.
+_MANY_TIMES = 9_999
+
 # Counts of a contract's status that nobody wants to see.
 _FAILED = (
     ("escalations_failed", "violations of which everybody was told and nobody has answered"),
@@ -243,8 +246,12 @@ def percent(value: float | str | None) -> str:
 
 
 def budget(share: float | None) -> str:
-    """What is left of an error budget, in percent of it."""
-    return "-" if share is None else f"{100 * share:.4g} %"
+    """What is left of an error budget, in percent of it; of one spent more than twice, how many times."""
+    if share is None:
+        return "-"
+    if share < -1:
+        return f"spent {min(1 - share, _MANY_TIMES):.0f}x"
+    return f"{100 * share:.4g} %"
 
 
 def instant(at_ms: int | None) -> str:

@@ -96,7 +96,7 @@ def test_failed_attempts_and_what_is_given_up_stand_in_the_log_and_are_counted(
     about = f"escalation message about {world.violation()['id']} over pager"
     assert logged(caplog) == [
         *(("WARNING", f"{about}: attempt {n} failed and will be repeated: no route") for n in range(1, 6)),
-        ("ERROR", f"{about}: given up after attempt 6: no route"),
+        ("ERROR", f"{about}: attempt 6 failed and was the last: no route"),
     ]
     world.restart()
     assert world.status()["alerts_failed"] == 1
@@ -110,7 +110,7 @@ def test_an_alert_that_cannot_be_delivered_stands_in_the_log_and_is_counted(
     world.senders["chat"].failures = down(1, retryable=False)
     world.observe(INFO)
     about = f"opened message about {world.violation()['id']} over chat"
-    assert logged(caplog) == [("ERROR", f"{about}: given up after attempt 1: no route")]
+    assert logged(caplog) == [("ERROR", f"{about}: attempt 1 failed and was the last: no route")]
     assert world.status()["alerts_failed"] == 1
 
 

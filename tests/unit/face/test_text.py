@@ -130,6 +130,8 @@ def test_an_instant_is_shown_to_the_second_and_a_missing_one_is_empty() -> None:
     assert text.instant(1_800_000_000_123) == "2027-01-15T08:00:00Z"
     assert text.instant(None) == ""
     assert text.duration(None) == text.budget(None) == "-"
+    budgets = [text.budget(share) for share in (1.0, 0.12345, -0.5, -7.2, -70_710.0)]
+    assert budgets == ["100 %", "12.35 %", "-50 %", "spent 8x", "spent 9999x"]
 
 
 def test_a_sample_may_be_dated_in_milliseconds_or_iso() -> None:

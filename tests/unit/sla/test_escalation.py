@@ -259,7 +259,7 @@ def policies(draw: st.DrawFn) -> EnforcementPolicy:
                     {"type": "email", "recipients": [f"{n}@example.com"], "delay": d}
                     for n, d in enumerate(delays)
                 ],
-                "timeout": draw(DELAYS),
+                "timeout": draw(st.integers(1, 50)),
                 "repeat": draw(st.integers(0, 3)),
             }
         )
