@@ -200,7 +200,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
         f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
         "",
         table(
-            ("METRIC", "STATE", "VALUE", "PROMISE", "UNIT", "SAMPLES", "LATE", "P(BREACH)"),
+            ("METRIC", "STATE", "VALUE", "PROMISE", "UNIT", "SAMPLES", "LATE", "REPEATED", "P(BREACH)"),
             (
                 (
                     row["name"],
@@ -210,6 +210,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
                     row["unit"],
                     row["samples_accepted"],
                     row["samples_late"],
+                    row["samples_duplicate"],
                     number(row["breach_probability"]),
                 )
                 for row in document["metrics"]

@@ -1,11 +1,13 @@
 """A contract changes within a period: what was before stays as it was worth then, what comes counts as promised now."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from tests.unit.actors.cell_world import CRITICAL, GOOD, HOUR_MS, MINUTE_MS, NOW_MS, World, contract, metric
 
 MakeWorld = Callable[..., World]
+
+WHEN: tuple[Literal["before"], Literal["after"]] = ("before", "after")
 
 A, B = metric("latency", interval="1m"), metric("queue", interval="1m")
 
@@ -182,3 +184,27 @@ def test_the_first_violation_of_a_new_period_is_no_breach_because_the_old_one_wa
     assert world.violations() == []
     world.observe(CRITICAL)
     assert world.violations()[0]["severity"] == "critical"
+
+
+def test_a_crash_at_any_commit_around_a_removal_changes_nothing(make_world: MakeWorld) -> None:
+    def remove(world: World) -> None:
+        world.define(contract(metrics=[B], compensation=[]))
+
+    def outcome(world: World) -> object:
+        world.do(lambda each: each.go_to(NOW_MS + HOUR_MS + 2 * MINUTE_MS))
+        ended = [(each["resolved_by"], each["resolve_note"]) for each in world.violations(resolved=True)]
+        return report(world, "last")["chapters"], ended, len(world.ledger())
+
+    calm = half_bad(make_world)
+    before = calm.commits
+    remove(calm)
+    last = calm.commits
+    expected = outcome(calm)
+    assert last > before
+    for number in range(before + 1, last + 1):
+        for when in WHEN:
+            world = half_bad(make_world)
+            world.crash_at = (number, when)
+            world.do(remove)
+            world.crash_at = None
+            assert outcome(world) == expected, (number, when)
