@@ -135,6 +135,7 @@ class MetricMonitorActor(Actor):
                 self._leave(ctx)
                 signals = ctx.emit((REBASE, ctx.now_ms, document, chapter, retired))
                 self._enter(ctx)
+                self._show_account(ctx)
             case _:
                 super().handle_cast(ctx, message)
                 return

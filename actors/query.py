@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from slakeeper.actors.contract import ContractView
+from slakeeper.actors.contract_event import ContractView
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     CountGivenUp,

@@ -1,7 +1,7 @@
 """Every dataclass that may stand in a journal or a snapshot, by its class name."""
 
 from slakeeper.actors.alert import AlertState
-from slakeeper.actors.contract import (
+from slakeeper.actors.contract_event import (
     AccountGathered,
     ContractState,
     ContractVersion,

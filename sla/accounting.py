@@ -6,12 +6,12 @@ judged on the samples outside the cuts. Windows without samples are settled a wh
 
 from array import array
 from copy import copy
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from slakeeper.sla.account import Account, Part, Verdict
+from slakeeper.sla.account import Account, Verdict
 from slakeeper.sla.calendar import Cuts
+from slakeeper.sla.chapter import Chapters, dump_account, load_account
 from slakeeper.sla.contract import Metric, MetricType, NoData, Sla
 from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
 from slakeeper.sla.period import Period
@@ -50,15 +50,14 @@ class Accounting:
         joined_late: the metric came to the contract with that version; what was before is not its time.
     """
 
-    __slots__ = ("_bad_ms", "_chapter", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
-                 "_parts", "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "_weight", "cursor_ms",
+    __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
+                 "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms",
                  "timeline")  # fmt: skip
 
     def __init__(
         self, contract: Sla, metric: Metric, since_ms: int, chapter: int = 1, *, joined_late: bool = False
     ) -> None:
-        self._parts: tuple[Part, ...] = ()
-        self._chapter, self._weight = (0, Decimal(0)) if joined_late else (chapter, metric.weight)
+        self._chapters = Chapters(0, Decimal(0)) if joined_late else Chapters(chapter, metric.weight)
         self.timeline = Timeline(contract, metric.interval, since_ms)
         self._tallies: dict[int, Tally] = {}
         self._errors: list[Span] = []
@@ -83,7 +82,7 @@ class Accounting:
 
     def _begin(self, start_ms: int) -> None:
         self._start_ms = start_ms
-        self._parts = ()
+        self._chapters.begin_account()
         self._good_ms = self._bad_ms = self._unknown_ms = self._excluded_ms = 0
 
     # --- samples ---------------------------------------------------------------------------------------
@@ -213,10 +212,7 @@ class Accounting:
 
     def begin_chapter(self, chapter: int, weight: Decimal) -> None:
         """From where time is settled now it counts with another weight, or beside other metrics."""
-        if (chapter, weight) != (self._chapter, self._weight):
-            if self.cursor_ms > self._part_start_ms():
-                self._parts = (*self._parts, self._part(self.cursor_ms))
-            self._chapter, self._weight = chapter, weight
+        self._chapters.begin(chapter, weight, self._account(self._start_ms, self.cursor_ms))
 
     def rebase(self, contract: Sla, metric: Metric, at_ms: int, signals: list[Signal]) -> int:
         """A new version of the contract from ``at_ms`` on; what was before is settled under the old one, now.
@@ -298,25 +294,10 @@ class Accounting:
 
     def _account(self, start_ms: int, end_ms: int) -> Account:
         known_ms = self._good_ms + self._bad_ms
-        return Account(
-            start_ms, end_ms, known_ms, self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms,
-            (*self._parts, self._part(end_ms)),
-        )  # fmt: skip
-
-    def _part_start_ms(self) -> int:
-        return self._parts[-1].account.end_ms if self._parts else self._start_ms
-
-    def _part(self, end_ms: int) -> Part:
-        """The part that is running."""
-        closed = [part.account for part in self._parts]
-        good_ms = self._good_ms - sum(each.good_ms for each in closed)
-        bad_ms = self._bad_ms - sum(each.bad_ms for each in closed)
-        unknown_ms = self._unknown_ms - sum(each.unknown_ms for each in closed)
-        excluded_ms = self._excluded_ms - sum(each.excluded_ms for each in closed)
         account = Account(
-            self._part_start_ms(), end_ms, good_ms + bad_ms, good_ms, bad_ms, unknown_ms, excluded_ms
+            start_ms, end_ms, known_ms, self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms
         )
-        return Part(self._chapter, self._weight, account)
+        return self._chapters.divide(account)
 
     def account(self) -> Account:
         """The running account; of an expired contract the last one."""
@@ -338,7 +319,7 @@ class Accounting:
     def _as_of(self, now_ms: int) -> "Accounting":
         shadow = copy(self)
         shadow._tallies = dict(self._tallies)
-        shadow.timeline = copy(self.timeline)
+        shadow.timeline, shadow._chapters = copy(self.timeline), copy(self._chapters)
         shadow._point_ms, shadow._points = self._point_ms[:], self._points[:]
         shadow.settle(now_ms, [])
         period = shadow.timeline.period
@@ -383,15 +364,12 @@ class Accounting:
             "timeline": self.timeline.dump(),
             "cursor": self.cursor_ms,
             "start": self._start_ms,
-            "chapter": [self._chapter, str(self._weight)],
-            "parts": [_dump_part(part) for part in self._parts],
+            "chapters": self._chapters.dump(),
             "ms": [self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms],
             "tallies": [[start_ms, *tally.dump()] for start_ms, tally in self._tallies.items()],
             "errors": [list(span) for span in self._errors],
             "points": [list(self._point_ms), list(self._points)],
-            "last": [*_dump_account(self._last), [_dump_part(part) for part in self._last.parts]]
-            if self._last
-            else None,
+            "last": dump_account(self._last) if self._last else None,
         }
 
     @classmethod
@@ -401,8 +379,7 @@ class Accounting:
         self.timeline = Timeline.restore(contract, metric.interval, dump["timeline"])
         self.cursor_ms = dump["cursor"]
         self._start_ms = dump["start"]
-        self._chapter, self._weight = dump["chapter"][0], Decimal(dump["chapter"][1])
-        self._parts = tuple(_load_part(part) for part in dump["parts"])
+        self._chapters = Chapters.restore(dump["chapters"])
         self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms = dump["ms"]
         self._tallies = {}
         for start_ms, *fields in dump["tallies"]:
@@ -410,24 +387,5 @@ class Accounting:
             self._tallies[start_ms].load(fields)
         self._errors = [(a, b) for a, b in dump["errors"]]
         self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
-        self._last = None
-        if dump["last"]:
-            *numbers, parts = dump["last"]
-            self._last = replace(Account(*numbers), parts=tuple(map(_load_part, parts)))
+        self._last = load_account(dump["last"]) if dump["last"] else None
         return self
-
-
-def _dump_account(account: Account) -> list[int]:
-    return [
-        account.start_ms, account.end_ms, account.known_ms, account.good_ms, account.bad_ms, account.unknown_ms,
-        account.excluded_ms,
-    ]  # fmt: skip
-
-
-def _dump_part(part: Part) -> list[Any]:
-    return [part.chapter, str(part.weight), _dump_account(part.account)]
-
-
-def _load_part(dump: Any) -> Part:
-    chapter, weight, numbers = dump
-    return Part(chapter, Decimal(weight), Account(*numbers))

@@ -282,8 +282,9 @@ def record_action(violation: Violation, record: ActionRecord) -> Violation:
 
 def end_planned(violation: Violation, action_name: str) -> Violation:
     """Nothing more comes of an action: of an attempt that was only planned it is said that it did not begin."""
+    why = "its run ended before it began" if violation.is_open else "the violation was over before it began"
     records = tuple(
-        replace(each, status=ActionStatus.FAILED, result="not tried: the violation was over before it began")
+        replace(each, status=ActionStatus.FAILED, result=f"not tried: {why}")
         if each.name == action_name and each.status is ActionStatus.PENDING
         else each
         for each in violation.remediation_actions
