@@ -169,8 +169,10 @@ class ViolationActor(Actor):
                 resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=note))
                 self._resolve(ctx, resolved)
             case EscalateViolation():
-                self._require_escalatable(ctx)
-                if self._escalating:
+                self._require_escalatable()
+                if not ctx.environment.enforcement.escalation_policies:
+                    pass  # nobody is to be told, and the answer names nobody
+                elif self._escalating:
                     ctx.cast(escalation_address(self._violation.id), EscalateNow(self._violation))
                 else:
                     self._call_escalation(ctx, at_once=True)
@@ -359,9 +361,8 @@ class ViolationActor(Actor):
         if not self._violation.is_open:
             raise RequestError("conflict", f"violation {self._violation.id} is resolved")
 
-    def _require_escalatable(self, ctx: Context) -> None:
+    def _require_escalatable(self) -> None:
         self._require_open()
-        environment: Environment = ctx.environment
         if self._violation.status is ViolationStatus.ACKNOWLEDGED:
             # It stops the walk: somebody is on it, and to call the next one would take that back in silence.
             raise RequestError(
@@ -370,8 +371,6 @@ class ViolationActor(Actor):
                 "which stops its escalation",
                 reason="acknowledged",
             )
-        if not environment.enforcement.escalation_policies:
-            raise RequestError("conflict", "no escalation policy is configured", reason="no_policy")
 
     def _publish(self, ctx: Context, topic: str) -> None:
         ctx.publish(topic, {"violation": self._violation.to_document()})

@@ -110,7 +110,9 @@ def escalated_text(row: Mapping[str, Any]) -> str:
         + f" ({each['status']})"
         for each in row.get("told", ())
     ]
-    return f"{row['id']}: told " + ("; ".join(told) if told else "nobody: no further level is left")
+    return f"{row['id']}: told " + (
+        "; ".join(told) if told else "nobody: no further level is left, or no escalation policy is configured"
+    )
 
 
 def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:

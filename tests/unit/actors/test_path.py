@@ -210,8 +210,9 @@ def test_without_an_escalation_policy_nobody_has_failed_to_answer(
     assert world.status()["escalations_failed"] == 0
     assert caplog.records == []
     assert "escalation.failed" not in world.topics()
-    with pytest.raises(RequestError, match="no escalation policy is configured"):
-        world.request("violation.escalate", id=world.violation()["id"], by="ann")
+    assert world.request("violation.escalate", id=world.violation()["id"], by="ann")["told"] == []
+    world.settle()
+    assert world.host.addresses("escalation") == []
 
 
 def test_an_operator_escalates_what_would_not_be_by_itself(make_world: Callable[..., World]) -> None:

@@ -223,3 +223,18 @@ def test_dead_letters_and_traces_cannot_break_the_terminal() -> None:
     assert "\x1b" not in text.letters_text([letter])
     line = {"at_ms": CRASH["at_ms"], "what": "in", "detail": "hello\x1b"}
     assert text.trace_text(line) == "20:19:56.167  in     hello "
+
+
+def test_an_escalation_says_which_level_was_told_and_whom() -> None:
+    level = {
+        "severity": "critical",
+        "level": 1,
+        "channel": "pager",
+        "recipients": ["lead"],
+        "status": "sending",
+    }
+    assert (
+        text.escalated_text({"id": "v1", "told": [level]})
+        == "v1: told critical level 2: pager lead (sending)"
+    )
+    assert "told nobody: no further level is left" in text.escalated_text({"id": "v1", "told": []})
