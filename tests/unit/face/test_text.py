@@ -55,6 +55,14 @@ def test_status_shows_a_contract_of_which_nothing_is_known() -> None:
     assert "quarantined (stale)" in text.status_text(status)
 
 
+def test_status_says_what_could_not_be_delivered_and_whom_nobody_answered() -> None:
+    row = {**ROW, "escalations_failed": 1, "alerts_failed": 3}
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [row], "processes": []}
+    shown = text.status_text(status)
+    assert f"{ROW['id']}: 3 messages not delivered within the last day" in shown
+    assert f"{ROW['id']}: 1 violations of which everybody was told" in shown
+
+
 def test_status_without_contracts_says_so() -> None:
     status = {"state": "running", "uptime_s": 0, "http": None, "slas": [], "processes": []}
     assert "No contracts." in text.status_text(status)
