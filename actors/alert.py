@@ -5,7 +5,14 @@ from typing import Any
 
 from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import ContractChanged, ViolationOpened, ViolationResolved, ViolationWorsened
+from slakeeper.actors.message import (
+    ContractChanged,
+    CountGivenUp,
+    MessageGivenUp,
+    ViolationOpened,
+    ViolationResolved,
+    ViolationWorsened,
+)
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Performed
@@ -13,11 +20,15 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import alert
 from slakeeper.sla.alert import Group, Item
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import DAY_MS
 from slakeeper.sla.notification import NotificationKind
 from slakeeper.sla.record import DeliveryStatus
 from slakeeper.sla.violation import Violation
 
 FLUSH_TIMER = "flush"
+
+# So many messages that were given up are remembered: a channel that is down for a week must not fill the disk.
+KEPT_GIVEN_UP = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +38,12 @@ class FlushAlerts:
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """What a snapshot keeps."""
+    """What a snapshot keeps; ``given_up``: when messages were, within about a day [Unix ms]."""
 
     document: dict[str, Any]
     group: Group
     deliveries: tuple[Delivery, ...]
+    given_up: tuple[int, ...] = ()
 
 
 class AlertActor(Actor):
@@ -43,11 +55,12 @@ class AlertActor(Actor):
         self._contract = Sla.from_document(arg)
         self._group = Group(self._contract.id)
         self._outbox = Outbox()
+        self._given_up: tuple[int, ...] = ()
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
             for uncertain in self._outbox.resume(ctx):
-                self._publish_end(ctx, uncertain)
+                self._end(ctx, uncertain)
             self._flush(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -58,10 +71,15 @@ class AlertActor(Actor):
                 self._add(ctx, NotificationKind.WORSENED, violation)
             case ViolationResolved(violation):
                 self._add(ctx, NotificationKind.RESOLVED, violation)
-            case ContractChanged():
+            case ContractChanged() | MessageGivenUp():
                 ctx.emit(message)
             case _:
                 super().handle_cast(ctx, message)
+
+    def handle_call(self, ctx: Context, request: Any) -> Any:
+        if isinstance(request, CountGivenUp):
+            return sum(at_ms > ctx.now_ms - DAY_MS for at_ms in self._given_up)
+        return super().handle_call(ctx, request)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
         match message:
@@ -72,7 +90,7 @@ class AlertActor(Actor):
             case Performed():
                 ended = self._outbox.performed(ctx, message)
                 if ended is not None:
-                    self._publish_end(ctx, ended)
+                    self._end(ctx, ended)
             case _:
                 super().handle_info(ctx, message)
 
@@ -82,17 +100,21 @@ class AlertActor(Actor):
                 self._group = event
             case DeliveryChanged():
                 self._outbox.apply(event)
+            case MessageGivenUp(at_ms):
+                recent = [each for each in self._given_up if each > at_ms - DAY_MS]
+                self._given_up = (*recent, at_ms)[-KEPT_GIVEN_UP:]
             case ContractChanged(document, _):
                 self._document, self._contract = document, Sla.from_document(document)
             case _:
                 super().apply(event)
 
     def dump(self) -> AlertState:
-        return AlertState(self._document, self._group, self._outbox.dump())
+        return AlertState(self._document, self._group, self._outbox.dump(), self._given_up)
 
     def load(self, state: AlertState) -> None:
         self._document, self._contract = state.document, Sla.from_document(state.document)
         self._group, self._outbox = state.group, Outbox(state.deliveries)
+        self._given_up = state.given_up
 
     def _add(self, ctx: Context, kind: NotificationKind, violation: Violation) -> None:
         environment: Environment = ctx.environment
@@ -128,8 +150,10 @@ class AlertActor(Actor):
         return () if due_ms is None or due_ms > ctx.now_ms else self._group.pending
 
     @staticmethod
-    def _publish_end(ctx: Context, ended: Delivery) -> None:
+    def _end(ctx: Context, ended: Delivery) -> None:
         sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED)
+        if not sent:
+            ctx.emit(MessageGivenUp(ctx.now_ms))
         ids = list(ended.notification.violation_ids)
         payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
         ctx.publish("alert.sent" if sent else "alert.failed", payload)

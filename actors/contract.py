@@ -1,10 +1,21 @@
 """ContractActor: one contract, its versions, its monitors, and which of its promises are broken now."""
 
-from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
 
+from slakeeper.actors.contract_event import (
+    AccountGathered,
+    ContractState,
+    ContractVersion,
+    ContractView,
+    MetricAdded,
+    MetricGone,
+    MetricRemoved,
+    OpenedFor,
+    PeriodSettled,
+)
 from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.message import (
     ALERTING,
@@ -50,76 +61,10 @@ from slakeeper.sla.violation import open_violation
 
 LOOK_TIMER = "violations"
 
+METRIC_REMOVED = "metric removed from the contract"
+
 # How long after its own start a contract looks which of its violations are there: they start after it.
 LOOK_MS = SECOND_MS
-
-
-@dataclass(frozen=True, slots=True)
-class ContractVersion:
-    """Event: the contract as of now; ``configured`` is what was defined, without what operators changed since."""
-
-    document: dict[str, Any]
-    version: int
-    configured: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricAdded:
-    """Event: a metric is watched from ``at_ms`` on."""
-
-    metric_name: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedFor:
-    """Event: the violation ``violation_id`` of a metric is open, or with an empty id no violation is."""
-
-    metric_name: str
-    violation_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class AccountGathered:
-    """Event: one metric's account of a period is final."""
-
-    metric_name: str
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodSettled:
-    """Event: every metric's account of the period that ended at ``end_ms`` was handed on."""
-
-    end_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ContractView:
-    """A contract for those who look; ``open_violations`` by metric name."""
-
-    contract: Sla
-    version: int
-    since_ms: int
-    open_violations: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ContractState:
-    """What a snapshot keeps.
-
-    Attributes:
-        added: from when on metrics are watched that were added later [Unix ms].
-        gathered: accounts by the end of their period and metric name; the end, because a metric that was added
-            within the period has an account that starts later.
-    """
-
-    document: dict[str, Any]
-    version: int
-    configured: dict[str, Any]
-    open_violations: dict[str, str]
-    gathered: dict[int, dict[str, Account]]
-    added: dict[str, int]
 
 
 class ContractActor(Actor):
@@ -136,6 +81,8 @@ class ContractActor(Actor):
         self._open: dict[str, str] = {}
         self._gathered: dict[int, dict[str, Account]] = {}
         self._added: dict[str, int] = {}
+        self._chapter = self._version
+        self._removed: dict[str, MetricRemoved] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
@@ -154,21 +101,24 @@ class ContractActor(Actor):
         if self._version > 1:  # they are there already, from before it was removed
             self._announce(ctx)
         for metric in self._contract.metrics:
-            self._start_monitor(ctx, metric.name)
+            self._start_monitor(ctx, metric.name, joined_late=False)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
             case MetricViolated():
                 self._violated(ctx, message)
-            case MetricRecovered(metric_name, at_ms):
+            case MetricRecovered(metric_name, at_ms, value):
                 violation_id = self._open.get(metric_name)
                 if violation_id is not None:
-                    ctx.cast(violation_address(violation_id), CloseViolation(at_ms))
+                    ctx.cast(violation_address(violation_id), CloseViolation(at_ms, value))
             case ViolationEnded(metric_name, violation_id):
                 if self._open.get(metric_name) == violation_id:
                     self._close(ctx, metric_name)
             case PeriodEnded(metric_name, account):
                 ctx.emit(AccountGathered(metric_name, account))
+                removed = self._removed.get(metric_name)
+                if removed is not None and account.end_ms > removed.at_ms:
+                    self._let_go(ctx, metric_name)
                 self._settle(ctx)
             case _:
                 super().handle_cast(ctx, message)
@@ -183,8 +133,8 @@ class ContractActor(Actor):
         match request:
             case DescribeContract():
                 pass
-            case DefineContract(document):
-                self._define(ctx, document)
+            case DefineContract(document, by):
+                self._define(ctx, document, by)
             case SuspendContract():
                 self._set_status(ctx, ContractStatus.ACTIVE, ContractStatus.SUSPENDED)
             case ResumeContract():
@@ -193,17 +143,25 @@ class ContractActor(Actor):
                 self._remove(ctx)
             case _:
                 super().handle_call(ctx, request)
-        return ContractView(self._contract, self._version, self._since_ms, dict(self._open))
+        removed = {name: each.at_ms for name, each in self._removed.items()}
+        return ContractView(self._contract, self._version, self._since_ms, dict(self._open), removed)
 
     def apply(self, event: Any) -> None:
         match event:
             case ContractVersion(document, version, configured):
+                weights = _weights(self._contract)
                 self._document, self._version, self._configured = document, version, configured
                 self._contract = Sla.from_document(document)
+                if _weights(self._contract) != weights:
+                    self._chapter = version
                 names = {metric.name for metric in self._contract.metrics}
                 self._added = {name: at_ms for name, at_ms in self._added.items() if name in names}
             case MetricAdded(metric_name, at_ms):
                 self._added[metric_name] = at_ms
+            case MetricRemoved(metric_name):
+                self._removed[metric_name] = event
+            case MetricGone(metric_name):
+                self._removed.pop(metric_name, None)
             case OpenedFor(metric_name, violation_id):
                 if violation_id:
                     self._open[metric_name] = violation_id
@@ -219,13 +177,16 @@ class ContractActor(Actor):
     def dump(self) -> ContractState:
         gathered = {end_ms: dict(accounts) for end_ms, accounts in self._gathered.items()}
         return ContractState(
-            self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added)
-        )
+            self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added),
+            self._chapter, dict(self._removed),
+        )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
         self._document, self._version, self._configured = state.document, state.version, state.configured
         self._contract = Sla.from_document(state.document)
         self._open, self._added = dict(state.open_violations), dict(state.added)
+        self._chapter = state.version if state.chapter is None else state.chapter
+        self._removed = dict(state.removed)
         self._gathered = {end_ms: dict(accounts) for end_ms, accounts in state.gathered.items()}
 
     def terminate(self, ctx: Context, reason: str) -> None:
@@ -236,7 +197,10 @@ class ContractActor(Actor):
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
-        environment.contracts[self._contract.id] = Known(self._contract, self._version, bool(self._open))
+        removed = {name: each.document for name, each in self._removed.items()}
+        environment.contracts[self._contract.id] = Known(
+            self._contract, self._version, bool(self._open), self._chapter, removed
+        )
 
     def _announce(self, ctx: Context) -> None:
         changed = ContractChanged(self._document, self._version)
@@ -270,7 +234,7 @@ class ContractActor(Actor):
             if self._watches(metric_name):
                 ctx.cast(monitor_address(self._contract.id, metric_name), SayAgain(self.address))
             else:
-                ctx.cast(address, CloseViolation(ctx.now_ms))
+                ctx.cast(address, self._removal(metric_name, ctx.now_ms))
 
     def _status(self) -> Status:
         if self._contract.status is ContractStatus.SUSPENDED:
@@ -282,10 +246,12 @@ class ContractActor(Actor):
         if self._status() is not before:
             ctx.cast(report_address(self._contract.id), StatusChanged(ctx.now_ms, self._status()))
 
-    def _start_monitor(self, ctx: Context, metric_name: str) -> None:
+    def _start_monitor(self, ctx: Context, metric_name: str, *, joined_late: bool) -> None:
         environment: Environment = ctx.environment
         threshold = environment.monitoring.violation_threshold
-        order = MonitorOrder(self._document, metric_name, self._since_ms, threshold, ctx.now_ms)
+        order = MonitorOrder(
+            self._document, metric_name, self._since_ms, threshold, ctx.now_ms, self._chapter, joined_late
+        )
         address = monitor_address(self._contract.id, metric_name)
         ctx.start_child(MONITORING, ActorSpec(address, "monitor", order))
         if self._contract.status is ContractStatus.SUSPENDED:
@@ -294,7 +260,7 @@ class ContractActor(Actor):
     def _violated(self, ctx: Context, message: MetricViolated) -> None:
         environment: Environment = ctx.environment
         # No single value is a breach: that the period is lost is.
-        severity = Severity.BREACH if environment.is_lost(self._contract.id) else message.severity
+        severity = Severity.BREACH if environment.is_lost(self._contract.id, ctx.now_ms) else message.severity
         violation_id = self._open.get(message.metric_name)
         if violation_id is not None:
             update = UpdateViolation(message.value, severity, message.at_ms)
@@ -320,13 +286,15 @@ class ContractActor(Actor):
         for end_ms, accounts in sorted(self._gathered.items()):
             # One that was added after the end has no account of it.
             names = {each.name for each in self._contract.metrics if self._added.get(each.name, 0) < end_ms}
+            start_ms = min(account.start_ms for account in accounts.values())
+            names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
             if names <= accounts.keys():
                 settle = SettlePeriod(accounts, self._version)
                 ctx.cast(ledger_address(self._contract.id), settle)
                 ctx.cast(report_address(self._contract.id), ArchivePeriod(settle, self._document))
                 ctx.emit(PeriodSettled(end_ms))
 
-    def _define(self, ctx: Context, document: dict[str, Any]) -> None:
+    def _define(self, ctx: Context, document: dict[str, Any], by: str) -> None:
         try:
             contract = Sla.from_document(document)
         except ValidationError as error:
@@ -342,10 +310,11 @@ class ContractActor(Actor):
         if configured["status"] == self._configured["status"]:
             # An operator's suspension outlasts a new version that says nothing about it.
             complete = {**configured, "status": self._document["status"]}
-        self._change(ctx, complete, configured)
+        self._change(ctx, complete, configured, by)
 
-    def _change(self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any]) -> None:
-        before = {metric.name for metric in self._contract.metrics}
+    def _change(self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any], by: str) -> None:
+        described = {each["name"]: each for each in self._contract.to_document()["metrics"]}
+        before = set(described)
         was_suspended = self._contract.status is ContractStatus.SUSPENDED
         status_before = self._status()
         ctx.emit(ContractVersion(complete, self._version + 1, configured))
@@ -355,29 +324,48 @@ class ContractActor(Actor):
         after = {metric.name for metric in contract.metrics}
         is_suspended = contract.status is ContractStatus.SUSPENDED
         for name in sorted(before - after):
-            self._end_metric(ctx, name)
+            ctx.emit(MetricRemoved(name, described[name], ctx.now_ms, by or "operator"))
+            violation_id = self._open.get(name)
+            if violation_id is not None:
+                ctx.cast(violation_address(violation_id), self._removal(name, ctx.now_ms))
+        for name in sorted(after & self._removed.keys()):
+            ctx.emit(MetricGone(name))
+            before.add(name)  # its monitor is there still, and goes on
+        for name, removed in sorted(self._removed.items()):
+            document = {**complete, "metrics": [*complete["metrics"], removed.document]}
+            self._rebase(ctx, name, document, retired=True)
+        self._enter(ctx)
         for name in sorted(before & after):
-            ctx.cast(monitor_address(contract.id, name), Rebase(complete, self._version))
+            self._rebase(ctx, name, complete)
             if is_suspended != was_suspended:
                 ctx.cast(monitor_address(contract.id, name), SetSuspended(is_suspended))
         for name in sorted(after - before):
             ctx.emit(MetricAdded(name, ctx.now_ms))
-            self._start_monitor(ctx, name)
+            self._start_monitor(ctx, name, joined_late=True)
         self._tell_status(ctx, status_before)
         # A period may have waited only for a metric that is gone now.
         self._settle(ctx)
         ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._version})
 
-    def _end_metric(self, ctx: Context, metric_name: str) -> None:
-        violation_id = self._open.get(metric_name)
-        if violation_id is not None:
-            ctx.cast(violation_address(violation_id), CloseViolation(ctx.now_ms))
+    def _rebase(self, ctx: Context, name: str, document: dict[str, Any], *, retired: bool = False) -> None:
+        rebase = Rebase(document, self._version, self._chapter, retired)
+        ctx.cast(monitor_address(self._contract.id, name), rebase)
+
+    def _removal(self, metric_name: str, at_ms: int) -> CloseViolation:
+        """The end of the violation of a metric that has left: nobody has seen it recover."""
+        removed = self._removed.get(metric_name)
+        by = "operator" if removed is None else removed.by
+        return CloseViolation(at_ms, by=by, note=METRIC_REMOVED)
+
+    def _let_go(self, ctx: Context, metric_name: str) -> None:
+        """Ends the monitor of a metric that was removed: all it was worth is in the contract's hands."""
+        ctx.emit(MetricGone(metric_name))
         ctx.terminate_child(MONITORING, monitor_address(self._contract.id, metric_name))
 
     def _set_status(self, ctx: Context, before: ContractStatus, after: ContractStatus) -> None:
         if self._contract.status is not before:
             raise RequestError("conflict", f"{self._contract.id} is {self._contract.status.value}")
-        self._change(ctx, {**self._document, "status": after.value}, self._configured)
+        self._change(ctx, {**self._document, "status": after.value}, self._configured, "")
 
     def _remove(self, ctx: Context) -> None:
         """Ends what watches; ledger, history, and the news that is still being delivered stay."""
@@ -387,6 +375,10 @@ class ContractActor(Actor):
                 "conflict", f"{self._contract.id} has open violations: {open_ids}; resolve them first"
             )
         sla_id = self._contract.id
-        for metric in self._contract.metrics:
-            ctx.terminate_child(MONITORING, monitor_address(sla_id, metric.name))
+        for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
+            ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})
+
+
+def _weights(contract: Sla) -> dict[str, Decimal]:
+    return {metric.name: metric.weight for metric in contract.metrics}

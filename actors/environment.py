@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.source import Poller, open_source
@@ -62,11 +63,30 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A contract as its own actor last said: newest version, and whether a promise of it is broken now."""
+    """A contract as its own actor last said.
+
+    Attributes:
+        contract, version: the newest.
+        is_broken: whether a promise of it is broken now.
+        chapter: the version since which its metrics have the weights they have.
+        removed: documents of metrics that are no part of it any more, and count until the period is settled.
+    """
 
     contract: Sla
     version: int
     is_broken: bool
+    chapter: int = 1
+    removed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+    def promise_of(self, metric_name: str) -> tuple[dict[str, Any], bool] | None:
+        """What the monitor of a metric goes by, and whether the metric has been removed; None without one."""
+        document = self.contract.to_document()
+        if any(metric["name"] == metric_name for metric in document["metrics"]):
+            return document, False
+        removed = self.removed.get(metric_name)
+        if removed is None:
+            return None
+        return {**document, "metrics": [*document["metrics"], removed]}, True
 
 
 @dataclass
@@ -128,19 +148,24 @@ class Environment:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
         return compliance.attainment(self._shares(sla_id))
 
-    def is_lost(self, sla_id: str) -> bool:
-        """Whether even a perfect remainder of the running period cannot keep a contract's promise any more."""
+    def is_lost(self, sla_id: str, now_ms: int) -> bool:
+        """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
         known = self.contracts.get(sla_id)
-        return known is not None and compliance.breached(known.contract.service_level, self._shares(sla_id))
+        if known is None:
+            return False
+        return compliance.breached(known.contract.service_level, self._shares(sla_id, now_ms))
 
-    def _shares(self, sla_id: str) -> list[Share]:
-        known, accounts = self.contracts.get(sla_id), self.accounts.get(sla_id, {})
+    def _shares(self, sla_id: str, now_ms: int | None = None) -> list[Share]:
+        """Shares of all accounts; with ``now_ms`` [Unix ms] only of those whose period has not ended."""
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return []
+        weights = {metric.name: metric.weight for metric in known.contract.metrics}
         shares: list[Share] = []
-        for metric in known.contract.metrics if known is not None else ():
-            account = accounts.get(metric.name)
-            if account is not None:
+        for name, account in self.accounts.get(sla_id, {}).items():
+            if now_ms is None or now_ms < account.end_ms:
                 left_ms = max(0, account.end_ms - account.start_ms - account.settled_ms)
-                shares.append(Share(account, metric.weight, left_ms))
+                shares += compliance.shares_of(account, weights.get(name), left_ms)
         return shares
 
     def source_of(self, metric: Metric) -> tuple[str, str] | None:

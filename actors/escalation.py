@@ -10,12 +10,14 @@ from slakeeper.actors.message import (
     EscalationEnded,
     EscalationExhausted,
     LevelNotified,
+    MessageGivenUp,
     SayAgain,
     Tick,
     ViolationAcknowledged,
     ViolationChanged,
     ViolationResolved,
     ViolationWorsened,
+    alert_address,
     violation_address,
 )
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
@@ -237,6 +239,8 @@ class EscalationActor(Actor):
         if delivery.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED):
             payload = {"violation_id": self._violation.id, "channel": delivery.channel, "key": delivery.key}
             ctx.publish("escalation.sent", payload)
+        else:
+            ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))
 
     def _resolve(self, ctx: Context, violation: Violation) -> None:
         environment: Environment = ctx.environment

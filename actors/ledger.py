@@ -18,7 +18,6 @@ from slakeeper.actors.message import (
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
-from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.ledger import CompensationError, LedgerEntry, decide
@@ -67,12 +66,12 @@ class LedgerActor(Actor):
                 self._book(ctx, compensation.book(contract, violation, attainment=attainment))
             case SettlePeriod(accounts, version):
                 contract = self._contract(version)
-                shares = [
-                    Share(accounts[metric.name], metric.weight)
-                    for metric in contract.metrics
-                    if metric.name in accounts
-                ]
-                attainment = compliance.attainment(shares)
+                weights = {metric.name: metric.weight for metric in contract.metrics}
+                attainment = compliance.attainment(
+                    share
+                    for name, account in accounts.items()
+                    for share in compliance.shares_of(account, weights.get(name))
+                )
                 period = (message.start_ms, message.end_ms)
                 self._book(
                     ctx,

@@ -124,10 +124,18 @@ class ReportSourceError:
 
 @dataclass(frozen=True, slots=True)
 class Rebase:
-    """The contract has a new version."""
+    """The contract has a new version.
+
+    Attributes:
+        chapter: the version since which its metrics have the weights they have.
+        retired: the metric is no part of it any more; it stands in ``document`` for its monitor only, which keeps
+            what the metric was worth until the period is settled.
+    """
 
     document: dict[str, Any]
     version: int
+    chapter: int = 1
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +175,11 @@ class MetricViolated:
 
 @dataclass(frozen=True, slots=True)
 class MetricRecovered:
-    """The metric's promise has held for long enough."""
+    """The metric's promise has held for long enough; ``value`` is its latest."""
 
     metric_name: str
     at_ms: int
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +208,7 @@ class DefineContract:
     """Call: take this document as the contract's new version; the same document changes nothing."""
 
     document: dict[str, Any]
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +244,12 @@ class UpdateViolation:
 
 @dataclass(frozen=True, slots=True)
 class CloseViolation:
-    """The metric recovered at ``at_ms``."""
+    """The metric recovered at ``at_ms``, to ``value``; or with ``by`` it ends then for the reason in ``note``."""
 
     at_ms: int
+    value: float | None = None
+    by: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +362,21 @@ class EscalateNow:
     """An operator wants the next level told."""
 
     violation: Violation
+
+
+# -- to the alerts of a contract --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MessageGivenUp:
+    """At ``at_ms`` [Unix ms] a message about the contract was given up, or nobody knows whether it arrived."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountGivenUp:
+    """Call: how many messages about the contract were given up within the last day."""
 
 
 # -- to ledger and report -----------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class MonitorOrder:
     Attributes:
         since_ms: when the contract was first loaded, which anchors its periods [Unix ms].
         watched_ms: from when on this metric is watched: later, when it was added later [Unix ms].
+        chapter: the contract's version since which its metrics have the weights they have.
+        joined_late: it was added to a contract that was there already.
     """
 
     document: dict[str, Any]
@@ -58,14 +60,17 @@ class MonitorOrder:
     since_ms: int
     violation_threshold: Decimal
     watched_ms: int
+    chapter: int = 1
+    joined_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorState:
-    """What a snapshot keeps."""
+    """What a snapshot keeps; ``retired``: the metric has left the contract, its account of the period has not."""
 
     document: dict[str, Any]
     monitor: dict[str, Any]
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,15 @@ class MetricMonitorActor(Actor):
         super().__init__(address, arg)
         self._since_ms = arg.since_ms
         self._take_document(arg.document, arg.metric_name)
-        self._monitor = Monitor(self._contract, self._metric, arg.watched_ms, arg.violation_threshold)
+        self._retired = False
+        self._monitor = Monitor(
+            self._contract,
+            self._metric,
+            arg.watched_ms,
+            arg.violation_threshold,
+            arg.chapter,
+            joined_late=arg.joined_late,
+        )
         self._armed_ms: int | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
@@ -119,10 +132,11 @@ class MetricMonitorActor(Actor):
             case SayAgain():
                 self._say_again(ctx)
                 return
-            case Rebase(document, _):
+            case Rebase(document, _, chapter, retired):
                 self._leave(ctx)
-                signals = ctx.emit((REBASE, ctx.now_ms, document))
+                signals = ctx.emit((REBASE, ctx.now_ms, document, chapter, retired))
                 self._enter(ctx)
+                self._show_account(ctx)
             case _:
                 super().handle_cast(ctx, message)
                 return
@@ -173,16 +187,16 @@ class MetricMonitorActor(Actor):
         if what == CLOSE:
             return self._monitor.force_close(now_ms)
         if what == REBASE:
-            self._take_document(rest[0], self._metric.name)
-            return self._monitor.rebase(self._contract, self._metric, now_ms)
+            return self._rebase(now_ms, *rest)
         raise LookupError(f"unknown event {what!r}")
 
     def dump(self) -> MonitorState:
-        return MonitorState(self._document, self._monitor.dump())
+        return MonitorState(self._document, self._monitor.dump(), self._retired)
 
     def load(self, state: MonitorState) -> None:
         self._take_document(state.document, self._metric.name)
         self._monitor = Monitor.restore(self._contract, self._metric, state.monitor)
+        self._retired = state.retired
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -194,22 +208,35 @@ class MetricMonitorActor(Actor):
             contract = contract.model_copy(update={"effective_date": self._since_ms})
         self._contract, self._metric = contract, contract.metric(metric_name)
 
+    def _rebase(self, now_ms: int, document: dict[str, Any], chapter: int, retired: bool) -> list[Signal]:
+        was_retired, self._retired = self._retired, retired
+        self._take_document(document, self._metric.name)
+        if retired:
+            return self._monitor.retire(self._contract, self._metric, now_ms, chapter)
+        signals = self._monitor.rebase(self._contract, self._metric, now_ms, chapter)
+        if was_retired and self._contract.status is not ContractStatus.SUSPENDED:
+            self._monitor.resume(now_ms)
+        return signals
+
     def _say_again(self, ctx: Context) -> None:
         """That the metric has recovered, for those who were down when it was said."""
         calm_since_ms = self._monitor.calm_since_ms
         if calm_since_ms is not None and self._monitor.state is not State.VIOLATING:
-            ctx.cast(contract_address(self._contract.id), MetricRecovered(self._metric.name, calm_since_ms))
+            recovered = MetricRecovered(self._metric.name, calm_since_ms, self._monitor.value)
+            ctx.cast(contract_address(self._contract.id), recovered)
 
     def _catch_up(self, ctx: Context) -> None:
         """Takes what it may have missed while it was down: a new version, a suspension or its end."""
         environment: Environment = ctx.environment
         known = environment.contracts.get(self._contract.id)
-        if known is None or all(metric.name != self._metric.name for metric in known.contract.metrics):
+        promise = None if known is None else known.promise_of(self._metric.name)
+        if known is None or promise is None:
             return
-        if known.contract != self._promised:
-            self._follow(ctx, ctx.emit((REBASE, ctx.now_ms, known.contract.to_document())))
+        document, retired = promise
+        if retired != self._retired or Sla.from_document(document) != self._promised:
+            self._follow(ctx, ctx.emit((REBASE, ctx.now_ms, document, known.chapter, retired)))
         is_suspended = known.contract.status is ContractStatus.SUSPENDED
-        if is_suspended != self._monitor.is_suspended:
+        if not retired and is_suspended != self._monitor.is_suspended:
             self._follow(ctx, ctx.emit((SUSPEND if is_suspended else RESUME, ctx.now_ms)))
 
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
@@ -221,8 +248,8 @@ class MetricMonitorActor(Actor):
                     closed = True
                 case Opened(at_ms, value, severity) | Updated(at_ms, value, severity):
                     ctx.cast(contract, MetricViolated(name, at_ms, value, severity))
-                case Recovered(at_ms, _):
-                    ctx.cast(contract, MetricRecovered(name, at_ms))
+                case Recovered(at_ms, value):
+                    ctx.cast(contract, MetricRecovered(name, at_ms, value))
                 case PeriodClosed(account):
                     ctx.cast(contract, PeriodEnded(name, account))
                 case StateChanged(old, new, at_ms):
@@ -246,6 +273,8 @@ class MetricMonitorActor(Actor):
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
+        if self._retired:
+            return
         environment.catalog.enter(self.address, self._contract.id, self._metric)
         bound = environment.source_of(self._metric)
         if bound is not None:

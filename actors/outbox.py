@@ -5,6 +5,7 @@ repetition, or whose policy says ``resend``, gets it again under the same id; ot
 and shown. One outbox lives inside each actor that sends; its changes are that actor's events.
 """
 
+import logging
 from dataclasses import dataclass, replace
 
 from slakeeper.actors.environment import Environment
@@ -122,6 +123,7 @@ class Outbox:
                     delivery, status=DeliveryStatus.UNCERTAIN, detail="interrupted while it was being sent"
                 )
                 ctx.emit(DeliveryChanged(uncertain))
+                _log(uncertain)
                 given_up.append(uncertain)
         self._arm(ctx)
         return given_up
@@ -142,6 +144,7 @@ class Outbox:
             after = replace(delivery, status=status, due_ms=None, detail=detail)
         else:
             after = self._after_failure(ctx, delivery, error)
+            _log(after)
         ctx.emit(DeliveryChanged(after))
         self._arm(ctx)
         return after if after.is_final else None
@@ -190,3 +193,19 @@ class Outbox:
             lambda: sender.send(delivery.notification, recipient),
             lane=f"channel-{delivery.channel}",
         )
+
+
+def _log(delivery: Delivery) -> None:
+    """A failed attempt is a warning, a message given up an error; channels mask the secrets in their reasons."""
+    message = delivery.notification
+    about = ", ".join(message.violation_ids) or message.sla_id
+    what = f"{message.kind.value} message about {about} over {delivery.channel}"
+    if not delivery.is_final:
+        outcome, level = "failed and will be repeated", logging.WARNING
+    elif delivery.status is DeliveryStatus.UNCERTAIN:
+        outcome, level = "may have arrived or not, and is not repeated", logging.ERROR
+    else:
+        outcome, level = "failed and was the last", logging.ERROR
+    logging.getLogger("slakeeper.delivery").log(
+        level, "%s: attempt %d %s: %s", what, delivery.attempts, outcome, delivery.detail
+    )

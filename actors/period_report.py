@@ -10,7 +10,8 @@ from slakeeper.actors.message import ListHistory, report_address
 from slakeeper.actors.report import History, PastPeriod
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
-from slakeeper.sla import period, report
+from slakeeper.sla import compliance, period, report
+from slakeeper.sla.account import Account
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import parse_instant
 from slakeeper.sla.report import EarlierPeriod, MetricAccount
@@ -32,7 +33,11 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
     past = sorted(history.periods, key=lambda each: each.start_ms)
     version = seen.view.version
     remaining_ms = Fraction(0)
-    current = [MetricAccount(each.metric.name, each.metric.weight, each.account) for each in seen.metrics]
+    current = [
+        part
+        for each in (*seen.metrics, *seen.removed)
+        for part in _by_chapter(each.metric.name, each.account, each.metric.weight)
+    ]
     if which == "current":
         running = period.period_from(contract, seen.view.since_ms, host.now_ms)
         if running is None:
@@ -50,8 +55,9 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
         start_ms, end_ms = _range(which)
         within = [each for each in past if start_ms <= each.start_ms and each.end_ms <= end_ms]
         accounts = _accounts(within)
-        accounts += [each for each in current if start_ms <= each.account.start_ms < end_ms]
         running = period.period_from(contract, seen.view.since_ms, host.now_ms)
+        if running is not None and start_ms <= running.start_ms < end_ms:
+            accounts += current
         if running is not None and start_ms <= running.start_ms and running.end_ms <= end_ms:
             remaining_ms = seen.remaining_ms
         if not accounts:
@@ -82,10 +88,17 @@ def _promising(contract: Sla, service_level: Decimal) -> Sla:
 
 def _accounts(periods: Sequence[PastPeriod]) -> list[MetricAccount]:
     return [
-        MetricAccount(name, each.weights[name], account)
+        part
         for each in periods
         for name, account in each.accounts.items()
-        if name in each.weights  # a metric that was gone when the period ended counts no more
+        for part in _by_chapter(name, account, each.weights.get(name))
+    ]
+
+
+def _by_chapter(name: str, account: Account, weight: Decimal | None) -> list[MetricAccount]:
+    return [
+        MetricAccount(name, share.weight, share.account, share.chapter)
+        for share in compliance.shares_of(account, weight)
     ]
 
 

@@ -1,20 +1,22 @@
 """Questions about contracts, answered from what their actors say; plain JSON values out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from slakeeper.actors.contract import ContractView
+from slakeeper.actors.contract_event import ContractView
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
+    CountGivenUp,
     DescribeContract,
     DescribeMetric,
     DescribeViolation,
     ListEntries,
     ListHistory,
     ListStatus,
+    alert_address,
     contract_address,
     ledger_address,
     monitor_address,
@@ -26,7 +28,8 @@ from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
-from slakeeper.sla.compliance import Share, Standing
+from slakeeper.sla.account import Account
+from slakeeper.sla.compliance import Standing
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
@@ -38,6 +41,7 @@ class Picture:
 
     Attributes:
         metrics: those whose monitor answers.
+        removed: of metrics that have left the contract, but whose time before that counts in the period.
         states: state and weight of these, and of those that nobody watches now while a violation of them is open:
             nobody has seen them recover, so they are violating.
         remaining_ms: time of the running period that can still count, weighted mean over ``metrics``.
@@ -45,6 +49,7 @@ class Picture:
 
     view: ContractView
     metrics: list[MetricView]
+    removed: list[MetricView]
     states: list[tuple[MonitorState, Decimal]]
     standing: Standing
     status: str
@@ -94,12 +99,20 @@ def picture(host: Host, sla_id: str) -> Picture:
             states.append((MonitorState(described.state), described.metric.weight))
         elif metric.name in view.open_violations:
             states.append((MonitorState.VIOLATING, metric.weight))
-    shares = [Share(each.account, each.metric.weight, each.remaining_ms) for each in metrics]
+    gone: list[MetricView | None] = [
+        ask(host, monitor_address(sla_id, name), DescribeMetric()) for name in sorted(view.removed)
+    ]
+    removed = [each for each in gone if each is not None]
+    shares = [
+        share
+        for each in (*metrics, *removed)
+        for share in compliance.shares_of(each.account, each.metric.weight, each.remaining_ms)
+    ]
     standing = compliance.standing(view.contract.service_level, shares)
     status = compliance.contract_status(
         view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms
     )
-    return Picture(view, metrics, states, standing, status.value, _remaining_ms(metrics))
+    return Picture(view, metrics, removed, states, standing, status.value, _remaining_ms(metrics))
 
 
 def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
@@ -113,6 +126,8 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
     """One contract as ``status`` shows it; percentages 0..100, ``error_budget_remaining`` a share of the budget.
 
     ``escalations_failed`` counts open violations of which everybody was told and nobody answered;
+    ``alerts_failed`` counts messages, alerts and escalations, that were given up within the last day, or of which
+    nobody knows whether they arrived;
     ``metrics_down`` names metrics that nobody watches now, because their monitor is down.
     """
     try:
@@ -134,6 +149,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "time_period_remaining_ms": 0 if running is None else max(0, running.end_ms - host.now_ms),
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
+        "alerts_failed": ask(host, alert_address(sla_id), CountGivenUp()) or 0,
         "metrics_down": _metrics_down(seen),
         "metrics": [_metric_line(each) for each in seen.metrics],
     }
@@ -154,6 +170,7 @@ def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
         "time_period_remaining_ms": 0,
         "open_violations": 0,
         "escalations_failed": 0,
+        "alerts_failed": 0,
         "metrics_down": [],
         "metrics": [],
     }
@@ -201,6 +218,14 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
             {**described[each.metric.name], **_metric_line(each), **_metric_detail(each)}
             for each in seen.metrics
         ],
+        "metrics_removed": [
+            {
+                "name": each.metric.name,
+                "removed": seen.view.removed[each.metric.name],
+                **_account(each.account),
+            }
+            for each in seen.removed
+        ],
         "status_history": [
             {"at": change.at_ms, "status": change.status.value}
             for change in ask(host, report_address(sla_id), ListStatus()) or ()
@@ -218,9 +243,18 @@ def violations(host: Host, sla_id: str | None, include_resolved: bool) -> list[V
     for address in host.addresses("violation"):
         violation: Violation | None = ask(host, address, DescribeViolation())
         if violation is not None:
-            found[violation.id] = violation
+            found[violation.id] = as_of_now(host, violation)
     wanted = (each for each in found.values() if sla_id is None or each.sla_id == sla_id)
     return sorted((each for each in wanted if include_resolved or each.is_open), key=lambda each: each.id)
+
+
+def as_of_now(host: Host, violation: Violation) -> Violation:
+    """An open violation with its metric's latest value, also a good one: its own actor hears of bad ones only."""
+    if not violation.is_open:
+        return violation
+    address = monitor_address(violation.sla_id, violation.metric_name)
+    view: MetricView | None = ask(host, address, DescribeMetric())
+    return violation if view is None or view.value is None else replace(violation, actual_value=view.value)
 
 
 def find_violation(host: Host, violation_id: str) -> Violation:
@@ -231,7 +265,7 @@ def find_violation(host: Host, violation_id: str) -> Violation:
     """
     running: Violation | None = ask(host, violation_address(violation_id), DescribeViolation())
     if running is not None:
-        return running
+        return as_of_now(host, running)
     for violation in violations(host, None, include_resolved=True):
         if violation.id == violation_id:
             return violation
@@ -276,6 +310,12 @@ def _metric_detail(view: MetricView) -> dict[str, Any]:
         "samples_late": view.counters.get("late", 0),
         "samples_duplicate": view.counters.get("duplicate", 0),
         "breach_probability": view.breach_probability,
+        **_account(account),
+    }
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
         "account": {
             "known_ms": account.known_ms,
             "good_ms": account.good_ms,

@@ -1,34 +1,37 @@
 """Every dataclass that may stand in a journal or a snapshot, by its class name."""
 
 from slakeeper.actors.alert import AlertState
-from slakeeper.actors.contract import (
+from slakeeper.actors.contract_event import (
     AccountGathered,
     ContractState,
     ContractVersion,
     MetricAdded,
+    MetricGone,
+    MetricRemoved,
     OpenedFor,
     PeriodSettled,
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
 from slakeeper.actors.ledger import LedgerState
-from slakeeper.actors.message import ContractChanged, StatusChanged
+from slakeeper.actors.message import ContractChanged, MessageGivenUp, StatusChanged
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.actors.report import History, PastPeriod, Purged
 from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
 from slakeeper.otp.codec import Codec
-from slakeeper.sla.account import Account
+from slakeeper.sla.account import Account, Part
 from slakeeper.sla.alert import Group, Incident, Item
 from slakeeper.sla.escalation import Told, Walk
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.remediation import Run
-from slakeeper.sla.violation import Violation
+from slakeeper.sla.violation import Acknowledgement, Violation
 
 RECORDS: tuple[type, ...] = (
     Account,
+    Acknowledgement,
     AccountGathered,
     ActionRecord,
     AlertState,
@@ -47,11 +50,15 @@ RECORDS: tuple[type, ...] = (
     Item,
     LedgerEntry,
     LedgerState,
+    MessageGivenUp,
     MetricAdded,
+    MetricGone,
+    MetricRemoved,
     MonitorOrder,
     MonitorState,
     Notification,
     OpenedFor,
+    Part,
     PastPeriod,
     PeriodSettled,
     Purged,

@@ -142,12 +142,13 @@ class RemediationActor(Actor):
         holder = environment.targets.get(run.target)
         # The configuration may have changed since the run began.
         is_configured = any(each.name == run.action for each in environment.enforcement.automatic_actions)
+        refusal = "" if run.dry_run else breaker.refusal(self._settings(ctx), ctx.now_ms)
         step = remediation.on_deadline(
             run,
             self._settings(ctx),
             ctx.now_ms,
             target_free=run.dry_run or holder in (None, self.address),
-            allowed=is_configured and (run.dry_run or breaker.allow(self._settings(ctx), ctx.now_ms)),
+            refusal=refusal if is_configured else "the action is no longer configured",
         )
         self._follow(ctx, step)
 
@@ -166,8 +167,10 @@ class RemediationActor(Actor):
                     self._follow(ctx, remediation.on_verify(run, False, self._settings(ctx), ctx.now_ms))
                     return
                 case Recorded(record):
-                    if self._settings(ctx).log_remediation:
-                        logging.getLogger("slakeeper.remediation").info(
+                    is_refused = run.outcome is Outcome.STOPPED
+                    if is_refused or self._settings(ctx).log_remediation:
+                        logging.getLogger("slakeeper.remediation").log(
+                            logging.WARNING if is_refused else logging.INFO,
                             "%s: %s on %s, attempt %d: %s %s",
                             run.violation_id, record.name, record.target, record.attempt, record.status.value,
                             record.result,

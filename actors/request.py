@@ -60,7 +60,9 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "sla.document": lambda host, payload: query.describe_contract(
             host, text(payload, "id")
         ).contract.to_document(),
-        "sla.define": lambda host, payload: define(host, mapping(payload, "document"), partition_of),
+        "sla.define": lambda host, payload: define(
+            host, mapping(payload, "document"), partition_of, text(payload, "by", "")
+        ),
         "sla.suspend": lambda host, payload: _ask_contract(
             host, payload, SuspendContract(text(payload, "by"))
         ),
@@ -73,9 +75,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "violation.resolve": lambda host, payload: _ask_violation(
             host, payload, ResolveViolation(text(payload, "by"), text(payload, "note", ""))
         ),
-        "violation.escalate": lambda host, payload: _ask_violation(
-            host, payload, EscalateViolation(text(payload, "by", ""))
-        ),
+        "violation.escalate": _escalate,
         "violation.enforce": lambda host, payload: _ask_violation(host, payload, EnforceViolation()),
         "violation.remediate": lambda host, payload: _ask_violation(
             host,
@@ -113,8 +113,10 @@ def contract_ids(host: Host) -> list[str]:
     return [address.partition(":")[2] for address in host.addresses("contract")]
 
 
-def define(host: Host, document: dict[str, Any], partition_of: Callable[[str], Partition]) -> dict[str, Any]:
-    """Defines a contract, or gives it a new version; the same document again changes nothing.
+def define(
+    host: Host, document: dict[str, Any], partition_of: Callable[[str], Partition], by: str = "configuration"
+) -> dict[str, Any]:
+    """Defines a contract, or gives it a new version, as ``by`` wants it; the same document again changes nothing.
 
     Raises:
         RequestError: ``invalid`` with every error of the document.
@@ -130,7 +132,7 @@ def define(host: Host, document: dict[str, Any], partition_of: Callable[[str], P
     address, partition = contract_address(contract.id), partition_of(contract.id)
     if host.exists(address):
         query.require_running(host, address)
-        host.ask(address, DefineContract(contract.to_document()))
+        host.ask(address, DefineContract(contract.to_document(), by))
     else:
         newest = query.ask(host, ledger_address(contract.id), NewestVersion()) or 0
         batches = ingest_address(partition.directory.name)
@@ -194,7 +196,19 @@ def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:
         query.find_violation(host, violation_id)
         raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
     violation: Violation = host.ask(address, request)
-    return violation.to_document()
+    return query.as_of_now(host, violation).to_document()
+
+
+def _escalate(host: Host, payload: Any) -> dict[str, Any]:
+    """Tells the next level; the violation with ``told``: the levels that are being told because of this request."""
+    before = query.find_violation(host, text(payload, "id"))
+    _ask_violation(host, payload, EscalateViolation(text(payload, "by", "")))
+    # The walk has made its step only when what it sends is durable.
+    host.drain()
+    after = query.find_violation(host, before.id)
+    known = {record.key for record in before.escalations}
+    told = [record.to_document() for record in after.escalations if record.key not in known]
+    return {**after.to_document(), "told": told}
 
 
 def _decide(host: Host, payload: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
 from slakeeper.sla.duration import SECOND_MS
-from slakeeper.sla.violation import Violation, ViolationError
+from slakeeper.sla.violation import Violation, ViolationError, ViolationStatus
 
 HELPERS_TIMER = "helpers"
 
@@ -111,18 +111,20 @@ class ViolationActor(Actor):
             if self._running or self._escalating:
                 ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
             return
-        ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
         self._publish(ctx, "violation.opened")
+        # First, so that the first message says what is being tried.
         self._enforce(ctx)
+        ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
         environment.violations.add(self.address)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
             case UpdateViolation(value, severity, at_ms):
                 self._update(ctx, violation.update(self._violation, value, severity, at_ms))
-            case CloseViolation(at_ms):
+            case CloseViolation(at_ms, value, by, note):
                 if self._violation.is_open:
-                    self._resolve(ctx, violation.resolve(self._violation, at_ms))
+                    ended = violation.resolve(self._violation, at_ms, by=by, note=note, value=value)
+                    self._resolve(ctx, ended)
             case ActionAttempted(record):
                 self._keep(ctx, violation.record_action(self._violation, record))
                 self._pass_on(ctx)
@@ -138,7 +140,7 @@ class ViolationActor(Actor):
                 ctx.emit(HelpEnded(escalation=True))
                 self._end_if_done(ctx)
             case RemediationEnded(action_name, _, _):
-                ctx.emit(HelpEnded(action_name=action_name))
+                self._end_remediation(ctx, action_name)
                 self._escalate_if_needed(ctx)
                 self._end_if_done(ctx)
             case _:
@@ -167,8 +169,10 @@ class ViolationActor(Actor):
                 resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=note))
                 self._resolve(ctx, resolved)
             case EscalateViolation():
-                self._require_open()
-                if self._escalating:
+                self._require_escalatable()
+                if not ctx.environment.enforcement.escalation_policies:
+                    pass  # nobody is to be told, and the answer names nobody
+                elif self._escalating:
                     ctx.cast(escalation_address(self._violation.id), EscalateNow(self._violation))
                 else:
                     self._call_escalation(ctx, at_once=True)
@@ -226,8 +230,11 @@ class ViolationActor(Actor):
         self._escalate_if_needed(ctx)
 
     def _escalate_if_needed(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
         if self._escalated or not self._violation.is_open:
             return
+        if not environment.enforcement.escalation_policies:
+            return  # nobody is to be told, so nobody has failed to answer
         exhausted = bool(self._runs) and not self._running
         if escalation.needs_escalation(self._violation.severity, len(self._runs), exhausted=exhausted):
             self._call_escalation(ctx)
@@ -254,6 +261,18 @@ class ViolationActor(Actor):
         )
         address = remediation_address(self._violation.id, action_name, number)
         ctx.start_child(ENFORCEMENT, ActorSpec(address, "remediation", order, Restart.TRANSIENT))
+        environment: Environment = ctx.environment
+        action = next(each for each in environment.enforcement.automatic_actions if each.name == action_name)
+        run = remediation.start(
+            self._violation.id, action, ctx.now_ms, by=by, attempts_before=order.attempts_before
+        )
+        self._keep(ctx, violation.record_action(self._violation, remediation.planned(run, ctx.now_ms)))
+
+    def _end_remediation(self, ctx: Context, action_name: str) -> None:
+        ctx.emit(HelpEnded(action_name=action_name))
+        after = violation.end_planned(self._violation, action_name)
+        if after != self._violation:
+            self._keep(ctx, after)
 
     def _remediate_by_hand(self, ctx: Context, action_name: str, by: str, dry_run: bool) -> None:
         environment: Environment = ctx.environment
@@ -265,6 +284,10 @@ class ViolationActor(Actor):
             )
         if action_name in self._running:
             raise RequestError("conflict", f"{action_name} is being tried on this violation already")
+        breaker = environment.breakers.get(action_name)
+        refusal = breaker.refusal(environment.enforcement.remediation, ctx.now_ms) if breaker else ""
+        if refusal and not dry_run:
+            raise RequestError("conflict", refusal, reason="breaker_open")
         self._call_remediation(ctx, action_name, by=by or "operator", dry_run=dry_run)
 
     def _look_for_helpers(self, ctx: Context) -> None:
@@ -273,7 +296,7 @@ class ViolationActor(Actor):
         for action_name in sorted(self._running):
             address = remediation_address(self._violation.id, action_name, self._runs[action_name])
             if address not in environment.helpers:
-                ctx.emit(HelpEnded(action_name=action_name))
+                self._end_remediation(ctx, action_name)
         if self._escalating and escalation_address(self._violation.id) not in environment.helpers:
             ctx.emit(HelpEnded(escalation=True))
         self._escalate_if_needed(ctx)
@@ -296,15 +319,16 @@ class ViolationActor(Actor):
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _update(self, ctx: Context, after: Violation) -> None:
-        before = self._violation
+        before, was_escalating = self._violation, self._escalating
         if after == before:
             return
         self._keep(ctx, after)
         if after.severity is not before.severity:
-            ctx.cast(alert_address(after.sla_id), ViolationWorsened(after))
-            if self._escalating:
-                ctx.cast(escalation_address(after.id), ViolationWorsened(after))
             self._enforce(ctx)
+            worsened = ViolationWorsened(self._violation)
+            ctx.cast(alert_address(after.sla_id), worsened)
+            if was_escalating:
+                ctx.cast(escalation_address(after.id), worsened)
         else:
             self._pass_on(ctx)
         self._publish(ctx, "violation.updated")
@@ -341,6 +365,17 @@ class ViolationActor(Actor):
     def _require_open(self) -> None:
         if not self._violation.is_open:
             raise RequestError("conflict", f"violation {self._violation.id} is resolved")
+
+    def _require_escalatable(self) -> None:
+        self._require_open()
+        if self._violation.status is ViolationStatus.ACKNOWLEDGED:
+            # It stops the walk: somebody is on it, and to call the next one would take that back in silence.
+            raise RequestError(
+                "conflict",
+                f"violation {self._violation.id} is acknowledged by {self._violation.acknowledged_by}, "
+                "which stops its escalation",
+                reason="acknowledged",
+            )
 
     def _publish(self, ctx: Context, topic: str) -> None:
         ctx.publish(topic, {"violation": self._violation.to_document()})

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs
+from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, SpanMs
 from slakeeper.sla.field import Whole
 
 
@@ -35,15 +35,6 @@ def _check_address(address: str) -> str:
             "invalid_address", "{error}: give HOST:PORT, such as 127.0.0.1:8765", {"error": str(error)}
         ) from error
     return address
-
-
-def _positive(span_ms: int) -> int:
-    if span_ms <= 0:
-        raise PydanticCustomError("invalid_duration", "this must be longer than 0")
-    return span_ms
-
-
-Span = Annotated[DurationMs, AfterValidator(_positive)]
 
 
 class _Value(BaseModel):
@@ -80,11 +71,11 @@ class ServiceSettings(_Value):
     partitions: Whole = Field(default=8, ge=1, le=1024)
     cells: Whole = Field(default=2, ge=1, le=64)
     http: Annotated[str, AfterValidator(_check_address)] = "127.0.0.1:8765"
-    snapshot_interval: Span = MINUTE_MS
-    heartbeat_interval: Span = SECOND_MS
-    hang_after: Span = 15 * SECOND_MS
-    start_timeout: Span = 30 * SECOND_MS
-    shutdown_timeout: Span = 10 * SECOND_MS
+    snapshot_interval: SpanMs = MINUTE_MS
+    heartbeat_interval: SpanMs = SECOND_MS
+    hang_after: SpanMs = 15 * SECOND_MS
+    start_timeout: SpanMs = 30 * SECOND_MS
+    shutdown_timeout: SpanMs = 10 * SECOND_MS
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     retention: ServiceRetention = Field(default_factory=ServiceRetention)
 

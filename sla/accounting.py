@@ -6,10 +6,12 @@ judged on the samples outside the cuts. Windows without samples are settled a wh
 
 from array import array
 from copy import copy
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from slakeeper.sla.account import Account, Verdict
 from slakeeper.sla.calendar import Cuts
+from slakeeper.sla.chapter import Chapters, dump_account, load_account
 from slakeeper.sla.contract import Metric, MetricType, NoData, Sla
 from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
 from slakeeper.sla.period import Period
@@ -41,12 +43,21 @@ class Accounting:
     """The running account of one metric, and its windows still open.
 
     ``cursor_ms`` is how far time has been settled; a sample before it is late.
+
+    Args:
+        contract, metric, since_ms: as :class:`~slakeeper.sla.monitor.Monitor` takes them.
+        chapter: the version of the contract since which its metrics have the weights they have.
+        joined_late: the metric came to the contract with that version; what was before is not its time.
     """
 
-    __slots__ = ("_bad_ms", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric", "_point_ms",
-                 "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms", "timeline")  # fmt: skip
+    __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
+                 "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms",
+                 "timeline")  # fmt: skip
 
-    def __init__(self, contract: Sla, metric: Metric, since_ms: int) -> None:
+    def __init__(
+        self, contract: Sla, metric: Metric, since_ms: int, chapter: int = 1, *, joined_late: bool = False
+    ) -> None:
+        self._chapters = Chapters(0, Decimal(0)) if joined_late else Chapters(chapter, metric.weight)
         self.timeline = Timeline(contract, metric.interval, since_ms)
         self._tallies: dict[int, Tally] = {}
         self._errors: list[Span] = []
@@ -54,6 +65,7 @@ class Accounting:
         self._last: Account | None = None
         self._take(metric)
         self._open_account(since_ms)
+        self.begin_chapter(chapter, metric.weight)
 
     def _take(self, metric: Metric) -> None:
         self._metric = metric
@@ -70,6 +82,7 @@ class Accounting:
 
     def _begin(self, start_ms: int) -> None:
         self._start_ms = start_ms
+        self._chapters.begin_account()
         self._good_ms = self._bad_ms = self._unknown_ms = self._excluded_ms = 0
 
     # --- samples ---------------------------------------------------------------------------------------
@@ -197,8 +210,14 @@ class Accounting:
         self.timeline.next_period(period)
         self._begin(period.end_ms)
 
+    def begin_chapter(self, chapter: int, weight: Decimal) -> None:
+        """From where time is settled now it counts with another weight, or beside other metrics."""
+        self._chapters.begin(chapter, weight, self._account(self._start_ms, self.cursor_ms))
+
     def rebase(self, contract: Sla, metric: Metric, at_ms: int, signals: list[Signal]) -> int:
         """A new version of the contract from ``at_ms`` on; what was before is settled under the old one, now.
+
+        Its weight counts from the next call of :meth:`begin_chapter` on.
 
         Returns:
             How many samples from after ``at_ms`` the new version cannot use, because their tallies do not
@@ -275,9 +294,10 @@ class Accounting:
 
     def _account(self, start_ms: int, end_ms: int) -> Account:
         known_ms = self._good_ms + self._bad_ms
-        return Account(
+        account = Account(
             start_ms, end_ms, known_ms, self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms
         )
+        return self._chapters.divide(account)
 
     def account(self) -> Account:
         """The running account; of an expired contract the last one."""
@@ -286,27 +306,38 @@ class Accounting:
         return self._account(self._start_ms, self.timeline.period.end_ms)
 
     def account_at(self, now_ms: int) -> Account:
-        """The running account as :meth:`settle` would leave it now."""
+        """The account of the period that goes on now, as :meth:`settle` would leave it.
+
+        One that ended and still waits for late samples is not it: the next begins at its first millisecond.
+        """
         return self._as_of(now_ms).account()
 
     def remaining_at(self, now_ms: int) -> int:
         """:meth:`remaining_ms` as :meth:`settle` would leave it now."""
-        return self._as_of(now_ms).remaining_ms()
+        return self._as_of(now_ms).remaining_ms(now_ms)
 
     def _as_of(self, now_ms: int) -> "Accounting":
         shadow = copy(self)
         shadow._tallies = dict(self._tallies)
-        shadow.timeline = copy(self.timeline)
+        shadow.timeline, shadow._chapters = copy(self.timeline), copy(self._chapters)
         shadow._point_ms, shadow._points = self._point_ms[:], self._points[:]
         shadow.settle(now_ms, [])
+        period = shadow.timeline.period
+        if period is not None and period.end_ms <= now_ms:
+            present = shadow.timeline.period_at(now_ms)
+            if present is not None:
+                shadow._settle_to(present.start_ms, [])
         return shadow
 
-    def remaining_ms(self) -> int:
-        """How much of the period is not settled yet and can still be won or lost [ms]."""
+    def remaining_ms(self, now_ms: int = FOREVER) -> int:
+        """How much of the period is not settled yet and can still be won or lost [ms].
+
+        A suspension that goes on may end any time after ``now_ms``: its future is no loss of budget.
+        """
         period = self.timeline.period
         if period is None or period.end_ms <= self.cursor_ms:
             return 0
-        cuts, _ = self.timeline.cut(self.cursor_ms, period.end_ms)
+        cuts, _ = self.timeline.cut(self.cursor_ms, period.end_ms, now_ms)
         return period.end_ms - self.cursor_ms - total_ms(cuts.excluded)
 
     def next_settling_ms(self) -> int | None:
@@ -333,11 +364,12 @@ class Accounting:
             "timeline": self.timeline.dump(),
             "cursor": self.cursor_ms,
             "start": self._start_ms,
+            "chapters": self._chapters.dump(),
             "ms": [self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms],
             "tallies": [[start_ms, *tally.dump()] for start_ms, tally in self._tallies.items()],
             "errors": [list(span) for span in self._errors],
             "points": [list(self._point_ms), list(self._points)],
-            "last": [getattr(self._last, name) for name in Account.__slots__] if self._last else None,
+            "last": dump_account(self._last) if self._last else None,
         }
 
     @classmethod
@@ -347,6 +379,7 @@ class Accounting:
         self.timeline = Timeline.restore(contract, metric.interval, dump["timeline"])
         self.cursor_ms = dump["cursor"]
         self._start_ms = dump["start"]
+        self._chapters = Chapters.restore(dump["chapters"])
         self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms = dump["ms"]
         self._tallies = {}
         for start_ms, *fields in dump["tallies"]:
@@ -354,5 +387,5 @@ class Accounting:
             self._tallies[start_ms].load(fields)
         self._errors = [(a, b) for a, b in dump["errors"]]
         self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
-        self._last = Account(*dump["last"]) if dump["last"] else None
+        self._last = load_account(dump["last"]) if dump["last"] else None
         return self

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from slakeeper.sla.policy import RemediationSettings
+from slakeeper.sla.wording import local_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,17 @@ class Breaker:
 
     def allow(self, settings: RemediationSettings, now_ms: int) -> bool:
         """Whether an attempt may begin at ``now_ms``; call :meth:`trying` when it does."""
+        return not self.refusal(settings, now_ms)
+
+    def refusal(self, settings: RemediationSettings, now_ms: int) -> str:
+        """Why no attempt may begin at ``now_ms`` [Unix ms], for people; empty when one may."""
         if self.opened_at_ms is None:
-            return True
+            return ""
         since_ms = self.opened_at_ms if self.trying_since_ms is None else self.trying_since_ms
-        return now_ms - since_ms >= settings.breaker_reset
+        until_ms = since_ms + settings.breaker_reset
+        if now_ms >= until_ms:
+            return ""
+        return f"the breaker of action {self.action} is open until {local_time(until_ms, 'UTC')}"
 
     def trying(self, now_ms: int) -> "Breaker":
         """An attempt begins; while the breaker is not closed it is the only one."""

@@ -1,9 +1,19 @@
 """Compliance: what the accounts of a contract's metrics mean for the contract. Exact throughout.
 
 Percentages (service level, score, attainment) are on the scale 0..100, as in a contract file.
+
+A period may see several sets of metrics and weights, one after the other: its *chapters*. Time counts under the version
+in force then, so each chapter i is judged by its own metrics m, and a later one changes nothing in it:
+
+    attainment_i = sum(weight_m * good_m / known_m) / sum(weight_m)     over its metrics with known time
+    known_i      = sum(weight_m * known_m) / sum(weight_m)              over the same
+    attainment   = sum(known_i * attainment_i) / sum(known_i)
+
+Times (known, good, bad, ...) are weighted means within a chapter and sums over the chapters, so that what was spent of
+the error budget stays spent. With one chapter this is the weighted mean of the metrics' attainments.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -43,11 +53,13 @@ class Share(NamedTuple):
     """One metric's part in a contract: its account, its weight, and what is left of the period [ms].
 
     ``remaining_ms`` is the time that can still count: to the period's end, without cuts already known.
+    ``chapter`` names those it is weighed against; see above.
     """
 
     account: Account
     weight: Decimal
     remaining_ms: int = 0
+    chapter: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +113,30 @@ def score_now(states: Iterable[tuple[MonitorState, Decimal]]) -> Fraction | None
     return 100 * met / with_data if with_data else None
 
 
+def shares_of(account: Account, weight: Decimal | None, remaining_ms: int = 0) -> list[Share]:
+    """A metric's part in each chapter of a period.
+
+    Args:
+        account: its whole account.
+        weight: its weight where the account does not say; None leaves such an account out.
+        remaining_ms: time of the period that can still count [ms].
+    """
+    if not account.parts:
+        return [] if weight is None else [Share(account, weight, remaining_ms)]
+    last = account.parts[-1]
+    return [
+        Share(part.account, part.weight, remaining_ms if part is last else 0, part.chapter)
+        for part in account.parts
+        if part.weight
+    ]
+
+
 def attainment(shares: Iterable[Share]) -> Fraction | None:
-    """Weighted mean of the metrics' attainments [%], over metrics with known time; None when none has."""
-    return _mean((share.account.attainment, share.weight) for share in shares)
+    """The attainment [%] so far by the formula above; None when no metric has known time."""
+    return _over_chapters(
+        (_mean((share.account.attainment, share.weight) for share in chapter), _known_ms(chapter))
+        for chapter in _chapters(shares)
+    )
 
 
 def best_attainment(shares: Iterable[Share]) -> Fraction | None:
@@ -113,7 +146,10 @@ def best_attainment(shares: Iterable[Share]) -> Fraction | None:
         known_ms = share.account.known_ms + share.remaining_ms
         return Fraction(100 * (share.account.good_ms + share.remaining_ms), known_ms) if known_ms else None
 
-    return _mean((best(share), share.weight) for share in shares)
+    return _over_chapters(
+        (_mean((best(share), share.weight) for share in chapter), _known_ms(chapter, with_remaining=True))
+        for chapter in _chapters(shares)
+    )
 
 
 def breached(service_level: Decimal, shares: Iterable[Share]) -> bool:
@@ -156,14 +192,17 @@ def met(service_level: Decimal, period_attainment: Fraction | None) -> bool | No
 
 
 def standing(service_level: Decimal, shares: Sequence[Share]) -> Standing:
-    """All numbers of a contract's period at once; ``shares`` holds every metric."""
+    """All numbers of a contract's period at once; ``shares`` holds every metric in every chapter."""
+    chapters = _chapters(shares)
+
+    def total(of: Callable[[Share], int]) -> Fraction:
+        means = (_mean((Fraction(of(share)), share.weight) for share in chapter) for chapter in chapters)
+        return sum((each for each in means if each is not None), Fraction(0))
 
     def mean(field: str) -> Fraction:
-        return _mean((Fraction(getattr(share.account, field)), share.weight) for share in shares) or Fraction(
-            0
-        )
+        return total(lambda share: int(getattr(share.account, field)))
 
-    remaining_ms = _mean((Fraction(share.remaining_ms), share.weight) for share in shares) or Fraction(0)
+    remaining_ms = total(lambda share: share.remaining_ms)
     known_ms, bad_ms = mean("known_ms"), mean("bad_ms")
     return Standing(
         attainment=attainment(shares),
@@ -210,6 +249,34 @@ def contract_status(
     if violating_count > 1:
         return Status.CRITICAL
     return Status.WARNING if violating_count or MonitorState.AT_RISK in now else Status.HEALTHY
+
+
+def _chapters(shares: Iterable[Share]) -> list[list[Share]]:
+    found: dict[int, list[Share]] = {}
+    for share in shares:
+        found.setdefault(share.chapter, []).append(share)
+    return list(found.values())
+
+
+def _known_ms(chapter: Iterable[Share], *, with_remaining: bool = False) -> Fraction:
+    """What a chapter counts for: the mean known time of its metrics that have any [ms]."""
+    known = (
+        (share.account.known_ms + (share.remaining_ms if with_remaining else 0), share.weight)
+        for share in chapter
+    )
+    return _mean(
+        (Fraction(known_ms) if known_ms else None, weight) for known_ms, weight in known
+    ) or Fraction(0)
+
+
+def _over_chapters(parts: Iterable[tuple[Fraction | None, Fraction]]) -> Fraction | None:
+    """The mean of the chapters' values, weighted with the time each counts for [ms]."""
+    total = known_ms = Fraction(0)
+    for value, counts_ms in parts:
+        if value is not None:
+            total += value * counts_ms
+            known_ms += counts_ms
+    return total / known_ms if known_ms else None
 
 
 def _mean(parts: Iterable[tuple[Fraction | None, Decimal]]) -> Fraction | None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 SECOND_MS = 1_000
@@ -116,6 +116,16 @@ def format_instant(at_ms: int) -> str:
 
 DurationMs = Annotated[int, BeforeValidator(parse_duration)]
 """A field given as a duration and held as integer milliseconds."""
+
+
+def _positive(span_ms: int) -> int:
+    if span_ms <= 0:
+        raise PydanticCustomError("invalid_duration", "this must be longer than 0")
+    return span_ms
+
+
+SpanMs = Annotated[DurationMs, AfterValidator(_positive)]
+"""A duration longer than 0: what something waits for again and again, or must have time for."""
 
 InstantMs = Annotated[int, BeforeValidator(parse_instant)]
 """A field given as an instant and held as Unix milliseconds."""

@@ -229,6 +229,8 @@ def _after_last(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> tuple[Wal
     if walked and walk.round < walked.repeat:
         return _reach(replace(walk, level_index=0, round=walk.round + 1), policy, now_ms), []
     failed = EscalationFailed(_key(walk, "failed"), walk.severity)
+    if not walk.told:  # there was nobody to answer
+        return replace(walk, status=WalkStatus.FAILED, due_ms=None), []
     return replace(walk, status=WalkStatus.FAILED, due_ms=None), [failed]
 
 

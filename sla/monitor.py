@@ -45,16 +45,27 @@ class Monitor:
         metric: one of its metrics.
         since_ms: from when on the metric is watched [Unix ms]; what of the period lies before is unknown.
         violation_threshold: nearness from which a kept promise is at risk, a ratio in (0, 1].
+        chapter: the version of the contract since which its metrics have the weights they have.
+        joined_late: the metric came to a contract that was there already; what was before is not its time.
     """
 
     __slots__ = ("_accepted", "_accounting", "_contract", "_detection", "_due_ms", "_duplicate", "_end_ms",
                  "_foreseen_ms", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error", "_start_ms",
                  "_tally", "_violation_threshold", "_window")  # fmt: skip
 
-    def __init__(self, contract: Sla, metric: Metric, since_ms: int, violation_threshold: Decimal) -> None:
+    def __init__(
+        self,
+        contract: Sla,
+        metric: Metric,
+        since_ms: int,
+        violation_threshold: Decimal,
+        chapter: int = 1,
+        *,
+        joined_late: bool = False,
+    ) -> None:
         self._take(contract, metric)
         self._violation_threshold = float(violation_threshold)
-        self._accounting = Accounting(contract, metric, since_ms)
+        self._accounting = Accounting(contract, metric, since_ms, chapter, joined_late=joined_late)
         self._window = open_window(metric)
         self._detection = Detection(metric, self._violation_threshold, self._accounting.timeline)
         self._accepted = self._late = self._duplicate = 0
@@ -223,16 +234,29 @@ class Monitor:
         self._detection.force_close(now_ms, signals)
         return signals
 
-    def rebase(self, contract: Sla, metric: Metric, at_ms: int) -> list[Signal]:
+    def rebase(
+        self,
+        contract: Sla,
+        metric: Metric,
+        at_ms: int,
+        chapter: int | None = None,
+        weight: Decimal | None = None,
+    ) -> list[Signal]:
         """A new version of the contract from ``at_ms`` on.
 
         What was before is settled under the old version at once, also the window that is cut in two; the
         running account and an open violation go on. ``metric`` has the same name.
+
+        Args:
+            chapter: the version since which the contract's metrics have the weights they have; None: unchanged.
+            weight: with which the metric counts from now on; None: the one it says itself.
         """
         signals: list[Signal] = []
         self._note_percentile()
         old = self._metric
         self._late += self._accounting.rebase(contract, metric, at_ms, signals)
+        if chapter is not None:
+            self._accounting.begin_chapter(chapter, metric.weight if weight is None else weight)
         if (old.type, old.aggregation, old.interval, old.effective_percentile) != (
             metric.type, metric.aggregation, metric.interval, metric.effective_percentile,
         ):  # fmt: skip
@@ -241,6 +265,17 @@ class Monitor:
         self._take(contract, metric)
         self._detection.take(metric, self._violation_threshold, self._accounting.timeline)
         self._leave_place()
+        return signals
+
+    def retire(self, contract: Sla, metric: Metric, at_ms: int, chapter: int) -> list[Signal]:
+        """The metric is no part of the contract's version from ``at_ms`` on.
+
+        What it was worth until then stays in the running account; nothing counts from now on, and a violation is
+        the contract's to end. A later :meth:`rebase` and :meth:`resume` take it in again.
+        """
+        signals = self.rebase(contract, metric, at_ms, chapter, Decimal(0))
+        self._detection.force_close(at_ms, [])
+        self.suspend(at_ms)
         return signals
 
     def count_duplicates(self, count: int) -> None:

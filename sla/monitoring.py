@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr
 
-from slakeeper.sla.duration import DAY_MS, SECOND_MS, DurationMs
+from slakeeper.sla.duration import DAY_MS, SECOND_MS, DurationMs, SpanMs
 from slakeeper.sla.field import Flag, Number, Url, Whole
 
 
@@ -20,8 +20,8 @@ class Source(_Value):
     own ``query`` or, without one, its name.
     """
 
-    interval: DurationMs | None = None
-    timeout: DurationMs = 10 * SECOND_MS
+    interval: SpanMs | None = None
+    timeout: SpanMs = 10 * SECOND_MS
     jitter: DurationMs = 0
     metrics: dict[str, str] = Field(default_factory=dict)
 
@@ -77,9 +77,9 @@ AnySource = Annotated[
 class Retention(_Value):
     """How long what has ended is kept [ms]."""
 
-    violations: DurationMs = 10 * DAY_MS
-    status: DurationMs = 3 * DAY_MS
-    reports: DurationMs = 30 * DAY_MS
+    violations: SpanMs = 10 * DAY_MS
+    status: SpanMs = 3 * DAY_MS
+    reports: SpanMs = 30 * DAY_MS
 
 
 class MonitoringPolicy(_Value):
@@ -92,7 +92,7 @@ class MonitoringPolicy(_Value):
         sources: by name.
     """
 
-    check_interval: DurationMs = 30 * SECOND_MS
+    check_interval: SpanMs = 30 * SECOND_MS
     violation_threshold: Number = Field(default=Decimal("0.95"), gt=0, le=1)
     alert_channels: tuple[str, ...] = ()
     sources: dict[str, AnySource] = Field(default_factory=dict)

@@ -202,19 +202,19 @@ def _paragraph(contract: Sla, violation: Violation, now_ms: int, cost: str) -> s
     lines = [f"{contract.name or contract.id}: {violation.metric_name} {_state(violation)}", ""]
     rows = [
         ("promised", promise(violation.condition, violation.threshold_value, violation.unit)),
-        ("measured", f"{with_unit(violation.actual_value, violation.unit)}{_distance(violation)}"),
+        *_values(violation),
         ("since", f"{local_time(violation.opened_at_ms, zone)}, for {lasted}"),
         ("severity", violation.severity.value),
     ]
-    if violation.worst_value != violation.actual_value:
-        rows.insert(2, ("worst", with_unit(violation.worst_value, violation.unit)))
     if violation.closed_at_ms is not None:
         who = f" by {violation.resolved_by}" if violation.resolved_by else ""
         rows[-2] = ("since", f"{local_time(violation.opened_at_ms, zone)}")
         rows.insert(-1, ("until", f"{local_time(violation.closed_at_ms, zone)}{who}, after {lasted}"))
     if violation.acknowledged_by:
         note = f": {violation.acknowledge_note}" if violation.acknowledge_note else ""
-        rows.append(("taken by", f"{violation.acknowledged_by}{note}"))
+        before = [each.by for each in violation.acknowledgements[:-1] if each.by != violation.acknowledged_by]
+        after = f" (before: {', '.join(dict.fromkeys(before))})" if before else ""
+        rows.append(("taken by", f"{violation.acknowledged_by}{note}{after}"))
     rows.append(("tried", _tried(violation)))
     if told := _told(violation):
         rows.append(("told", told))
@@ -226,13 +226,32 @@ def _paragraph(contract: Sla, violation: Violation, now_ms: int, cost: str) -> s
 def _state(violation: Violation) -> str:
     if violation.is_open:
         return "does not keep its promise."
-    return "has recovered." if violation.resolved_by is None else "was resolved by hand."
+    if violation.resolved_by is None:
+        return "has recovered."
+    if violation.resolve_note:
+        return f"was resolved by {violation.resolved_by}: {violation.resolve_note}."
+    return "was resolved by hand."
 
 
-def _distance(violation: Violation) -> str:
-    """How far from the threshold, in its unit and relative to it."""
+def _values(violation: Violation) -> list[tuple[str, str]]:
+    """While it lasts the latest value and, where it differs, the worst; afterwards the worst and what came of it."""
+    latest, worst = (
+        with_unit(value, violation.unit) for value in (violation.actual_value, violation.worst_value)
+    )
+    if violation.is_open:
+        rows = [("measured", f"{latest}{_distance(violation, violation.actual_value)}")]
+        return rows if violation.worst_value == violation.actual_value else [*rows, ("worst", worst)]
+    rows = [("worst", f"{worst}{_distance(violation, violation.worst_value)}")]
+    if violation.resolved_by is not None:
+        return [*rows, ("at last", latest)]
+    recovered = violation.recovered_value
+    return rows if recovered is None else [*rows, ("now", with_unit(recovered, violation.unit))]
+
+
+def _distance(violation: Violation, value: float) -> str:
+    """How far a value is from the threshold, in its unit and relative to it."""
     threshold = violation.threshold_value
-    off = abs(Decimal(repr(violation.actual_value)) - threshold)
+    off = abs(Decimal(repr(value)) - threshold)
     if off == 0 or threshold == 0:
         return ""
     return f" ({with_unit(off, violation.unit)} off, {number(round(off / abs(threshold) * 100, 4))} % of it)"
@@ -248,7 +267,9 @@ def _tried(violation: Violation) -> str:
 
 
 def _attempt(status: ActionStatus, result: str) -> str:
-    return f"{status.value}: {result}" if result else status.value
+    words = {ActionStatus.PENDING: "is about to be tried", ActionStatus.EXECUTING: "is being tried"}
+    word = words.get(status, status.value)
+    return f"{word}: {result}" if result else word
 
 
 def _told(violation: Violation) -> str:

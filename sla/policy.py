@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs
+from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs, SpanMs
 from slakeeper.sla.field import (
     Finding,
     Flag,
@@ -86,9 +86,9 @@ class EscalationPolicy(_Value):
 
     severity: Literal[Severity.INFO, Severity.WARNING, Severity.CRITICAL]
     levels: tuple[EscalationLevel, ...] = Field(min_length=1)
-    timeout: DurationMs = 5 * MINUTE_MS
+    timeout: SpanMs = 5 * MINUTE_MS
     repeat: Whole = Field(default=1, ge=0, le=1000)
-    ack_timeout: DurationMs | None = None
+    ack_timeout: SpanMs | None = None
     notify_channels: tuple[str, ...] = ()
 
 
@@ -121,7 +121,7 @@ class CommandRemedy(_Value):
     argv: tuple[str, ...] = Field(min_length=1)
     cwd: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
-    timeout: DurationMs | None = None
+    timeout: SpanMs | None = None
 
 
 class WebhookRemedy(_Value):
@@ -130,7 +130,7 @@ class WebhookRemedy(_Value):
     type: Literal["webhook"]
     url: Url
     secret: SecretStr | None = None
-    timeout: DurationMs | None = None
+    timeout: SpanMs | None = None
 
 
 class PythonRemedy(_Value):
@@ -138,7 +138,7 @@ class PythonRemedy(_Value):
 
     type: Literal["python"]
     entry: str = Field(pattern=r"^[\w.]+:[\w.]+$")
-    timeout: DurationMs | None = None
+    timeout: SpanMs | None = None
 
 
 class DryRunRemedy(_Value):
@@ -179,14 +179,14 @@ class RemediationSettings(_Value):
 
     auto_remediate: Flag = True
     max_remediation_attempts: Whole = Field(default=3, ge=1, le=100)
-    remediation_timeout: DurationMs = 300 * SECOND_MS
+    remediation_timeout: SpanMs = 300 * SECOND_MS
     log_remediation: Flag = True
     dry_run: Flag = False
-    verify_after: DurationMs = 30 * SECOND_MS
-    backoff: DurationMs = 10 * SECOND_MS
-    backoff_max: DurationMs = 5 * MINUTE_MS
+    verify_after: SpanMs = 30 * SECOND_MS
+    backoff: SpanMs = 10 * SECOND_MS
+    backoff_max: SpanMs = 5 * MINUTE_MS
     breaker_failures: Whole = Field(default=5, ge=1, le=1000)
-    breaker_reset: DurationMs = 10 * MINUTE_MS
+    breaker_reset: SpanMs = 10 * MINUTE_MS
 
 
 class AlertSettings(_Value):
@@ -198,7 +198,7 @@ class AlertSettings(_Value):
 class Channel(_Value):
     """Common keys of a channel; ``on_uncertain`` says whether a delivery whose result is unknown is sent again."""
 
-    timeout: DurationMs = 10 * SECOND_MS
+    timeout: SpanMs = 10 * SECOND_MS
     on_uncertain: Literal["resend", "hold"] = "resend"
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "on_recovered",
     "on_result",
     "on_verify",
+    "planned",
     "start",
 ]
 
@@ -195,6 +196,13 @@ def start(
     )
 
 
+def planned(run: Run, now_ms: int) -> ActionRecord:
+    """The record of a run's first attempt before it begins; the attempt's own replaces it."""
+    return _recorded(
+        replace(run, attempt=run.attempt + 1, started_ms=now_ms), ActionStatus.PENDING, ""
+    ).record
+
+
 def busy_targets(runs: Iterable[Run]) -> frozenset[str]:
     """Targets on which an attempt is under way or being verified; none of them takes a second one."""
     return frozenset(run.target for run in runs if run.phase in (Phase.RUNNING, Phase.VERIFYING))
@@ -206,13 +214,13 @@ def deadline_ms(run: Run) -> int | None:
 
 
 def on_deadline(
-    run: Run, settings: RemediationSettings, now_ms: int, *, target_free: bool = True, allowed: bool = True
+    run: Run, settings: RemediationSettings, now_ms: int, *, target_free: bool = True, refusal: str = ""
 ) -> Step:
     """What the passing of time means: an attempt begins, has taken too long, or is to be verified.
 
     Args:
         target_free: no other run is busy on the target; otherwise a waiting run looks again a second later.
-        allowed: the action's breaker lets it through; otherwise the run stops.
+        refusal: why the next attempt may not take place (the action's breaker, say); with one the run stops.
 
     Returns:
         The run and effects; unchanged and none when nothing is due.
@@ -221,8 +229,11 @@ def on_deadline(
         return run, []
     match run.phase:
         case Phase.WAITING:
-            if not allowed:
-                return _finish(run, Outcome.STOPPED, [])
+            if refusal:
+                refused = replace(run, attempt=run.attempt + 1, started_ms=now_ms)
+                return _finish(
+                    run, Outcome.STOPPED, [_recorded(refused, ActionStatus.FAILED, f"not tried: {refusal}")]
+                )
             if not target_free:
                 return replace(run, due_ms=now_ms + TARGET_LOOK_MS), []
             return _execute(run, settings, now_ms)

@@ -49,11 +49,12 @@ class Accounted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MetricAccount:
-    """A metric's account; a metric whose weight changed within the period has one for each version."""
+    """A metric's account; a metric has one for each chapter, as :mod:`slakeeper.sla.compliance` explains them."""
 
     metric: str
     weight: Decimal
     account: Accounted
+    chapter: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,52 @@ def totals(accounts: Sequence[MetricAccount]) -> Totals:
     """Weighted means over the metrics; the attainment is the weighted mean of those of metrics with known time.
 
     Args:
-        accounts: of one contract and period; several of one metric add up, with a weight by their known time.
+        accounts: of one contract; several of one metric in one chapter add up, with a weight by their known time.
+            Chapters are put together as :mod:`slakeeper.sla.compliance` does it.
 
     Returns:
         All zero, and attainment None, without accounts.
     """
+    chapters = _chapters(accounts)
+    parts = [_chapter_totals(chapters[number]) for number in sorted(chapters)]
+    counted = [(total.attainment, known_ms) for total, known_ms in parts if total.attainment is not None]
+    known_ms = sum((each for _, each in counted), Fraction(0))
+
+    def sum_of(field: str) -> Fraction:
+        return sum((getattr(total, field) for total, _ in parts), Fraction(0))
+
+    return Totals(
+        sum_of("known_ms"),
+        sum_of("good_ms"),
+        sum_of("bad_ms"),
+        sum_of("unknown_ms"),
+        sum_of("excluded_ms"),
+        sum((value * each for value, each in counted), Fraction(0)) / known_ms if known_ms else None,
+    )
+
+
+def _chapters(accounts: Sequence[MetricAccount]) -> dict[int, list[MetricAccount]]:
+    chapters: dict[int, list[MetricAccount]] = {}
+    for each in accounts:
+        chapters.setdefault(each.chapter, []).append(each)
+    return chapters
+
+
+def _chapter(number: int, accounts: Sequence[MetricAccount]) -> dict[str, Any]:
+    total, counts_ms = _chapter_totals(accounts)
+    names = dict.fromkeys(each.metric for each in accounts)
+    return {
+        "version": number,
+        "attainment": _percent(total.attainment),
+        "counts_ms": _ms(counts_ms),
+        "weights": {
+            name: _plain(_weight([each for each in accounts if each.metric == name])) for name in names
+        },
+    }
+
+
+def _chapter_totals(accounts: Sequence[MetricAccount]) -> tuple[Totals, Fraction]:
+    """Of one chapter; the second value is the time it counts for [ms]."""
     weight = {name: Fraction(0) for name in dict.fromkeys(each.metric for each in accounts)}
     for name in weight:
         weight[name] = _weight([each for each in accounts if each.metric == name])
@@ -101,13 +143,16 @@ def totals(accounts: Sequence[MetricAccount]) -> Totals:
     good = {name: sum(a.account.good_ms for a in accounts if a.metric == name) for name in weight}
     bad = {name: sum(a.account.bad_ms for a in accounts if a.metric == name) for name in weight}
     judged = [name for name in weight if good[name] + bad[name] > 0]
-    attainment = None
+    attainment, counts_ms = None, Fraction(0)
     if judged:
         reached = sum((weight[n] * Fraction(100 * good[n], good[n] + bad[n]) for n in judged), Fraction(0))
-        attainment = reached / sum((weight[n] for n in judged), Fraction(0))
-    return Totals(
+        judged_weight = sum((weight[n] for n in judged), Fraction(0))
+        attainment = reached / judged_weight
+        counts_ms = sum((weight[n] * (good[n] + bad[n]) for n in judged), Fraction(0)) / judged_weight
+    total = Totals(
         mean("known_ms"), mean("good_ms"), mean("bad_ms"), mean("unknown_ms"), mean("excluded_ms"), attainment
     )
+    return total, counts_ms
 
 
 def build(
@@ -176,6 +221,8 @@ def build(
             "spent": _percent(100 * total.bad_ms / budget_ms if budget_ms else None),
         },
         "metrics": [_metric(contract, name, accounts) for name in dict.fromkeys(a.metric for a in accounts)],
+        # The versions of which each gave the metrics other weights, with what each counts for.
+        "chapters": [_chapter(number, each) for number, each in sorted(_chapters(accounts).items())],
         "violations": [
             _violation(each, booked, elsewhere, now_ms)
             for each in sorted(violations, key=lambda v: (v.opened_at_ms, v.id))

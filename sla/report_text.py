@@ -140,7 +140,7 @@ def _attainment(document: Document) -> list[str]:
     return [
         "## Attainment",
         _table(head, rows),
-        _arithmetic(metrics, period["attainment"], places),
+        _arithmetic(document, places),
         f"{_coverage_words(period['coverage'])} {_TIME_WORDS}",
     ]
 
@@ -151,7 +151,11 @@ def _promise(metric: Document) -> str:
     return _text(promise(Condition(metric["condition"]), Decimal(metric["threshold"]), metric["unit"]))
 
 
-def _arithmetic(metrics: Sequence[Document], attainment: str | None, places: int) -> str:
+def _arithmetic(document: Document, places: int) -> str:
+    metrics, attainment = document["metrics"], document["period"]["attainment"]
+    chapters = [each for each in document["chapters"] if each["attainment"] is not None]
+    if len(chapters) > 1:
+        return _arithmetic_of_chapters(chapters, attainment, places)
     judged = [metric for metric in metrics if metric["attainment"] is not None]
     if not judged:
         return "No metric has known time, so the attainment is unknown."
@@ -163,6 +167,26 @@ def _arithmetic(metrics: Sequence[Document], attainment: str | None, places: int
     return (
         f"{each} The contract's is their weighted mean: ({above}) / ({below}) = **{_ratio(attainment, places)}** "
         "(computed without rounding, shown rounded down)."
+    )
+
+
+def _arithmetic_of_chapters(chapters: Sequence[Document], attainment: str | None, places: int) -> str:
+    """The contract's metrics or weights changed: each version is judged by its own, for the time it was in force."""
+    lines = [
+        f"- since version {each['version']}: {_ratio(each['attainment'], places)} "
+        f"in {_duration(each['counts_ms'])}, from "
+        + ", ".join(f"{_text(name)} (weight {weight})" for name, weight in each["weights"].items())
+        for each in chapters
+    ]
+    above = " + ".join(
+        f"{_duration(each['counts_ms'])} × {_ratio(each['attainment'], places)}" for each in chapters
+    )
+    below = " + ".join(_duration(each["counts_ms"]) for each in chapters)
+    return (
+        "The contract's metrics or their weights changed, so what counts is what was in force at each moment:\n\n"
+        + "\n".join(lines)
+        + f"\n\nThe contract's attainment is the mean over that time: ({above}) / ({below}) = "
+        f"**{_ratio(attainment, places)}** (computed without rounding, shown rounded down)."
     )
 
 
@@ -211,10 +235,9 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
     )
     first, worst = _measured(violation, "first_value"), _measured(violation, "worst_value")
     facts = [f"- promised {_text(promised)}, measured {first} at first, {worst} at worst"]
-    if violation["acknowledged"]:
-        note = f": {_text(violation['acknowledge_note'])}" if violation["acknowledge_note"] else ""
-        when = _time(document, violation["acknowledged_time"])
-        facts.append(f"- acknowledged by {_text(violation['acknowledged_by'])} at {when}{note}")
+    for taken in violation["acknowledgements"]:
+        note = f": {_text(taken['note'])}" if taken["note"] else ""
+        facts.append(f"- acknowledged by {_text(taken['by'])} at {_time(document, taken['time'])}{note}")
     if violation["resolved"]:
         who = f"resolved by {_text(violation['resolved_by'])}" if violation["resolved_by"] else "recovered"
         note = f": {_text(violation['resolve_note'])}" if violation["resolve_note"] else ""

@@ -46,6 +46,10 @@ class Timeline:
         """When the contract takes effect [Unix ms]."""
         return anchor_ms(self._contract, self._since_ms)
 
+    def period_at(self, at_ms: int) -> Period | None:
+        """The period that holds an instant; None outside every term."""
+        return period_at(self._contract, self._since_ms, at_ms)
+
     def window(self, at_ms: int) -> Span | None:
         """The accounting window that holds an instant not before the period; None outside every term."""
         period = self.period
@@ -66,12 +70,18 @@ class Timeline:
 
     # --- cuts ------------------------------------------------------------------------------------------
 
-    def cut(self, start_ms: int, end_ms: int) -> tuple[Cuts, list[Span]]:
-        """What is cut out of ``[start_ms, end_ms)``, and what is left of it."""
+    def cut(self, start_ms: int, end_ms: int, foreseen_ms: int = FOREVER) -> tuple[Cuts, list[Span]]:
+        """What is cut out of ``[start_ms, end_ms)``, and what is left of it.
+
+        Args:
+            foreseen_ms: up to when a suspension that goes on is taken to last [Unix ms].
+        """
         if end_ms <= start_ms:
             return calendar.NO_CUTS, []
         cuts = calendar.cuts(self._contract, start_ms, end_ms)
         suspended = clip(self._suspended, start_ms, end_ms)
+        if suspended and self.is_suspended and foreseen_ms < FOREVER:
+            suspended = clip(suspended, start_ms, foreseen_ms)
         if suspended:
             excluded = union([*cuts.excluded, *suspended])
             cuts = Cuts(tuple(excluded), tuple(subtract(cuts.good, excluded)))

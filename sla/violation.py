@@ -16,6 +16,7 @@ from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, ActionStatus, ActionType, DeliveryStatus, EscalationRecord
 
 __all__ = [
+    "Acknowledgement",
     "ActionRecord",
     "ActionStatus",
     "ActionType",
@@ -26,6 +27,7 @@ __all__ = [
     "ViolationStatus",
     "acknowledge",
     "deliveries_in_doubt",
+    "end_planned",
     "is_worse",
     "open_violation",
     "record_action",
@@ -55,14 +57,26 @@ class ViolationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Somebody has taken care of a violation: who, when [Unix ms], why."""
+
+    by: str
+    at_ms: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A broken promise.
 
     Attributes:
-        actual_value, first_value, worst_value: of the metric, in ``unit``.
+        actual_value, first_value, worst_value: of the metric, in ``unit``; ``actual_value`` is the latest that is
+            known, also when it is good again, the others are of the time in which the promise was broken.
+        recovered_value: with which it was over; None when an operator ended it, or it is not over.
         threshold_value, condition: the promise that does not hold.
         opened_at_ms: Unix ms; ``closed_at_ms`` is None until it is resolved.
         contract_version: the version in force when it opened.
+        acknowledgements: all of them, in order; ``acknowledged_by`` and the like are of the latest.
         resolved_by: None when the metric recovered by itself.
         escalation_failed_at_ms: when the walk ended without anyone acknowledging.
     """
@@ -91,6 +105,8 @@ class Violation:
     escalation_failed_at_ms: int | None = None
     remediation_actions: tuple[ActionRecord, ...] = ()
     escalations: tuple[EscalationRecord, ...] = ()
+    recovered_value: float | None = None
+    acknowledgements: tuple[Acknowledgement, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -113,6 +129,7 @@ class Violation:
             "actual_value": self.actual_value,
             "first_value": self.first_value,
             "worst_value": self.worst_value,
+            "recovered_value": self.recovered_value,
             "threshold_value": float(self.threshold_value),
             "condition": self.condition.value,
             "unit": self.unit,
@@ -124,6 +141,9 @@ class Violation:
             "acknowledged_by": self.acknowledged_by,
             "acknowledged_time": self.acknowledged_at_ms,
             "acknowledge_note": self.acknowledge_note,
+            "acknowledgements": [
+                {"by": each.by, "time": each.at_ms, "note": each.note} for each in self.acknowledgements
+            ],
             "resolved": self.status is ViolationStatus.RESOLVED,
             "resolved_by": self.resolved_by,
             "resolve_note": self.resolve_note,
@@ -206,25 +226,34 @@ def update(violation: Violation, value: float, severity: Severity, now_ms: int) 
 
 
 def acknowledge(violation: Violation, by: str, note: str, now_ms: int) -> Violation:
-    """Someone takes care of it. Again is allowed (the walk may have begun again): the newest is shown.
+    """Someone takes care of it.
+
+    Again is allowed: one person hands over to another, or the walk has begun again. Every acknowledgement is kept,
+    so that whoever took over, and from whom, can be seen.
 
     Raises:
         ViolationError: ``already_resolved``, or ``nobody`` when ``by`` is empty.
     """
     _check_open(violation)
     _check_person(by)
+    taken = Acknowledgement(by, now_ms, note)
+    # Said again in the same moment it is the same: a sender that lost its answer.
+    earlier = tuple(each for each in violation.acknowledgements if each != taken)
     return replace(
         violation,
         status=ViolationStatus.ACKNOWLEDGED,
         acknowledged_by=by,
         acknowledged_at_ms=now_ms,
         acknowledge_note=note,
+        acknowledgements=(*earlier, taken),
         updated_at_ms=max(violation.updated_at_ms, now_ms),
     )
 
 
-def resolve(violation: Violation, now_ms: int, *, by: str | None = None, note: str = "") -> Violation:
-    """It is over: the metric recovered (``by`` None), or an operator says so.
+def resolve(
+    violation: Violation, now_ms: int, *, by: str | None = None, note: str = "", value: float | None = None
+) -> Violation:
+    """It is over: the metric recovered (``by`` None) to ``value``, or an operator says so.
 
     Raises:
         ViolationError: ``already_resolved``, or ``nobody`` when ``by`` is empty.
@@ -238,6 +267,8 @@ def resolve(violation: Violation, now_ms: int, *, by: str | None = None, note: s
         closed_at_ms=max(now_ms, violation.opened_at_ms),
         resolved_by=by,
         resolve_note=note,
+        actual_value=violation.actual_value if value is None else value,
+        recovered_value=value if by is None else None,
         updated_at_ms=max(violation.updated_at_ms, now_ms),
     )
 
@@ -247,6 +278,18 @@ def record_action(violation: Violation, record: ActionRecord) -> Violation:
     return replace(
         violation, remediation_actions=_put(violation.remediation_actions, record, lambda each: each.id)
     )
+
+
+def end_planned(violation: Violation, action_name: str) -> Violation:
+    """Nothing more comes of an action: of an attempt that was only planned it is said that it did not begin."""
+    why = "its run ended before it began" if violation.is_open else "the violation was over before it began"
+    records = tuple(
+        replace(each, status=ActionStatus.FAILED, result=f"not tried: {why}")
+        if each.name == action_name and each.status is ActionStatus.PENDING
+        else each
+        for each in violation.remediation_actions
+    )
+    return replace(violation, remediation_actions=records)
 
 
 def record_escalation(violation: Violation, record: EscalationRecord) -> Violation:

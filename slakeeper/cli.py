@@ -213,7 +213,8 @@ def sla_show(session: Session, sla_id: str) -> None:
 
 @command(sla, "define")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def sla_define(session: Session, file: Path) -> None:
+@click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")
+def sla_define(session: Session, file: Path, by: str) -> None:
     """Define the contracts of FILE, or give them a new version; none is taken when one is wrong."""
     from slakeeper.launch import contracts_of
 
@@ -222,7 +223,7 @@ def sla_define(session: Session, file: Path) -> None:
         for problem in problems:
             click.echo(f"slakeeper: {problem}", err=True)
         sys.exit(BAD_CONFIGURATION)
-    defined = [session.ask("define", document=contract.to_document()) for contract in contracts]
+    defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
@@ -307,7 +308,9 @@ def resolve(session: Session, violation_id: str, by: str, note: str) -> None:
 @_by_option
 def escalate(session: Session, violation_id: str, by: str) -> None:
     """Tell the next level of a violation's escalation now."""
-    session.show(session.ask("escalate", id=violation_id, by=by), _violation_line)
+    from slakeeper.text import escalated_text
+
+    session.show(session.ask("escalate", id=violation_id, by=by), escalated_text)
 
 
 @command(main, "remediate")

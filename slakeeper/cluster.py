@@ -147,9 +147,10 @@ class Cluster:
         """One contract as a document that defines it again."""
         return self._owner(sla_id).request("sla.document", {"id": sla_id})
 
-    def define(self, document: Mapping[str, Any]) -> Future[dict[str, Any]]:
-        """Defines a contract, or its next version."""
-        return self._changing("sla.define", str(document.get("id", "")), {"document": dict(document)})
+    def define(self, document: Mapping[str, Any], by: str = "") -> Future[dict[str, Any]]:
+        """Defines a contract, or its next version, as ``by`` wants it."""
+        payload = {"document": dict(document), "by": by}
+        return self._changing("sla.define", str(document.get("id", "")), payload)
 
     def suspend(self, sla_id: str, by: str) -> Future[dict[str, Any]]:
         """Time of the contract counts for nothing until it is resumed."""

@@ -13,6 +13,15 @@ MAX_CELL_CHARS = 60
 # As many decimal digits as a float always holds.
 EXACT_DIGITS = 15
 
+# As often as anybody wants to know that a budget was spent.
+_MANY_TIMES = 9_999
+
+# Counts of a contract's status that nobody wants to see.
+_FAILED = (
+    ("escalations_failed", "violations of which everybody was told and nobody has answered"),
+    ("alerts_failed", "messages not delivered within the last day; the log says why"),
+)
+
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns as wide as they need to be; numbers to the right."""
@@ -58,7 +67,14 @@ def status_text(status: Mapping[str, Any]) -> str:
         ),
     )
     head = f"{status['state']}, up {format_duration(int(status['uptime_s']) * 1000)}, HTTP on {status.get('http')}"
-    return "\n\n".join([head, slas if status["slas"] else "No contracts.", processes])
+    notes = [
+        f"{row['id']}: {count} {what}"
+        for row in status["slas"]
+        for key, what in _FAILED
+        if (count := row.get(key))
+    ]
+    parts = [head, slas if status["slas"] else "No contracts.", "\n".join(notes), processes]
+    return "\n\n".join(part for part in parts if part)
 
 
 def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -83,6 +99,19 @@ def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
             )
             for row in rows
         ),
+    )
+
+
+def escalated_text(row: Mapping[str, Any]) -> str:
+    """What came of an operator's escalation: which level, and who is told."""
+    told = [
+        f"{each['severity']} level {each['level'] + 1}: "
+        + " ".join([each["channel"], *each["recipients"]])
+        + f" ({each['status']})"
+        for each in row.get("told", ())
+    ]
+    return f"{row['id']}: told " + (
+        "; ".join(told) if told else "nobody: no further level is left, or no escalation policy is configured"
     )
 
 
@@ -173,7 +202,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
         f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
         "",
         table(
-            ("METRIC", "STATE", "VALUE", "PROMISE", "UNIT", "SAMPLES", "LATE", "P(BREACH)"),
+            ("METRIC", "STATE", "VALUE", "PROMISE", "UNIT", "SAMPLES", "LATE", "REPEATED", "P(BREACH)"),
             (
                 (
                     row["name"],
@@ -183,6 +212,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
                     row["unit"],
                     row["samples_accepted"],
                     row["samples_late"],
+                    row["samples_duplicate"],
                     number(row["breach_probability"]),
                 )
                 for row in document["metrics"]
@@ -219,8 +249,12 @@ def percent(value: float | str | None) -> str:
 
 
 def budget(share: float | None) -> str:
-    """What is left of an error budget, in percent of it."""
-    return "-" if share is None else f"{100 * share:.4g} %"
+    """What is left of an error budget, in percent of it; of one spent more than twice, how many times."""
+    if share is None:
+        return "-"
+    if share < -1:
+        return f"spent {min(1 - share, _MANY_TIMES):.0f}x"
+    return f"{100 * share:.4g} %"
 
 
 def instant(at_ms: int | None) -> str:

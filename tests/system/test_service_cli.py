@@ -162,7 +162,7 @@ def test_every_command_that_shows_something_prints_one_json_document(service: Se
         ("violations", "--sla", "mail"), ("compensation", "--sla", "mail"), ("report", "--sla", "shop"),
         ("actor", "state", "contract:shop"), ("actor", "state", "gateway"), ("dashboard",),
         ("actor", "state", "cell-0/alerting_supervisor"), ("actor", "crashes"), ("actor", "dead-letters"),
-        ("observe", "delay", "5"), ("ack", row["id"], "--by", "eva"), ("escalate", row["id"], "--by", "eva"),
+        ("observe", "delay", "5"), ("escalate", row["id"], "--by", "eva"), ("ack", row["id"], "--by", "eva"),
     ]  # fmt: skip
     answers = {words: service.invoke("--json", *words) for words in commands}
     assert {(answer.code, answer.err) for answer in answers.values()} == {(0, "")}

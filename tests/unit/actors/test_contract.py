@@ -134,6 +134,18 @@ def test_while_it_is_suspended_nothing_counts(world: World) -> None:
     assert len(world.violations()) == 1
 
 
+def test_a_suspension_that_goes_on_leaves_the_budget_of_the_time_that_may_still_count(world: World) -> None:
+    world.observe(CRITICAL)
+    world.pass_time(30 * SECOND_MS)
+    world.request("sla.suspend", id="api", by="ann")
+    world.pass_time(MINUTE_MS)
+    period = world.shown()["period"]
+    assert (
+        period["error_budget_ms"] > 34_000
+    )  # of 36 s in an hour, without the minute that counts for nothing
+    assert -1 < world.status()["error_budget_remaining"] < 1
+
+
 def test_suspending_twice_is_refused(world: World) -> None:
     world.request("sla.suspend", id="api", by="ann")
     with pytest.raises(RequestError) as caught:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from slakeeper.integrations.channel import DeliveryError
 from tests.unit.actors.cell_world import (
     CRITICAL,
@@ -77,6 +79,39 @@ def test_tries_end_after_some_time(world: World) -> None:
     world.pass_time(10 * MINUTE_MS)
     assert levels(world)[1] == ("pager", "failed")
     assert len(world.senders["pager"].failures) == 44
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [
+        (each.levelname, each.getMessage()) for each in caplog.records if each.name == "slakeeper.delivery"
+    ]
+
+
+def test_failed_attempts_and_what_is_given_up_stand_in_the_log_and_are_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.senders["pager"].failures = down(6)
+    world.observe(CRITICAL)
+    world.pass_time(10 * MINUTE_MS)
+    about = f"escalation message about {world.violation()['id']} over pager"
+    assert logged(caplog) == [
+        *(("WARNING", f"{about}: attempt {n} failed and will be repeated: no route") for n in range(1, 6)),
+        ("ERROR", f"{about}: attempt 6 failed and was the last: no route"),
+    ]
+    world.restart()
+    assert world.status()["alerts_failed"] == 1
+    world.pass_time(24 * HOUR_MS)
+    assert world.status()["alerts_failed"] == 0
+
+
+def test_an_alert_that_cannot_be_delivered_stands_in_the_log_and_is_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.senders["chat"].failures = down(1, retryable=False)
+    world.observe(INFO)
+    about = f"opened message about {world.violation()['id']} over chat"
+    assert logged(caplog) == [("ERROR", f"{about}: attempt 1 failed and was the last: no route")]
+    assert world.status()["alerts_failed"] == 1
 
 
 def test_an_error_of_a_sender_that_is_no_delivery_error_is_a_failure_too(world: World) -> None:

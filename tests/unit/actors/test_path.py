@@ -176,6 +176,45 @@ def test_an_operator_escalates_without_waiting(world: World) -> None:
     assert len(world.told("escalation")) == 2
 
 
+def test_the_answer_to_an_escalation_says_which_level_was_told_and_whom(world: World) -> None:
+    world.observe(CRITICAL)
+    row = world.request("violation.escalate", id=world.violation()["id"], by="ann")
+    [told] = row["told"]
+    assert (told["severity"], told["level"], told["channel"]) == ("critical", 1, "pager")
+    world.settle()
+    assert world.request("violation.escalate", id=row["id"], by="ann")["told"] == []  # none is left
+    assert world.violation()["status"] == "open"
+
+
+def test_an_acknowledged_violation_is_not_escalated(world: World) -> None:
+    world.observe(CRITICAL)
+    identity = world.violation()["id"]
+    world.request("violation.ack", id=identity, by="ann")
+    told = len(world.told("escalation"))
+    with pytest.raises(RequestError, match="is acknowledged by ann, which stops its escalation") as caught:
+        world.request("violation.escalate", id=identity, by="bob")
+    assert caught.value.code == "conflict"
+    world.pass_time(5 * MINUTE_MS)
+    assert len(world.told("escalation")) == told
+    assert world.violation()["status"] == "acknowledged"
+
+
+def test_without_an_escalation_policy_nobody_has_failed_to_answer(
+    make_world: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world(enforcement(escalation_policies=[]))
+    world.define()
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS)
+    assert world.violation()["escalation_failed_time"] is None
+    assert world.status()["escalations_failed"] == 0
+    assert caplog.records == []
+    assert "escalation.failed" not in world.topics()
+    assert world.request("violation.escalate", id=world.violation()["id"], by="ann")["told"] == []
+    world.settle()
+    assert world.host.addresses("escalation") == []
+
+
 def test_an_operator_escalates_what_would_not_be_by_itself(make_world: Callable[..., World]) -> None:
     delayed = {"severity": "info", "levels": [{"type": "chat", "recipients": ["x"], "delay": "5m"}]}
     world = make_world(enforcement(escalation_policies=[delayed]))
@@ -197,6 +236,24 @@ def test_two_metrics_have_two_violations_and_make_the_contract_critical(
     world.observe(INFO, "queue")
     assert {row["metric_name"] for row in world.violations()} == {"latency", "queue"}
     assert world.status()["status"] == "critical"
+
+
+def test_the_actual_value_is_the_latest_also_when_it_is_good_again(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", keep_for="1m")])
+    world.observe(CRITICAL)
+    world.pass_time(11 * SECOND_MS)
+    world.observe(GOOD)
+    row = world.violation()
+    assert (row["status"], row["actual_value"], row["worst_value"]) == ("open", GOOD, CRITICAL)
+    for _ in range(8):
+        world.pass_time(10 * SECOND_MS)
+        world.observe(GOOD - 1)
+    row = world.violation()
+    assert (row["status"], row["actual_value"], row["recovered_value"]) == ("resolved", GOOD - 1, GOOD - 1)
+    body = world.told("resolved", "chat")[0].body
+    assert "  worst     500 ms (250 ms off, 100 % of it)\n  now       99 ms\n" in body
+    assert "measured" not in body
 
 
 def test_a_violation_in_pending_opens_when_for_has_passed(make_world: Callable[..., World]) -> None:

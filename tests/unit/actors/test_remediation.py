@@ -151,6 +151,72 @@ def test_an_action_that_keeps_failing_everywhere_is_left_alone(make_world: MakeW
     assert len(world.remedied) == 3
 
 
+def broken(make_world: MakeWorld) -> World:
+    """A cell in which the only action has failed as often as its breaker allows."""
+    world = make_world(remediating(max_remediation_attempts=1, breaker_failures=1, breaker_reset="10m"))
+    world.remedy_works = False
+    world.define(contract(id="a", metrics=[metric("latency")], compensation=[]))
+    world.define(contract(id="b", metrics=[metric("latency")], compensation=[]))
+    world.observe(WARNING, sla="a")
+    return world
+
+
+OPEN = "the breaker of action restart is open until 2027-01-15 08:10:00 UTC"
+
+
+def test_an_action_that_its_breaker_stops_is_recorded_logged_and_escalated(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = broken(make_world)
+    told = len(world.told("escalation"))
+    world.observe(WARNING, sla="b")
+    [seen] = [row for row in world.violations() if row["sla_id"] == "b"]
+    [record] = seen["remediation_actions"]
+    assert (record["status"], record["result"], record["attempt"]) == ("failed", f"not tried: {OPEN}", 1)
+    [line] = [each for each in caplog.records if OPEN in each.getMessage()]
+    assert (line.levelname, seen["id"] in line.getMessage()) == ("WARNING", True)
+    assert len(world.told("escalation")) == told + 1
+    assert len(world.remedied) == 1
+    assert not world.host.crash_reports
+
+
+def test_a_run_by_hand_is_refused_while_the_breaker_is_open(make_world: MakeWorld) -> None:
+    world = broken(make_world)
+    with pytest.raises(RequestError, match=OPEN) as caught:
+        world.request("violation.remediate", id=world.violations()[0]["id"], action="restart", by="ann")
+    assert caught.value.code == "conflict"
+    world.settle()
+    assert len(world.remedied) == 1
+    assert not world.host.crash_reports
+    world.remedy_works = True  # a dry run disturbs nobody
+    world.request(
+        "violation.remediate", id=world.violations()[0]["id"], action="restart", by="ann", dry_run=True
+    )
+    world.settle()
+    assert world.violations()[0]["remediation_actions"][-1]["result"].startswith("dry run")
+
+
+def test_the_first_message_says_what_is_being_tried(make_world: MakeWorld) -> None:
+    world = make_world(remediating())
+    world.define()
+    world.observe(CRITICAL)
+    assert "tried     restart (attempt 1) is about to be tried" in world.told("opened")[0].body
+    assert "restart (attempt 1)" in world.told("escalation")[0].body
+
+
+def test_an_attempt_that_never_began_is_not_left_as_planned(make_world: MakeWorld) -> None:
+    world = make_world(remediating(action("a"), action("b")))
+    world.define()
+    world.observe(INFO)
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.pass_time(MINUTE_MS)
+    results = {
+        row["name"]: (row["status"], row["result"]) for row in world.violation()["remediation_actions"]
+    }
+    assert results["b"] == ("failed", "not tried: the violation was over before it began")
+    assert world.host.addresses("violation") == []
+
+
 def test_an_attempt_without_an_answer_ends_at_its_timeout(make_world: MakeWorld) -> None:
     world = make_world(remediating(remediation_timeout="1m", max_remediation_attempts=1))
     world.define()

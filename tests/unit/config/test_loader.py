@@ -347,6 +347,49 @@ def test_sources_that_are_none_are_refused_where_they_stand(write: Write) -> Non
     ]
 
 
+def test_times_that_must_pass_are_refused_when_they_are_nothing(write: Write) -> None:
+    directory = write(
+        enforcement="""channels:
+  email: {type: email, timeout: 0}
+remedies:
+  scale_resources: {type: command, argv: [x], timeout: 0s}
+escalation_policies:
+  - {severity: info, levels: [{type: email}], timeout: 0}
+  - {severity: warning, levels: [{type: email}], ack_timeout: 0}
+remediation:
+  remediation_timeout: 0
+  verify_after: 0
+  backoff: 0
+  breaker_reset: 0
+""",
+        monitoring="""check_interval: 0
+sources:
+  host: {type: host, interval: 0}
+  prom: {type: prometheus, url: "http://p", timeout: 0}
+retention: {violations: 0}
+""",
+        service="snapshot_interval: 0\n",
+    )
+    assert errors(directory) == [
+        (file, line, path, "invalid_duration")
+        for file, line, path in (
+            ("enforcement.yaml", 2, "channels.email.timeout"),
+            ("enforcement.yaml", 4, "remedies.scale_resources.timeout"),
+            ("enforcement.yaml", 6, "escalation_policies[0].timeout"),
+            ("enforcement.yaml", 7, "escalation_policies[1].ack_timeout"),
+            ("enforcement.yaml", 9, "remediation.remediation_timeout"),
+            ("enforcement.yaml", 10, "remediation.verify_after"),
+            ("enforcement.yaml", 11, "remediation.backoff"),
+            ("enforcement.yaml", 12, "remediation.breaker_reset"),
+            ("monitoring.yaml", 1, "check_interval"),
+            ("monitoring.yaml", 3, "sources.host.interval"),
+            ("monitoring.yaml", 4, "sources.prom.timeout"),
+            ("monitoring.yaml", 5, "retention.violations"),
+            ("service.yaml", 1, "snapshot_interval"),
+        )
+    ]
+
+
 def test_a_channel_or_source_named_after_its_type_needs_no_type(write: Write) -> None:
     loaded = load(
         write(

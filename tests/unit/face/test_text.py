@@ -55,6 +55,14 @@ def test_status_shows_a_contract_of_which_nothing_is_known() -> None:
     assert "quarantined (stale)" in text.status_text(status)
 
 
+def test_status_says_what_could_not_be_delivered_and_whom_nobody_answered() -> None:
+    row = {**ROW, "escalations_failed": 1, "alerts_failed": 3}
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [row], "processes": []}
+    shown = text.status_text(status)
+    assert f"{ROW['id']}: 3 messages not delivered within the last day" in shown
+    assert f"{ROW['id']}: 1 violations of which everybody was told" in shown
+
+
 def test_status_without_contracts_says_so() -> None:
     status = {"state": "running", "uptime_s": 0, "http": None, "slas": [], "processes": []}
     assert "No contracts." in text.status_text(status)
@@ -130,6 +138,8 @@ def test_an_instant_is_shown_to_the_second_and_a_missing_one_is_empty() -> None:
     assert text.instant(1_800_000_000_123) == "2027-01-15T08:00:00Z"
     assert text.instant(None) == ""
     assert text.duration(None) == text.budget(None) == "-"
+    budgets = [text.budget(share) for share in (1.0, 0.12345, -0.5, -7.2, -70_710.0)]
+    assert budgets == ["100 %", "12.35 %", "-50 %", "spent 8x", "spent 9999x"]
 
 
 def test_a_sample_may_be_dated_in_milliseconds_or_iso() -> None:
@@ -221,3 +231,18 @@ def test_dead_letters_and_traces_cannot_break_the_terminal() -> None:
     assert "\x1b" not in text.letters_text([letter])
     line = {"at_ms": CRASH["at_ms"], "what": "in", "detail": "hello\x1b"}
     assert text.trace_text(line) == "20:19:56.167  in     hello "
+
+
+def test_an_escalation_says_which_level_was_told_and_whom() -> None:
+    level = {
+        "severity": "critical",
+        "level": 1,
+        "channel": "pager",
+        "recipients": ["lead"],
+        "status": "sending",
+    }
+    assert (
+        text.escalated_text({"id": "v1", "told": [level]})
+        == "v1: told critical level 2: pager lead (sending)"
+    )
+    assert "told nobody: no further level is left" in text.escalated_text({"id": "v1", "told": []})

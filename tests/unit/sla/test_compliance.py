@@ -1,5 +1,6 @@
 """Compliance: score, attainment, budget, burn rate, status; exact."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slakeeper.sla.account import Account
+from slakeeper.sla.account import Account, Part
 from slakeeper.sla.compliance import (
     ContractError,
     Share,
@@ -21,6 +22,7 @@ from slakeeper.sla.compliance import (
     error_budget_ms,
     met,
     score_now,
+    shares_of,
     standing,
 )
 from slakeeper.sla.contract import Sla
@@ -191,3 +193,65 @@ def test_the_status_of_a_contract(
     keys: dict[str, Any], states: list[MonitorState], is_breached: bool, after_ms: int, status: Status
 ) -> None:
     assert contract_status(sla(**keys), states, is_breached, 0, T0_MS + after_ms) is status
+
+
+# -- chapters -----------------------------------------------------------------------------------------------------
+
+TIMES = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6))
+CHAPTER = st.lists(st.tuples(TIMES, st.integers(1, 100)), min_size=1, max_size=4)
+
+
+def chapter(number: int, metrics: list[tuple[tuple[int, int], int]], remaining_ms: int = 0) -> list[Share]:
+    return [
+        Share(account(good, bad), Decimal(weight) / 100, remaining_ms, number)
+        for (good, bad), weight in metrics
+    ]
+
+
+@given(CHAPTER, CHAPTER)
+def test_a_new_chapter_spends_nothing_back_and_changes_no_attainment_when_it_begins(
+    old: list[tuple[tuple[int, int], int]], metrics: list[tuple[tuple[int, int], int]]
+) -> None:
+    before = chapter(1, old)
+    after = [*before, *chapter(2, [((0, 0), weight) for _, weight in metrics])]
+    assert attainment(after) == attainment(before)
+    spent = [standing(Decimal(99), shares).error_budget_spent_ms for shares in (before, after)]
+    assert spent[0] == spent[1]
+
+
+@given(CHAPTER, CHAPTER)
+def test_chapters_count_for_their_known_time(
+    one: list[tuple[tuple[int, int], int]], two: list[tuple[tuple[int, int], int]]
+) -> None:
+    def naive(metrics: list[tuple[tuple[int, int], int]]) -> tuple[Fraction, Fraction] | None:
+        known = [(g, b, w) for (g, b), w in metrics if g + b]
+        weights = sum(w for _, _, w in known)
+        if not known:
+            return None
+        reached = sum((Fraction(100 * w * g, g + b) for g, b, w in known), Fraction(0)) / weights
+        return reached, Fraction(sum(w * (g + b) for g, b, w in known), weights)
+
+    parts = [each for each in (naive(one), naive(two)) if each is not None]
+    whole = sum(ms for _, ms in parts)
+    expected = sum((value * ms for value, ms in parts), Fraction(0)) / whole if whole else None
+    assert attainment([*chapter(1, one), *chapter(2, two)]) == expected
+
+
+def test_what_remains_belongs_to_the_last_chapter() -> None:
+    shares = [*chapter(1, [((0, 10), 100)]), *chapter(2, [((10, 0), 100)], remaining_ms=80)]
+    assert attainment(shares) == 50
+    assert best_attainment(shares) == 90
+    assert breached(Decimal(91), shares)
+    assert not breached(Decimal(90), shares)
+
+
+def test_a_metric_is_no_part_of_a_chapter_in_which_it_has_no_weight() -> None:
+    parts = (
+        Part(0, Decimal(0), account(unknown_ms=7)),
+        Part(2, Decimal("0.5"), account(3)),
+        Part(3, Decimal(0), account()),
+    )
+    whole = replace(account(3, 0, 7), parts=parts)
+    assert shares_of(whole, Decimal("0.5"), 9) == [Share(account(3), Decimal("0.5"), 0, 2)]
+    assert shares_of(account(3), None) == []
+    assert shares_of(account(3), Decimal(1), 9) == [Share(account(3), Decimal(1), 9)]

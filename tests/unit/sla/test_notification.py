@@ -83,6 +83,11 @@ def test_what_was_tried_and_who_was_told_is_named() -> None:
     assert "  taken by  ada: on it\n" in body
 
 
+def test_who_had_taken_it_before_is_named_too() -> None:
+    seen = acknowledge(acknowledge(violation(), "ada", "", NOW_MS), "bob", "my shift", NOW_MS + 1)
+    assert "  taken by  bob: my shift (before: ada)\n" in news(NotificationKind.WORSENED, seen)
+
+
 def test_the_worst_value_is_named_when_it_is_not_the_latest() -> None:
     seen = update(update(violation(99.5), 98.0, Severity.CRITICAL, NOW_MS), 99.7, Severity.CRITICAL, NOW_MS)
     assert "  worst     98 %\n" in news(NotificationKind.WORSENED, seen)

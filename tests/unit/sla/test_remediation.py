@@ -171,7 +171,7 @@ def test_a_verified_target_is_still_busy() -> None:
 
 
 def test_an_open_breaker_stops_the_run_before_its_attempt() -> None:
-    run, effects = on_deadline(start("v1", ACTION, NOW_MS), SETTINGS, NOW_MS, allowed=False)
+    run, effects = on_deadline(start("v1", ACTION, NOW_MS), SETTINGS, NOW_MS, refusal="the breaker is open")
     assert finished(effects) == [Outcome.STOPPED]
     assert run.exhausted
 

@@ -104,6 +104,8 @@ def test_an_acknowledgement_says_who_when_and_why() -> None:
 def test_a_later_acknowledgement_takes_over() -> None:
     taken = acknowledge(acknowledge(violation(), "ada", "", NOW_MS), "bob", "", NOW_MS + 9)
     assert taken.acknowledged_by == "bob"
+    shown = taken.to_document()["acknowledgements"]
+    assert [(each["by"], each["time"]) for each in shown] == [("ada", NOW_MS), ("bob", NOW_MS + 9)]
 
 
 def test_a_recovery_names_nobody() -> None:
