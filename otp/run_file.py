@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,31 @@ class AlreadyRunning(HeartError):
 
 class DataDirUnusable(HeartError):
     """The data directory cannot be written."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A data directory that is this process's own, and empty of what an earlier heart left running.
+
+    Attributes:
+        lock_fd: holds the lock; see :func:`lock`.
+        killed: names of the processes that had to be killed for it.
+    """
+
+    lock_fd: int
+    killed: tuple[str, ...]
+
+
+def claim(data: Path) -> Claim:
+    """Takes the data directory; from then on whoever wants to stop the system finds this process.
+
+    Raises:
+        AlreadyRunning: another process has it.
+        DataDirUnusable: it cannot be made or written.
+    """
+    prepare(data)
+    lock_fd = lock(data)
+    return Claim(lock_fd, tuple(clean_leftovers(data)))
 
 
 def prepare(data: Path) -> None:

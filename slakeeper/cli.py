@@ -17,7 +17,6 @@ import click
 
 from slakeeper import __version__
 from slakeeper.cli_actor import actor
-from slakeeper.otp.attach import running, stop_system
 from slakeeper.session import (
     BAD_CONFIGURATION,
     DATA_OPTION,
@@ -99,6 +98,8 @@ def start(
 @command(main, "stop")
 def stop(session: Session) -> None:
     """Stop the service; returns when every process is gone and everything is on disk."""
+    from slakeeper.otp.attach import stop_system
+
     try:
         stop_system(session.data, STOP_TIMEOUT_S)
     except PermissionError:
@@ -109,6 +110,7 @@ def stop(session: Session) -> None:
 @command(main, "status")
 def status(session: Session) -> None:
     """Contracts with their compliance, and processes."""
+    from slakeeper.otp.attach import running
     from slakeeper.text import status_text
 
     run = running(session.data)
@@ -147,20 +149,27 @@ def tree(session: Session, watch: bool, every: float) -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files.")
 def check(session: Session, config: Path | None) -> None:
     """Validate a configuration without starting; lists every error with file and line."""
-    from slakeeper.launch import problems_of
+    from slakeeper.reading import config_directory, problems_of
 
-    problems = problems_of(config)
+    folder = config_directory(config)
+    problems = problems_of(folder)
     if session.as_json:
         click.echo(
-            json.dumps({"ok": not problems, "errors": [problem.to_document() for problem in problems]})
+            json.dumps(
+                {
+                    "ok": not problems,
+                    "folder": str(folder),
+                    "errors": [problem.to_document() for problem in problems],
+                }
+            )
         )
     else:
         for problem in problems:
             click.echo(str(problem))
         click.echo(
-            f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
+            f"{len(problems)} error{'s' if len(problems) != 1 else ''} in {folder}"
             if problems
-            else "The configuration is valid."
+            else f"The configuration in {folder} is valid."
         )
     if problems:
         sys.exit(BAD_CONFIGURATION)
@@ -170,6 +179,7 @@ def check(session: Session, config: Path | None) -> None:
 def dashboard(session: Session) -> None:
     """Print an address that signs a browser in to the dashboard, once."""
     from slakeeper.client import mint_ticket
+    from slakeeper.otp.attach import running
 
     run = running(session.data)
     if not run.get("http") or not run.get("token"):
@@ -215,7 +225,7 @@ def sla_show(session: Session, sla_id: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def sla_define(session: Session, file: Path) -> None:
     """Define the contracts of FILE, or give them a new version; none is taken when one is wrong."""
-    from slakeeper.launch import contracts_of
+    from slakeeper.reading import contracts_of
 
     contracts, problems = contracts_of(file)
     if problems:
@@ -255,7 +265,7 @@ _contract_act(
 @click.option("--ts", help="When it was measured: Unix milliseconds or ISO 8601 (default: now).")
 def observe(session: Session, metric: str, value: float, sla_id: str | None, ts: str | None) -> None:
     """Report one sample of METRIC."""
-    from slakeeper.launch import read_ts
+    from slakeeper.reading import read_ts
 
     at_ms = None
     if ts is not None:

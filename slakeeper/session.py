@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 import click
 
-from slakeeper.otp.attach import Client, NotRunning, RequestFailed, TimedOut
-
 FAILED, BAD_CONFIGURATION, NOT_RUNNING, TIMED_OUT = 1, 2, 3, 4
 
 REQUEST_TIMEOUT_S = 10.0
@@ -28,6 +26,8 @@ class Session:
 
     def ask(self, name: str, **payload: Any) -> dict[str, Any]:
         """Has the admin process carry out a command."""
+        from slakeeper.otp.attach import Client
+
         with Client(self.data) as client:
             return client.request(name, payload, REQUEST_TIMEOUT_S)
 
@@ -73,16 +73,6 @@ DATA_OPTION = click.option(
 def _guard(run: Callable[[], None]) -> None:
     try:
         run()
-    except NotRunning as error:
-        fail(NOT_RUNNING, f"{error}; start it with: slakeeper start")
-    except TimedOut as error:
-        fail(TIMED_OUT, str(error))
-    except RequestFailed as failure:
-        for problem in failure.details.get("errors", ()):
-            click.echo(
-                f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True
-            )
-        fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
     except PermissionError as error:
         # The data directory is its owner's alone.
         fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -92,3 +82,35 @@ def _guard(run: Callable[[], None]) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail(FAILED, f"{error.filename or 'output'}: {error.strerror}")
+    except Exception as error:
+        _explain(error)
+        raise
+
+
+def _explain(error: Exception) -> None:
+    """Ends the command when the error is one of the way to the running system."""
+    # Only now: `start` goes without Thespian for as long as it can.
+    from slakeeper.otp.attach import NotRunning, RequestFailed, TimedOut
+
+    match error:
+        case NotRunning():
+            fail(NOT_RUNNING, _nothing_runs(error.data))
+        case TimedOut():
+            fail(TIMED_OUT, str(error))
+        case RequestFailed():
+            for problem in error.details.get("errors", ()):
+                click.echo(
+                    f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]",
+                    err=True,
+                )
+            # Nobody answered; an answer that something is down is an answer.
+            is_silence = error.code == "unavailable" and error.details.get("reason") != "down"
+            fail(TIMED_OUT if is_silence else FAILED, str(error))
+
+
+def _nothing_runs(data: Path) -> str:
+    """Where was looked comes first: to start another, empty service there is seldom what is wanted."""
+    return (
+        f"nothing runs on {data}; a service on another data directory is reached with --data DIR or "
+        f"{DATA_VARIABLE}=DIR, and: slakeeper --data {data} start would start one here"
+    )

@@ -4,7 +4,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import sys
 import textwrap
 import threading
@@ -40,37 +39,33 @@ def show(data: Path, heart: int, ready_fd: int, *, demo: bool) -> int:
     Returns:
         The heart's exit status; 1 when it was killed by a signal.
     """
-    # Ctrl-C is passed on to the heart, which stops; the view ends when the heart has.
-    for number_ in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number_, lambda signum, frame: _pass_on(heart))
-    _wait_readable(ready_fd, heart)
+    is_up = _await_ready(ready_fd, heart)
     os.close(ready_fd)
     view = _View(data, demo=demo)
     waiter = threading.Thread(target=view.run, name="view", daemon=True)
-    waiter.start()
+    if is_up:
+        waiter.start()
     _, status = os.waitpid(heart, 0)
     view.stop()
-    waiter.join(ASK_TIMEOUT_S)
+    if is_up:
+        waiter.join(2 * ASK_TIMEOUT_S)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         click.echo(f"slakeeper: the heart was killed by signal {-code}", err=True)
         return 1
+    if is_up and code == 0:
+        click.echo("slakeeper stopped")
     return code
 
 
-def _pass_on(heart: int) -> None:
-    try:
-        os.kill(heart, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-
-
-def _wait_readable(fd: int, heart: int) -> None:
+def _await_ready(fd: int, heart: int) -> bool:
+    """Whether the system is up; False when its heart has ended instead."""
     poll = select.poll()
-    poll.register(fd, select.POLLIN | select.POLLHUP)
-    while not poll.poll(1000):
+    poll.register(fd, select.POLLIN)
+    while not any(event & select.POLLIN for _, event in poll.poll(200)):
         if os.waitid(os.P_PID, heart, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return
+            return False
+    return True
 
 
 class _View:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slakeeper import text
-from slakeeper.launch import config_directory, problems_of, read_ts
+from slakeeper.reading import config_directory, problems_of, read_ts
 from slakeeper.view import _busiest, _event_text
 
 ROW: dict[str, Any] = {
