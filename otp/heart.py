@@ -40,7 +40,8 @@ class Heart:
     Args:
         data: the data directory; made when it is not there.
         build: makes the processes of a generation; called with the run's facts (data, runtime_dir, token, nonce,
-            generation, and was_ready: whether an earlier generation of this heart was up). Import what services need before: a fork brings it along.
+            generation), and was_ready: whether an earlier generation of this heart was up. Import what services need
+            before: a fork brings it along.
         ready: called once, when the system is up for the first time, with pid, http, data, cells and all facts.
         claim: of the data directory, when the caller has taken it already; the heart gives it back in any case.
         log: where the heart logs; by default to ``data/log/slakeeper.log``.

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from slakeeper import __version__
 from slakeeper.cli import main
+from slakeeper.config.loader import DEFAULT_DIR
 
 
 def run(*words: object) -> Result:
@@ -49,7 +50,10 @@ def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
 def test_the_shipped_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("check", "--json")
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"ok": True, "errors": []})
+    assert (result.exit_code, json.loads(result.stdout)) == (
+        0, {"ok": True, "folder": str(DEFAULT_DIR), "errors": []},
+    )  # fmt: skip
+    assert run("check").stdout == f"The configuration in {DEFAULT_DIR} is valid.\n"
 
 
 def test_every_error_of_a_configuration_has_file_and_line(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What people read on a terminal."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_the_configuration_of_this_folder_comes_before_the_shipped_one(
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "sla_definitions.yaml").write_text("slas: [{id: 5}]\n")
     assert config_directory(None) == tmp_path / "config"
-    [first, *_] = problems_of(None)
+    [first, *_] = problems_of(config_directory(None))
     assert (first.line, str(first.file).endswith("sla_definitions.yaml")) == (1, True)
     assert problems_of(tmp_path / "nothing") != []
 
@@ -156,6 +157,7 @@ def test_a_data_directory_is_started_again_with_the_configuration_it_was_started
     (tmp_path / "config-folder").write_text(f"{tmp_path / 'mine'}\n")
     assert config_directory(None, tmp_path) == tmp_path / "mine"
     assert config_directory(tmp_path / "other", tmp_path) == tmp_path / "other"
+    assert config_directory(Path("other"), tmp_path, tmp_path / "here") == tmp_path / "here" / "other"
 
 
 VIOLATION = {
