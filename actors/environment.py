@@ -79,6 +79,8 @@ class Environment:
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         catalog: metric name to monitors.
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
+        source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
+        sources_failing: name of a source to why it fails now; written by source actors.
         contracts: contract id to what is known of it; written by contracts.
         accounts: contract id to each metric's running account; written by monitors as windows close.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
@@ -94,6 +96,8 @@ class Environment:
     lock_dir: Path
     catalog: Catalog = field(default_factory=Catalog)
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
+    source_errors: dict[str, str] = field(default_factory=dict)
+    sources_failing: dict[str, str] = field(default_factory=dict)
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
     violations: set[str] = field(default_factory=set)

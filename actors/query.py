@@ -1,6 +1,6 @@
 """Questions about contracts, answered from what their actors say; plain JSON values out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -27,9 +27,13 @@ from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
 from slakeeper.sla.compliance import Share, Standing
+from slakeeper.sla.contract import Metric
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
+
+DOWN = "down"
+"""The ``reason`` of an ``unavailable`` that is an answer: the cell is there, the actor is not."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Picture:
 
     Attributes:
         metrics: those whose monitor answers.
+        down: what is the matter with the monitors of the others, by metric.
         states: state and weight of these, and of those that nobody watches now while a violation of them is open:
             nobody has seen them recover, so they are violating.
         remaining_ms: time of the running period that can still count, weighted mean over ``metrics``.
@@ -45,6 +50,7 @@ class Picture:
 
     view: ContractView
     metrics: list[MetricView]
+    down: dict[str, str]
     states: list[tuple[MonitorState, Decimal]]
     standing: Standing
     status: str
@@ -71,7 +77,15 @@ def require_running(host: Host, address: str) -> None:
         RequestError: ``unavailable``.
     """
     if not host.is_running(address):
-        raise RequestError("unavailable", f"{address} is {host.inspector.describe(address)['status']}")
+        raise RequestError("unavailable", f"{address} is {_condition(host, address)}", reason=DOWN)
+
+
+def _condition(host: Host, address: str) -> str:
+    """How an actor is: running, suspended, restarting, quarantined, stopped."""
+    if not host.exists(address):
+        return "stopped"
+    status: str = host.inspector.describe(address)["status"]
+    return status
 
 
 def ask(host: Host, address: str, request: Any) -> Any:
@@ -86,20 +100,23 @@ def picture(host: Host, sla_id: str) -> Picture:
     """Everything known of a contract now; of a metric whose monitor is down only that a violation of it is open."""
     view = describe_contract(host, sla_id)
     metrics: list[MetricView] = []
+    down: dict[str, str] = {}
     states: list[tuple[MonitorState, Decimal]] = []
     for metric in view.contract.metrics:
         described: MetricView | None = ask(host, monitor_address(sla_id, metric.name), DescribeMetric())
         if described is not None:
             metrics.append(described)
             states.append((MonitorState(described.state), described.metric.weight))
-        elif metric.name in view.open_violations:
+            continue
+        down[metric.name] = _condition(host, monitor_address(sla_id, metric.name))
+        if metric.name in view.open_violations:
             states.append((MonitorState.VIOLATING, metric.weight))
     shares = [Share(each.account, each.metric.weight, each.remaining_ms) for each in metrics]
     standing = compliance.standing(view.contract.service_level, shares)
     status = compliance.contract_status(
         view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms
     )
-    return Picture(view, metrics, states, standing, status.value, _remaining_ms(metrics))
+    return Picture(view, metrics, down, states, standing, status.value, _remaining_ms(metrics))
 
 
 def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
@@ -134,25 +151,26 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "time_period_remaining_ms": 0 if running is None else max(0, running.end_ms - host.now_ms),
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
-        "metrics_down": _metrics_down(seen),
-        "metrics": [_metric_line(each) for each in seen.metrics],
+        "metrics_down": list(seen.down),
+        "metrics": [_metric_line(host, sla_id, each) for each in seen.metrics],
     }
 
 
 def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
-    """The line of a contract whose actor does not answer."""
-    down = host.inspector.describe(contract_address(sla_id))["status"]
+    """The line of a contract whose actor does not answer; what only it knows is None."""
+    down = _condition(host, contract_address(sla_id))
     return {
         "id": sla_id,
         "name": sla_id,
         "status": down if down == "quarantined" else "unavailable",
+        "actor_status": down,
         "compliance_score": None,
         "attainment": None,
         "service_level": None,
         "error_budget_remaining": None,
         "error_budget_remaining_ms": None,
-        "time_period_remaining_ms": 0,
-        "open_violations": 0,
+        "time_period_remaining_ms": None,
+        "open_violations": None,
         "escalations_failed": 0,
         "metrics_down": [],
         "metrics": [],
@@ -164,11 +182,6 @@ def _escalations_failed(host: Host, view: ContractView) -> int:
         ask(host, violation_address(each), DescribeViolation()) for each in view.open_violations.values()
     ]
     return sum(each is not None and each.escalation_failed_at_ms is not None for each in found)
-
-
-def _metrics_down(seen: Picture) -> list[str]:
-    answered = {each.metric.name for each in seen.metrics}
-    return [metric.name for metric in seen.view.contract.metrics if metric.name not in answered]
 
 
 def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
@@ -184,7 +197,7 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
         "status": seen.status,
         "contract_status": contract.status.value,
         "open_violations": sorted(seen.view.open_violations.values()),
-        "metrics_down": _metrics_down(seen),
+        "metrics_down": list(seen.down),
         "period": {
             "start": None if running is None else running.start_ms,
             "end": None if running is None else running.end_ms,
@@ -197,10 +210,7 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
             "error_budget_ms": _number(standing.error_budget_ms),
             "error_budget_spent_ms": _number(standing.error_budget_spent_ms),
         },
-        "metrics": [
-            {**described[each.metric.name], **_metric_line(each), **_metric_detail(each)}
-            for each in seen.metrics
-        ],
+        "metrics": _metrics(host, seen, described),
         "status_history": [
             {"at": change.at_ms, "status": change.status.value}
             for change in ask(host, report_address(sla_id), ListStatus()) or ()
@@ -258,10 +268,45 @@ def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
     return sorted(listed, key=lambda entry: (entry.booked_at_ms, entry.id))
 
 
-def _metric_line(view: MetricView) -> dict[str, Any]:
+def _metrics(host: Host, seen: Picture, described: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every metric in the contract's order; of one whose monitor is down what was promised, and why it is down."""
+    answered = {each.metric.name: each for each in seen.metrics}
+    rows: list[dict[str, Any]] = []
+    for metric in seen.view.contract.metrics:
+        view = answered.get(metric.name)
+        if view is None:
+            rows.append({**described[metric.name], **_down_line(metric, seen.down[metric.name])})
+        else:
+            line = _metric_line(host, seen.view.contract.id, view)
+            rows.append({**described[metric.name], **line, **_metric_detail(view)})
+    return rows
+
+
+def _down_line(metric: Metric, condition: str) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "state": condition,
+        "reason": f"nobody watches it: its monitor is {condition}",
+        "value": None,
+        "threshold": float(metric.value),
+        "condition": metric.condition.value,
+        "unit": metric.unit,
+        "samples_accepted": None,
+        "samples_late": None,
+        "samples_duplicate": None,
+        "breach_probability": None,
+        "account": None,
+    }
+
+
+def _metric_line(host: Host, sla_id: str, view: MetricView) -> dict[str, Any]:
+    environment: Environment = host.environment
+    address = monitor_address(sla_id, view.metric.name)
+    is_failing = MonitorState(view.state) is MonitorState.SOURCE_ERROR
     return {
         "name": view.metric.name,
         "state": view.state,
+        "reason": environment.source_errors.get(address) if is_failing else None,
         "value": view.value,
         "threshold": float(view.metric.value),
         "condition": view.metric.condition.value,

@@ -150,10 +150,12 @@ def _catalog(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _status(host: Host, payload: Any) -> dict[str, Any]:
+    environment: Environment = host.environment
     return {
         "slas": [query.status_line(host, each) for each in contract_ids(host)],
         **host.stats(),
         "counts": dict(host.counts),
+        "sources_failing": dict(environment.sources_failing),
     }
 
 

@@ -205,8 +205,8 @@ def test_without_json_people_read_tables(service: Service) -> None:
 
 def test_check_says_that_a_configuration_is_valid(service: Service, config: Path) -> None:
     plain, document = (service.invoke("check", "--config", str(config), *more) for more in ([], ["--json"]))
-    assert (plain.code, plain.out) == (0, "The configuration is valid.\n")
-    assert document.document == {"ok": True, "errors": []}
+    assert (plain.code, plain.out) == (0, f"The configuration in {config} is valid.\n")
+    assert document.document == {"ok": True, "folder": str(config), "errors": []}
 
 
 REFUSED = {
