@@ -131,5 +131,10 @@ class AlertActor(Actor):
     def _publish_end(ctx: Context, ended: Delivery) -> None:
         sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED)
         ids = list(ended.notification.violation_ids)
-        payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
+        payload = {
+            "channel": ended.channel,
+            "violation_ids": ids,
+            "status": ended.status.value,
+            "detail": ended.detail,
+        }
         ctx.publish("alert.sent" if sent else "alert.failed", payload)

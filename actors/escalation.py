@@ -235,7 +235,13 @@ class EscalationActor(Actor):
             )  # fmt: skip
             self._record(ctx, ended)
         if delivery.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED):
-            payload = {"violation_id": self._violation.id, "channel": delivery.channel, "key": delivery.key}
+            payload = {
+                "violation_id": self._violation.id,
+                "channel": delivery.channel,
+                "key": delivery.key,
+                "status": delivery.status.value,
+                "detail": delivery.detail,
+            }
             ctx.publish("escalation.sent", payload)
 
     def _resolve(self, ctx: Context, violation: Violation) -> None:

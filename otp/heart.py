@@ -18,7 +18,7 @@ from typing import Any
 from slakeeper.otp import log as logs
 from slakeeper.otp import notify, posix, run_file
 from slakeeper.otp.backoff import Backoff, jitter_fraction
-from slakeeper.otp.generation import HEART, Generation, name_process
+from slakeeper.otp.generation import HEART, PILLARS, Generation, name_process
 from slakeeper.otp.life import Ended, Life
 from slakeeper.otp.service import SystemSpec
 from slakeeper.otp.stop_signal import StopSignals
@@ -78,6 +78,7 @@ class Heart:
         self._backoff = backoff or Backoff(min_ms=250, max_ms=30_000)
         self._run: dict[str, Any] = {}
         self._number = 0
+        self._restarts: dict[str, int] = {}
         self._was_ready = False
         self._poll = select.poll()
         self._stop = StopSignals(self._poll)
@@ -126,6 +127,12 @@ class Heart:
                 return
             if not self._was_ready and (ended.start_failed or self._number >= _FIRST_START_TRIES):
                 raise StartFailed(ended.reason)
+            # The next generation starts each of them once more.
+            self._restarts |= {
+                row["name"]: row["restarts"] + 1
+                for row in self._run["processes"]
+                if row["name"] not in PILLARS
+            }
             failures = 1 if time.monotonic() - began > _STABLE_S else failures + 1
             wait_ms = 0
             if failures > 1:
@@ -173,6 +180,7 @@ class Heart:
             log_level=self._log_level,
             spec=spec,
             facts=facts,
+            restarts=dict(self._restarts),
         )
         self._publish(admin_port=generation.admin_port, **spec.facts)
         life = Life(generation, self._poll, self._patience_s)

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from slakeeper.client import Cluster, RequestFailed, connect
+from slakeeper.concern import status_concerns
 from slakeeper.otp.attach import NotRunning, running
 from slakeeper.text import budget, instant, number, percent, table
 
@@ -114,7 +115,9 @@ class _View:
         try:
             run = running(self._data)
         except NotRunning:
-            return "stopping"
+            return "slakeeper stopping"
+        if run.get("state") == "stopping":
+            return "slakeeper stopping"  # nothing of it answers any more
         self._follow(run)
         parts = [
             f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"
@@ -134,7 +137,7 @@ class _View:
             status = cluster.status().result(ASK_TIMEOUT_S)
             rows = cluster.violations().result(ASK_TIMEOUT_S)
         except (RequestFailed, TimeoutError) as error:
-            return [f"(the cells do not answer: {error})"]
+            return [f"(the cells do not answer: {str(error) or 'no answer in time'})"]
         self._busiest_cell = _busiest(status.get("cells", ())) or self._busiest_cell
         slas = table(
             ("SLA", "STATUS", "SCORE %", "ATTAINED %", "TARGET %", "BUDGET LEFT", "OPEN", "METRICS"),
@@ -146,7 +149,7 @@ class _View:
                     percent(row["attainment"]),
                     percent(row["service_level"]),
                     budget(row["error_budget_remaining"]),
-                    row["open_violations"],
+                    number(row["open_violations"]),
                     ", ".join(f"{m['name']} {number(m['value'])}" for m in row.get("metrics", ())),
                 )
                 for row in status["slas"]
@@ -163,7 +166,8 @@ class _View:
                 for row in rows[:10]
             ),
         )  # fmt: skip
-        return [slas, violations if rows else "No open violations."]
+        noted = "\n".join(status_concerns(status))
+        return [slas, *filter(None, [noted]), violations if rows else "No open violations."]
 
     def _follow(self, run: Mapping[str, Any]) -> None:
         topology = run.get("topology")
@@ -222,6 +226,15 @@ def _command() -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+def _told(event: Mapping[str, Any], about: str) -> str:
+    """A message that went to the log only has told nobody."""
+    channel, detail = event["channel"], str(event.get("detail", ""))
+    if event.get("status") == "logged" or detail.startswith("logged"):
+        why = detail.partition(": ")[2]
+        return f"nobody told about {about}: {why or f'channel {channel} is the log'}"
+    return f"told {channel} about {about}"
+
+
 def _event_text(event: Mapping[str, Any]) -> str:
     """One line for what people want to see; empty for the rest."""
     violation = event.get("violation") or {}
@@ -240,9 +253,11 @@ def _event_text(event: Mapping[str, Any]) -> str:
         case "escalation.failed":
             return f"escalation failed, nobody answered: {about}"
         case "escalation.sent":
-            return f"told {event['channel']} about {event['violation_id']}"
-        case "alert.sent" | "alert.failed" as topic:
-            return f"{topic.replace('.', ' ')}: {event['channel']}: {event['detail']}"
+            return _told(event, event["violation_id"])
+        case "alert.sent":
+            return _told(event, ", ".join(event["violation_ids"]))
+        case "alert.failed":
+            return f"alert failed: {event['channel']}: {event['detail']}"
         case "remediation.ended":
             return f"action {event['action']}: {event['outcome']}"
         case "compensation.booked":

@@ -56,6 +56,60 @@ def test_status_shows_a_contract_of_which_nothing_is_known() -> None:
     assert "quarantined (stale)" in text.status_text(status)
 
 
+def test_status_shows_a_dash_for_what_a_contract_that_is_down_does_not_say() -> None:
+    down = {**ROW, "status": "unavailable", "actor_status": "suspended", "time_period_remaining_ms": None,
+            "open_violations": None}  # fmt: skip
+    shown = text.status_text(
+        {"state": "running", "uptime_s": 0, "http": None, "slas": [down], "processes": []}
+    )
+    assert shown.splitlines()[3].split()[-2:] == ["-", "-"]
+    assert "api: its actor is suspended" in shown
+
+
+def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
+    row = {**ROW, "escalations_failed": 1, "alerts_failed": 2, "metrics_down": ["latency", "errors"]}
+    cells = [{"sources_failing": {"prom": "refused"}}, {"sources_failing": {"prom": "refused"}}, {}]
+    status = {"state": "running", "uptime_s": 0, "http": None, "generation": 3, "slas": [row],
+              "processes": [PROCESS], "cells": cells}  # fmt: skip
+    shown = text.status_text(status)
+    assert "HTTP on None, generation 3\n" in shown
+    assert shown.split("\n\n")[2].splitlines() == [
+        "api: 1 violation nobody answered for: every level was told",
+        "api: 2 alerts could not be delivered",
+        "api: not watched, the monitor is down: latency, errors",
+        "1 source fails: prom: refused",
+    ]
+    well = text.status_text({**status, "slas": [ROW], "cells": []})
+    assert len(well.split("\n\n")) == 3
+
+
+def test_a_contract_shows_why_a_metric_has_no_value_and_leaves_out_what_it_has_not() -> None:
+    metric = {"name": "latency", "state": "source_error", "reason": "refused", "value": None, "condition": "lt",
+              "threshold": 250.0, "unit": "ms", "samples_accepted": None, "samples_late": None,
+              "breach_probability": None}  # fmt: skip
+    period = {
+        "start": None,
+        "end": None,
+        "attainment": None,
+        "error_budget_ms": None,
+        "error_budget_spent_ms": None,
+    }
+    shown = text.contract_text(
+        {"id": "p", "name": "", "version": 1, "status": "expired", "service_level": 99, "period": period,
+         "metrics": [metric], "open_violations": []}
+    ).splitlines()  # fmt: skip
+    assert shown[0] == "p, version 1, expired"
+    assert shown[2] == "no period runs"
+    assert shown[-1] == "latency: refused"
+
+
+def test_the_arithmetic_of_a_credit_is_never_cut() -> None:
+    how = "credit = 10 * (threshold - actual) with threshold = 99.999 and actual = 99.5 = 4.990"
+    row = {"id": "c", "sla_id": "api", "rule": "r", "compensation_type": "credit", "amount": "4.990",
+           "status": "approved", "arithmetic": how}  # fmt: skip
+    assert text.compensation_text([row]).endswith(how)
+
+
 def test_status_without_contracts_says_so() -> None:
     status = {"state": "running", "uptime_s": 0, "http": None, "slas": [], "processes": []}
     assert "No contracts." in text.status_text(status)
@@ -80,15 +134,16 @@ def test_a_violation_is_one_line() -> None:
 
 def test_the_tree_has_one_node_a_line() -> None:
     leaf = {"address": "contract:api", "status": "quarantined", "restarts": 6, "children": []}
+    asleep = {"address": "b", "status": "running", "suspended": True}
     tree = {
         "address": "cell-0", "status": "running", "strategy": "rest_for_one", "pid": 7, "restarts": 0,
-        "children": [{"address": "a", "status": "running", "children": [leaf]}, {"address": "b", "status": "running"}],
+        "children": [{"address": "a", "status": "running", "children": [leaf]}, asleep],
     }  # fmt: skip
     assert text.tree_text(tree).splitlines() == [
         "cell-0  (rest_for_one, pid 7)",
         "├─ a",
         "│  └─ contract:api  (quarantined, restarts 6)",
-        "└─ b",
+        "└─ b  (suspended)",
     ]
 
 
@@ -138,6 +193,26 @@ def test_a_sample_may_be_dated_in_milliseconds_or_iso() -> None:
     for wrong in ("", "yesterday", "²", "-5m"):
         with pytest.raises(ValueError):
             read_ts(wrong)
+
+
+def test_a_number_of_seconds_is_refused_with_its_milliseconds() -> None:
+    with pytest.raises(ValueError, match="looks like seconds; in Unix milliseconds it is 1795636454000"):
+        read_ts("1795636454")
+
+
+def test_a_message_that_went_to_the_log_has_told_nobody() -> None:
+    escalated = {
+        "topic": "escalation.sent",
+        "channel": "email",
+        "violation_id": "v1",
+        "status": "sent",
+        "detail": "ok",
+    }
+    assert _event_text(escalated) == "told email about v1"
+    fallen = {**escalated, "status": "logged", "detail": "logged: channel email has no address"}
+    assert _event_text(fallen) == "nobody told about v1: channel email has no address"
+    alert = {"topic": "alert.sent", "channel": "log", "violation_ids": ["v1"], "detail": "logged"}
+    assert _event_text(alert) == "nobody told about v1: channel log is the log"
 
 
 def test_the_configuration_of_this_folder_comes_before_the_shipped_one(
