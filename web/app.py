@@ -65,7 +65,7 @@ def create_app(
         host: the host that was bound; with the loopback names what ``Host`` may say.
         names: further names that ``Host`` may say.
         processes: the root's process table, rows ``{"name", "pid", "restarts", …}``; must be quick.
-        run: ``{"state", "uptime_s"}`` of the system; must be quick.
+        run: ``{"state", "uptime_s", "generation"?}`` of the system; must be quick.
 
     Returns:
         The app; ``app.state.hub`` is the `EventHub` to close before the server stops.

@@ -115,3 +115,16 @@ def test_a_start_that_is_stopped_when_its_processes_come_up_says_so(
     assert (starting.returncode, complaint) in (
         (1, "slakeeper: stopped while it was starting\n"), (0, ""),
     )  # fmt: skip
+
+
+def test_restarts_are_counted_over_generations(make_service: MakeService) -> None:
+    service = make_service(cells=1)
+    service.start()
+    for name in ("cell-0", "root", "cell-0"):
+        pid = service.pid("cell-0")
+        assert service.invoke("actor", "kill", name).code == 0
+        until(lambda pid=pid: is_another(service, "cell-0", pid), what=f"a kill of {name} is mended")  # type: ignore[misc]
+    status = service.show("status")
+    restarts = {row["name"]: row["restarts"] for row in status["processes"]}
+    assert (restarts["cell-0"], restarts["gateway"], restarts["root"], restarts["heart"]) == (3, 1, 1, 0)
+    assert status["generation"] == 2
