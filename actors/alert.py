@@ -113,6 +113,7 @@ class AlertActor(Actor):
             costs={
                 item.violation.id: cost(environment, item.violation, ctx.now_ms) for item in self._due(ctx)
             },
+            desk=environment.desk,
         )
         if after != self._group:
             ctx.emit(after)

@@ -1,6 +1,8 @@
 """What a cell gives its SLA actors: settings, doors to the outside, and tables that everyone may read."""
 
 import secrets
+import shlex
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,6 +16,7 @@ from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
+from slakeeper.sla.notification import Desk
 from slakeeper.sla.policy import EnforcementPolicy
 
 
@@ -77,6 +80,7 @@ class Environment:
         senders: an open channel for each name in ``enforcement.channels``.
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
+        desk: where what people are told is to be acknowledged; None when it goes without saying.
         catalog: metric name to monitors.
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
@@ -94,6 +98,7 @@ class Environment:
     senders: Mapping[str, Sender]
     pollers: Mapping[str, Poller]
     lock_dir: Path
+    desk: Desk | None = None
     catalog: Catalog = field(default_factory=Catalog)
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     source_errors: dict[str, str] = field(default_factory=dict)
@@ -158,13 +163,16 @@ class Environment:
         return None
 
 
-def open_environment(
-    enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, lock_dir: Path
-) -> Environment:
-    """An environment with every channel and every enabled, polled source open."""
+def open_environment(enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, data: Path) -> Environment:
+    """An environment with every channel and every enabled, polled source open.
+
+    Args:
+        data: the data directory, which people on this machine name to reach the system.
+    """
     senders = {name: open_channel(name, channel) for name, channel in enforcement.channels.items()}
     pollers: dict[str, Poller] = {}
     for name, source in monitoring.sources.items():
         if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
             pollers[name] = open_source(name, source)
-    return Environment(enforcement, monitoring, senders, pollers, lock_dir)
+    desk = Desk(socket.gethostname(), f"slakeeper --data {shlex.quote(str(data))}")
+    return Environment(enforcement, monitoring, senders, pollers, data / "locks", desk)

@@ -215,6 +215,7 @@ class EscalationActor(Actor):
             effect.level_index,
             ctx.now_ms,
             cost=cost(environment, self._news, ctx.now_ms),
+            desk=environment.desk,
         )
         recipient = Recipient(level.recipients, level.room, level.service)
         self._outbox.post(ctx, effect.key, level.channel, recipient, message)

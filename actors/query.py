@@ -248,6 +248,17 @@ def find_violation(host: Host, violation_id: str) -> Violation:
     raise RequestError("not_found", f"no violation {violation_id}")
 
 
+def violation_document(host: Host, violation_id: str) -> dict[str, Any]:
+    """One violation with all that is known of it, and what was booked for it.
+
+    Raises:
+        RequestError: ``not_found``.
+    """
+    violation = find_violation(host, violation_id)
+    booked = [each for each in entries(host, violation.sla_id) if each.violation_id == violation_id]
+    return {**violation.to_document(), "compensation": [each.to_document() for each in booked]}
+
+
 def estimate(host: Host, violation_id: str) -> list[LedgerEntry]:
     """What a violation is worth: its ledger entries when it is resolved, else what would be booked now."""
     violation = find_violation(host, violation_id)

@@ -67,6 +67,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "sla.resume": lambda host, payload: _ask_contract(host, payload, ResumeContract(text(payload, "by"))),
         "sla.remove": _remove,
         "violations": _violations,
+        "violation.show": lambda host, payload: query.violation_document(host, text(payload, "id")),
         "violation.ack": lambda host, payload: _ask_violation(
             host, payload, AcknowledgeViolation(text(payload, "by"), text(payload, "note", ""))
         ),
@@ -240,6 +241,8 @@ def _plain(value: Any) -> Any:
 def _text_of(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return str(value)

@@ -169,6 +169,7 @@ _COMMANDS: dict[str, _Command] = {
     "violations": lambda service, cluster, payload: {
         "violations": cluster.violations(payload.get("sla"), bool(payload.get("all"))).result(PATIENCE_S)
     },
+    "violation": lambda service, cluster, payload: cluster.violation(payload["id"]).result(PATIENCE_S),
     "ack": lambda service, cluster, payload: cluster.acknowledge(
         payload["id"], payload["by"], payload.get("note")
     ).result(PATIENCE_S),

@@ -236,10 +236,18 @@ def sla_define(session: Session, file: Path) -> None:
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
+def _said(context: click.Context, option: click.Parameter, given: str) -> str:
+    """Refuses an option that was given and says nothing: `--by "$USER"` where there is no USER."""
+    if not given.strip():
+        raise click.BadParameter("it is empty: say who, or why", context, option)
+    return given
+
+
 def _by_option(run: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")(
-        run
+    who = click.option(
+        "--by", default=lambda: os.environ.get("USER") or "operator", callback=_said, help="Who does this."
     )
+    return who(run)
 
 
 def _contract_act(name: str, past: str, text: str) -> None:
@@ -280,14 +288,41 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
 # -- violations -----------------------------------------------------------------------------------------------------
 
 
-@command(main, "violations")
+@main.group(invoke_without_command=True)
 @click.option("--sla", "sla_id", help="Only of this contract.")
 @click.option("--all", "include_resolved", is_flag=True, help="Resolved ones too.")
-def violations(session: Session, sla_id: str | None, include_resolved: bool) -> None:
-    """Open violations."""
+@DATA_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def violations(
+    context: click.Context, sla_id: str | None, include_resolved: bool, data: Path | None, as_json: bool
+) -> None:
+    """Open violations; `violations show ID` for all about one."""
+    if context.invoked_subcommand is None:
+        context.invoke(
+            _violation_list, sla_id=sla_id, include_resolved=include_resolved, data=data, as_json=as_json
+        )
+
+
+_hidden = click.Group("hidden")
+
+
+@command(_hidden, "violations")
+@click.option("--sla", "sla_id")
+@click.option("--all", "include_resolved", is_flag=True)
+def _violation_list(session: Session, sla_id: str | None, include_resolved: bool) -> None:
     from slakeeper.text import violations_text
 
     session.show(session.ask("violations", sla=sla_id, all=include_resolved)["violations"], violations_text)
+
+
+@command(violations, "show")
+@click.argument("violation_id", metavar="ID")
+def violation_show(session: Session, violation_id: str) -> None:
+    """One violation: what was measured, done, said and booked."""
+    from slakeeper.violation_text import violation_text
+
+    session.show(session.ask("violation", id=violation_id), violation_text)
 
 
 def _violation_line(row: dict[str, Any]) -> str:
@@ -296,7 +331,7 @@ def _violation_line(row: dict[str, Any]) -> str:
 
 @command(main, "ack")
 @click.argument("violation_id", metavar="ID")
-@click.option("--by", required=True, help="Who takes care of it.")
+@click.option("--by", required=True, callback=_said, help="Who takes care of it.")
 @click.option("--note", default="", help="For those who come later.")
 def ack(session: Session, violation_id: str, by: str, note: str) -> None:
     """Acknowledge a violation: somebody is on it, its escalation stops."""
@@ -305,7 +340,7 @@ def ack(session: Session, violation_id: str, by: str, note: str) -> None:
 
 @command(main, "resolve")
 @click.argument("violation_id", metavar="ID")
-@click.option("--by", required=True, help="Who decides that it is over.")
+@click.option("--by", required=True, callback=_said, help="Who decides that it is over.")
 @click.option("--note", default="", help="Why.")
 def resolve(session: Session, violation_id: str, by: str, note: str) -> None:
     """Resolve a violation by hand."""
@@ -345,9 +380,6 @@ def compensation(context: click.Context, sla_id: str | None, data: Path | None, 
         context.invoke(_compensation_list, sla_id=sla_id, data=data, as_json=as_json)
 
 
-_hidden = click.Group("hidden")
-
-
 @command(_hidden, "list")
 @click.option("--sla", "sla_id")
 def _compensation_list(session: Session, sla_id: str | None) -> None:
@@ -362,8 +394,10 @@ def _decision(name: str, past: str, *, approve: bool) -> None:
         session.show(answer, lambda row: f"{row['id']}: {past}")
 
     decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
-    with_reason = click.option("--reason", required=True, help="Why.")(decide)
-    with_by = click.option("--by", required=True, help="The contract's approver.")(with_reason)
+    with_reason = click.option("--reason", required=True, callback=_said, help="Why.")(decide)
+    with_by = click.option("--by", required=True, callback=_said, help="The contract's approver.")(
+        with_reason
+    )
     command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
 
 

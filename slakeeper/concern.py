@@ -3,6 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# The contract of `start --demo`, and what to say of it where nothing measures it any more.
+DEMO_SLA = "demo_shop"
+LEFT_OVER = (
+    f"the contract {DEMO_SLA} is left from a start with --demo and nothing measures it; resolve what is open about it "
+    f"and end it with: slakeeper sla remove {DEMO_SLA}"
+)
+
 
 def concerns(row: Mapping[str, Any]) -> list[str]:
     """Lines about one contract of the status, for people; none when all is well."""
@@ -31,8 +38,12 @@ def failing_sources(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def status_concerns(status: Mapping[str, Any]) -> list[str]:
-    """All lines about a status: its contracts', then its sources'."""
+    """All lines about a status: its contracts', then its sources'; ``processes`` of it tells whether the demo runs."""
     lines = [line for row in status["slas"] for line in concerns(row)]
+    if any(row["id"] == DEMO_SLA for row in status["slas"]) and not any(
+        row["name"] == "demo" for row in status["processes"]
+    ):
+        lines.append(LEFT_OVER)
     failing = failing_sources(status.get("cells", ()))
     if failing:
         verb = "sources fail" if len(failing) > 1 else "source fails"

@@ -28,6 +28,9 @@ READY_KEYS = ("pid", "http", "data", "cells")
 
 START_TIMEOUT_S = 60.0
 
+# In the data directory: it was started with the demo, whose contract is in it.
+DEMO_MEMORY = "demo"
+
 STOPPED_EARLY = "stopped while it was starting"
 
 
@@ -101,6 +104,11 @@ class Start:
             if is_new:
                 _leave_no_trace(self.data)
             raise ConfigurationRefused(str(error)) from error
+        if not self.demo and (self.data / DEMO_MEMORY).exists():
+            from slakeeper.demo import left_over
+
+            if note := left_over(self.data):
+                click.echo(f"slakeeper: {note}", err=True)
         return {key: facts.get(key) for key in READY_KEYS}
 
     def with_view(self) -> int:
@@ -176,6 +184,8 @@ class Start:
             raise StartError(str(error)) from error
         if folder is not None:
             remember(self.data, folder)
+        if self.demo:
+            (self.data / DEMO_MEMORY).touch()
         freeze()
         return Heart(
             self.data,

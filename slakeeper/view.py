@@ -123,7 +123,7 @@ class _View:
             f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"
         ]
         if self._cluster is not None:
-            parts += self._asked(self._cluster)
+            parts += self._asked(self._cluster, run.get("processes", ()))
         processes = [row for row in run.get("processes", ()) if row.get("pid")]
         named = (row["name"] + f" {row['pid']}" + _restarts(row) for row in processes)
         parts.append(textwrap.fill("processes: " + "  ".join(named), _width(), subsequent_indent=" " * 11))
@@ -132,7 +132,7 @@ class _View:
         parts.append(self._hints(run))
         return "\n\n".join(parts)
 
-    def _asked(self, cluster: Cluster) -> list[str]:
+    def _asked(self, cluster: Cluster, processes: Iterable[Mapping[str, Any]]) -> list[str]:
         try:
             status = cluster.status().result(ASK_TIMEOUT_S)
             rows = cluster.violations().result(ASK_TIMEOUT_S)
@@ -166,7 +166,7 @@ class _View:
                 for row in rows[:10]
             ),
         )  # fmt: skip
-        noted = "\n".join(status_concerns(status))
+        noted = "\n".join(status_concerns({**status, "processes": processes}))
         return [slas, *filter(None, [noted]), violations if rows else "No open violations."]
 
     def _follow(self, run: Mapping[str, Any]) -> None:
@@ -196,7 +196,7 @@ class _View:
             f"  {command}{options} observe throughput 50          # push a sample that breaks sla_002"
         )
         if self._last_violation:
-            lines.append(f"  {command}{options} ack {self._last_violation} --by $USER")
+            lines.append(f"  {command}{options} ack {self._last_violation} --by me")
         lines.append(
             f"  {command}{options} actor kill {self._busiest_cell}              # it comes back with its state"
         )

@@ -77,7 +77,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
             partition = Partition(settings.data / "partitions" / name, codec)
             partition.open()
             partitions[number] = partition
-        environment = open_environment(settings.enforcement, settings.monitoring, settings.data / "locks")
+        environment = open_environment(settings.enforcement, settings.monitoring, settings.data)
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)

@@ -23,7 +23,8 @@ def test_it_says_its_version() -> None:
     "words",
     [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
      ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
-     ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"]],
+     ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
+     ["violations", "show", "v1"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     tmp_path: Path, words: list[str]
@@ -45,6 +46,24 @@ def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ack", "v1", "--by", ""], ["resolve", "v1", "--by", " "], ["sla", "suspend", "a", "--by", ""],
+     ["escalate", "v1", "--by", ""], ["compensation", "reject", "c1", "--by", "", "--reason", "b"]],
+)  # fmt: skip
+def test_an_empty_name_is_bad_usage(tmp_path: Path, words: list[str]) -> None:
+    result = run("--data", tmp_path, *words)
+    assert result.exit_code == 2
+    assert "Invalid value for '--by': it is empty" in result.stderr
+
+
+def test_where_nothing_runs_the_data_directory_comes_before_the_advice_to_start(tmp_path: Path) -> None:
+    result = run("--data", tmp_path / "data", "status")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"slakeeper: nothing runs on {tmp_path / 'data'}; ")
+    assert line.index("--data DIR") < line.index("SLAKEEPER_DATA") < line.index(" start ")
 
 
 def test_the_shipped_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

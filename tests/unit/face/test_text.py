@@ -8,6 +8,7 @@ import pytest
 from slakeeper import text
 from slakeeper.reading import config_directory, problems_of, read_ts
 from slakeeper.view import _busiest, _event_text
+from slakeeper.violation_text import violation_text
 
 ROW: dict[str, Any] = {
     "id": "api", "status": "healthy", "compliance_score": 100, "attainment": 99.9712345, "service_level": 99.9,
@@ -83,6 +84,12 @@ def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
     assert len(well.split("\n\n")) == 3
 
 
+def test_the_contract_of_a_demo_that_does_not_run_is_said_to_be_left_over() -> None:
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [{**ROW, "id": "demo_shop"}]}
+    assert "sla remove demo_shop" in text.status_text({**status, "processes": [PROCESS]})
+    assert "sla remove" not in text.status_text({**status, "processes": [{**PROCESS, "name": "demo"}]})
+
+
 def test_a_contract_shows_why_a_metric_has_no_value_and_leaves_out_what_it_has_not() -> None:
     metric = {"name": "latency", "state": "source_error", "reason": "refused", "value": None, "condition": "lt",
               "threshold": 250.0, "unit": "ms", "samples_accepted": None, "samples_late": None,
@@ -130,6 +137,41 @@ def test_a_violation_is_one_line() -> None:
     assert "THRESHOLD" in head
     assert "2027-01-15T08:00:00Z" in line
     assert "300.25" in line
+
+
+def test_one_violation_shows_what_was_done_said_and_booked() -> None:
+    document = {
+        "id": "v1", "sla_id": "api", "metric_name": "latency", "severity": "info", "status": "resolved",
+        "condition": "lt", "unit": "ms", "actual_value": 200.0, "first_value": 260.0, "worst_value": 300.25,
+        "threshold_value": 250.0, "start_time": 1_800_000_000_000, "end_time": 1_800_000_060_000,
+        "acknowledged": True, "acknowledged_by": "ann", "acknowledged_time": 1_800_000_030_000,
+        "acknowledge_note": "on it", "resolved": True, "resolved_by": None, "resolve_note": "",
+        "escalation_failed_time": None,
+        "remediation_actions": [
+            {"execution_time": 1_800_000_010_000, "name": "restart", "action_type": "automatic", "target": "web",
+             "attempt": 1, "status": "completed", "by": "", "result": "x" * 90},
+        ],
+        "escalations": [
+            {"at": 1_800_000_020_000, "severity": "info", "level": 0, "channel": "email", "recipients": ["a@b.c"],
+             "status": "logged", "detail": "logged: channel email has no address"},
+        ],
+        "compensation": [
+            {"id": "c1", "compensation_type": "credit", "amount": "1.5", "status": "pending", "arithmetic": "1 + 0.5"},
+        ],
+    }  # fmt: skip
+    head, actions, escalations, booked = violation_text(document).split("\n\n")
+    assert head.splitlines() == [
+        "v1: api latency, info, resolved",
+        "promised lt 250 ms; measured 260 at first, 300.25 at worst, 200 last",
+        "since 2027-01-15T08:00:00Z until 2027-01-15T08:01:00Z",
+        "acknowledged by ann at 2027-01-15T08:00:30Z: on it",
+        "resolved by itself",
+    ]
+    assert actions.endswith("x" * 90)
+    assert "nobody told" in escalations
+    assert booked.endswith("1 + 0.5")
+    bare = {**document, "remediation_actions": [], "escalations": [], "compensation": []}
+    assert violation_text(bare).endswith("No action was run.\n\nNobody was escalated to.")
 
 
 def test_the_tree_has_one_node_a_line() -> None:
