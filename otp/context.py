@@ -47,6 +47,9 @@ class Call:
         self.request = request
         self._done: Callable[[Any, Exception | None], None] | None = done
 
+    def __repr__(self) -> str:
+        return f"Call({self.request!r})"
+
     @property
     def is_open(self) -> bool:
         """Whether the caller still waits."""

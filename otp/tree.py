@@ -4,6 +4,7 @@ What an actor is, the tree does not know: it asks the stage to start and to end 
 """
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +204,8 @@ class Tree:
     def _start(self, node: Node, spec: ChildSpec, incarnation: int, extra: tuple[Any, ...]) -> core.Event:
         what = spec.start
         if isinstance(what, SupervisorSpec):
+            if what.address != spec.id:  # made of a template, under an address made up for it
+                what = replace(what, address=spec.id)
             refused = self._start_node(what, node, incarnation)
         else:
             seat = self.seats.get(spec.id)

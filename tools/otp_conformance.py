@@ -17,7 +17,9 @@ SUITE = ROOT / "tests" / "conformance"
 CASES = SUITE / "cases.txt"
 DOCUMENT = ROOT / "docs" / "otp-conformance.md"
 DRIVERS = ("core", "host")
-"""The fixtures that stand for a driver; a test of the fixture ``light`` runs on both."""
+"""The fixtures that stand for a driver."""
+ON_BOTH = ("light", "kin")
+"""The fixtures that run a test on each."""
 
 _LINE = re.compile(r"(?P<name>\w+)(?:: (?P<process>\S+::\w+))?(?: - (?P<reason>.+))?")
 
@@ -29,8 +31,8 @@ The supervisors keep the contract of Erlang/OTP's `supervisor`. This is each of 
 `tests/conformance`; not to be edited by hand.
 
 - **light**: the actors of a cell. `host` is the host that runs them in production; `core` is the same pure supervisor
-  over children that follow a script, for what takes time, is ignored, or the host has no use for
-  (`simple_one_for_one`, `code_change` and `auto_shutdown` among it).
+  over children that follow a script, for what takes time or does not end when it is asked to: a light actor does
+  neither.
 - **process**: the root supervisor over operating system processes: a test of real ones, or *later*.
 
 Where we differ, on purpose:
@@ -113,8 +115,9 @@ class Results:
         for item in items:
             if isinstance(item, pytest.Function):
                 case = item.originalname.removeprefix("test_")
-                param = item.callspec.params.get("light") if hasattr(item, "callspec") else None
-                used = {str(param)} if param else set(DRIVERS) & set(item.fixturenames)
+                params = item.callspec.params if hasattr(item, "callspec") else {}
+                driver = next((params[name] for name in ON_BOTH if name in params), None)
+                used = {str(driver)} if driver else set(DRIVERS) & set(item.fixturenames)
                 self._drivers[case] |= used
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

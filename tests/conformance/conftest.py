@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conformance.fake_children import Family
+from tests.conformance.host_family import HostFamily, Kin
 from tests.conformance.light import Light, OnCore, OnHost
 
 LIGHT: dict[str, Callable[[], Light]] = {"core": OnCore, "host": OnHost}
@@ -26,3 +27,9 @@ def core() -> Family:
 def host() -> OnHost:
     """The host of a cell, for what the core knows nothing of."""
     return OnHost()
+
+
+@pytest.fixture(params=["core", "host"])
+def kin(request: pytest.FixtureRequest) -> Kin:
+    """Either driver behind OTP's API: the test runs on each."""
+    return Family() if request.param == "core" else HostFamily()

@@ -20,6 +20,7 @@ from slakeeper.otp.child_spec import (
 )
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.conformance.fake_children import Family, Script, worker
+from tests.conformance.host_family import Kin
 
 FLAGS = Flags(ONE_FOR_ONE, 2, 3_600)
 SIMPLE = Flags(SIMPLE_ONE_FOR_ONE, 2, 3_600)
@@ -32,16 +33,16 @@ def reason_of(make: Any, *args: Any, **fields: Any) -> tuple[str, str]:
     return caught.value.where, caught.value.reason
 
 
-def test_child_adm(core: Family) -> None:
+def test_child_adm(kin: Kin) -> None:
     child = worker("child1")
-    sup = core.start(FLAGS, child)
+    sup = kin.start(FLAGS, child)
     pid = sup.pid("child1")
     assert sup.counts() == (1, 1, 0, 1)
     assert sup.start_child(child) == Error(Refusal.ALREADY_STARTED, pid)
 
     assert sup.terminate_child("hej") == NOT_FOUND
     assert sup.terminate_child("child1") == Ok()
-    assert core.exits[pid] == "shutdown"
+    assert kin.exits[pid] == "shutdown"
     assert sup.which_children() == [("child1", None)]
     assert sup.counts() == (1, 0, 0, 1)
     assert sup.terminate_child("child1") == Ok(), "again"
@@ -64,8 +65,8 @@ def test_child_adm(core: Family) -> None:
     assert sup.counts() == (1, 1, 0, 1)
 
 
-def test_child_adm_simple(core: Family) -> None:
-    sup = core.start(SIMPLE, worker("child"))
+def test_child_adm_simple(kin: Kin) -> None:
+    sup = kin.start(SIMPLE, worker("child"))
     assert (sup.which_children(), sup.counts()) == ([], (1, 0, 0, 0))
     first, second = sup.spawn().pid, sup.spawn().pid
     assert sorted(sup.which_children()) == [("", first), ("", second)]
@@ -74,7 +75,7 @@ def test_child_adm_simple(core: Family) -> None:
     refused = Error(Refusal.SIMPLE_ONE_FOR_ONE)
     assert sup.terminate_child("child") == refused
     assert sup.terminate_child(first) == Ok()
-    assert core.exits == {first: "shutdown"}
+    assert kin.exits == {first: "shutdown"}
     assert sup.which_children() == [("", second)]
     # OTP says ok for a process that is dead, whoever's child it was. A pid here tells nothing of who is gone.
     assert sup.terminate_child(first) == NOT_FOUND
@@ -116,19 +117,19 @@ RIGHT: list[dict[str, Any]] = [
 ]
 
 
-def test_child_specs(core: Family) -> None:
+def test_child_specs(kin: Kin) -> None:
     given: dict[str, Any] = {"id": "child", "start": Script()}
     for wrong, reason in WRONG:
         assert reason_of(ChildSpec, **{**given, **wrong}) == ("", reason)
     for right in RIGHT:
-        core.start(FLAGS, ChildSpec(**{**given, **right, "start": Script(), "type": "worker"}))
+        kin.start(FLAGS, ChildSpec(**{**given, **right, "start": Script(), "type": "worker"}))
     twice = [ChildSpec(**given), ChildSpec(**{**given, "restart": TEMPORARY})]
-    assert reason_of(core.start, FLAGS, *twice) == ("start_spec", "duplicate_child_name")
-    assert reason_of(core.start, SIMPLE) == ("", "bad_start_spec")
-    assert reason_of(core.start, SIMPLE, *twice) == ("", "bad_start_spec")
+    assert reason_of(kin.start, FLAGS, *twice) == ("start_spec", "duplicate_child_name")
+    assert reason_of(kin.start, SIMPLE) == ("", "bad_start_spec")
+    assert reason_of(kin.start, SIMPLE, *twice) == ("", "bad_start_spec")
 
 
-def test_child_specs_map(core: Family) -> None:
+def test_child_specs_map(kin: Kin) -> None:
     given: dict[str, Any] = {"id": "child", "start": Script()}
     for wrong, reason in WRONG:
         assert reason_of(ChildSpec.from_map, {**given, **wrong}) == ("", reason)
@@ -139,15 +140,15 @@ def test_child_specs_map(core: Family) -> None:
         spec = ChildSpec.from_map({**given, **right, "modules": ["m"]})
         assert spec == ChildSpec(**{**given, **right})
     twice = [ChildSpec.from_map(given)] * 2
-    assert reason_of(core.start, FLAGS, *twice) == ("start_spec", "duplicate_child_name")
-    assert reason_of(core.start, SIMPLE, *twice) == ("", "bad_start_spec")
+    assert reason_of(kin.start, FLAGS, *twice) == ("start_spec", "duplicate_child_name")
+    assert reason_of(kin.start, SIMPLE, *twice) == ("", "bad_start_spec")
     mindful = Flags(auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
     significant = ChildSpec.from_map({**given, "restart": "transient", "significant": True})
-    assert reason_of(core.start, FLAGS, significant) == ("start_spec", "bad_combination")
-    core.start(mindful, significant)
+    assert reason_of(kin.start, FLAGS, significant) == ("start_spec", "bad_combination")
+    kin.start(mindful, significant)
 
 
-def test_sup_flags(core: Family) -> None:
+def test_sup_flags(kin: Kin) -> None:
     for wrong, reason in [
         ({"strategy": "none_for_one"}, "invalid_strategy"),
         ({"intensity": "infinity"}, "invalid_intensity"),
@@ -160,6 +161,6 @@ def test_sup_flags(core: Family) -> None:
     ]:
         given: Any = wrong
         assert reason_of(Flags.from_map, given) == ("supervisor_data", reason)
-    sup = core.start(Flags.from_map({"silly_flag": True}))
+    sup = kin.start(Flags.from_map({"silly_flag": True}))
     sup.stop()
     assert sup.ended == "shutdown"

@@ -3,13 +3,14 @@
 from slakeeper.otp.child_spec import ONE_FOR_ONE, SIMPLE_ONE_FOR_ONE, SUPERVISOR, TEMPORARY, ChildSpec, Flags
 from slakeeper.otp.supervisor import Ok, which_children
 from tests.conformance.fake_children import UP, Family, Script, Tree, subtree, worker
+from tests.conformance.host_family import Kin
 from tests.conformance.light import OnHost
 
 SIMPLE = Flags(SIMPLE_ONE_FOR_ONE, 2, 3_600)
 
 
-def test_count_children(core: Family) -> None:
-    sup = core.start(SIMPLE, worker("child", restart=TEMPORARY))
+def test_count_children(kin: Kin) -> None:
+    sup = kin.start(SIMPLE, worker("child", restart=TEMPORARY))
     for total in (1_000, 2_000):
         for _ in range(1_000):
             sup.spawn()
@@ -30,7 +31,7 @@ def test_count_children_supervisor(core: Family) -> None:
     assert len(core.exits) == 2_000
 
 
-def test_count_restarting_children(core: Family) -> None:
+def test_count_restarting_children(kin: Kin) -> None:
     """Who is restarting is counted, and is not active."""
     for simple in (False, True):
         family = Family()
@@ -55,12 +56,12 @@ def test_count_restarting_children(core: Family) -> None:
         ]
         family.later()
         assert sup.counts() == (specs, 3, 0, 3)
-    assert core.supervisors == {}
+    assert kin.supervisors == {}
 
 
-def test_which_children(core: Family) -> None:
+def test_which_children(kin: Kin) -> None:
     """The last to start first; which_child says the same of each."""
-    sup = core.start(Flags(), worker("a"), subtree("b", Flags()), worker("c"))
+    sup = kin.start(Flags(), worker("a"), subtree("b", Flags()), worker("c"))
     sup.terminate_child("c")
     assert sup.which_children() == [("c", None), ("b", sup.pid("b")), ("a", sup.pid("a"))]
     listed = which_children(sup.state)
@@ -70,8 +71,8 @@ def test_which_children(core: Family) -> None:
     assert sup.which_child(sup.pid("a")) is None, "by pid under simple_one_for_one alone"
 
 
-def test_which_children_simple_one_for_one(core: Family) -> None:
-    sup = core.start(Flags(SIMPLE_ONE_FOR_ONE, 10, 10), worker("child"))
+def test_which_children_simple_one_for_one(kin: Kin) -> None:
+    sup = kin.start(Flags(SIMPLE_ONE_FOR_ONE, 10, 10), worker("child"))
     first, second = sup.spawn().pid, sup.spawn(Script(iter([UP, "no port"]))).pid
     assert sup.which_children() == [("", second), ("", first)]
     listed = which_children(sup.state)
@@ -81,7 +82,7 @@ def test_which_children_simple_one_for_one(core: Family) -> None:
     restarting = sup.which_child(second)
     assert restarting is not None, "the last pid names it while it has none"
     assert (restarting.status, restarting.pid) == ("restarting", None)
-    core.later()
+    kin.later()
     assert sup.which_child(second) is None
     assert sup.terminate_child(first) == Ok()
     assert sup.which_child(first) is None

@@ -12,6 +12,7 @@ from slakeeper.otp.child_spec import (
 )
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.conformance.fake_children import UP, Family, Script, worker
+from tests.conformance.host_family import Kin
 from tests.conformance.light import OnHost
 
 
@@ -76,8 +77,8 @@ def test_hanging_restart_loop_rest_for_one(core: Family, host: OnHost) -> None:
     loops_on_hosts(REST_FOR_ONE)
 
 
-def test_hanging_restart_loop_simple(core: Family) -> None:
-    sup = core.start(Flags(SIMPLE_ONE_FOR_ONE, 8, 10), worker("child1", shutdown=BRUTAL_KILL))
+def test_hanging_restart_loop_simple(kin: Kin) -> None:
+    sup = kin.start(Flags(SIMPLE_ONE_FOR_ONE, 8, 10), worker("child1", shutdown=BRUTAL_KILL))
     first = sup.spawn(looping()).pid
     sup.exit(first, "error")
     assert sup.restart_child("child1") == Error(Refusal.SIMPLE_ONE_FOR_ONE)
@@ -86,11 +87,11 @@ def test_hanging_restart_loop_simple(core: Family) -> None:
     assert sup.counts() == (1, 0, 0, 1)
     assert sup.terminate_child(first) == Ok(), "its last pid is what it is known by"
     assert sup.which_children() == []
-    core.later(60_000)
+    kin.later(60_000)
     assert sup.which_children() == []
 
     second = sup.spawn(looping()).pid
     sup.exit(second, "error")
     sup.stop()
     assert sup.ended == "shutdown"
-    assert core.exits[second] == "error"
+    assert kin.exits[second] == "error"

@@ -22,7 +22,8 @@ from slakeeper.otp.child_spec import (
     Restart,
     Strategy,
 )
-from tests.conformance.fake_children import Family, worker
+from tests.conformance.fake_children import worker
+from tests.conformance.host_family import Kin
 from tests.conformance.light import Light
 
 NAMED = [ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE]
@@ -54,10 +55,10 @@ def kept(strategy: Strategy, restart: Restart) -> bool:
 
 
 @pytest.mark.parametrize("strategy", [*NAMED, SIMPLE_ONE_FOR_ONE])
-def test_do_not_save_start_parameters_for_temporary_children(core: Family, strategy: Strategy) -> None:
+def test_do_not_save_start_parameters_for_temporary_children(kin: Kin, strategy: Strategy) -> None:
     assert [restart for restart in Restart if kept(strategy, restart)] == [PERMANENT, TRANSIENT]
     if strategy is not SIMPLE_ONE_FOR_ONE:
-        sup = core.start(Flags(strategy), worker("child", restart=TEMPORARY))
+        sup = kin.start(Flags(strategy), worker("child", restart=TEMPORARY))
         spec = sup.get_childspec("child")
         assert spec is not None
         assert spec.start == FORGOTTEN
@@ -90,22 +91,22 @@ def times_longer(work: Callable[[int], None], count: int) -> float:
     return min(took_s(count * 10) for _ in range(2)) / min(took_s(count) for _ in range(2))
 
 
-def test_simple_one_for_one_scale_many_temporary_children(core: Family) -> None:
+def test_simple_one_for_one_scale_many_temporary_children(kin: Kin) -> None:
     def start_and_terminate(amount: int) -> None:
-        sup = core.start(Flags(SIMPLE_ONE_FOR_ONE), worker("child", restart=TEMPORARY))
+        sup = kin.start(Flags(SIMPLE_ONE_FOR_ONE), worker("child", restart=TEMPORARY))
         for pid in [sup.spawn().pid for _ in range(amount)]:
             sup.terminate_child(pid)
 
     assert times_longer(start_and_terminate, 200) < 50
 
 
-def test_scale_start_stop_many_children(core: Family) -> None:
+def test_scale_start_stop_many_children(kin: Kin) -> None:
     def by_name(amount: int) -> None:
-        sup = core.start(Flags(), *(worker(f"child{number}") for number in range(amount)))
+        sup = kin.start(Flags(), *(worker(f"child{number}") for number in range(amount)))
         sup.stop()
 
     def simple(amount: int) -> None:
-        sup = core.start(Flags(SIMPLE_ONE_FOR_ONE), worker("child"))
+        sup = kin.start(Flags(SIMPLE_ONE_FOR_ONE), worker("child"))
         for _ in range(amount):
             sup.spawn()
         sup.stop()

@@ -18,7 +18,8 @@ from slakeeper.otp.child_spec import (
     Strategy,
 )
 from slakeeper.otp.supervisor import Error, Ok, Refusal
-from tests.conformance.fake_children import Family, Supervisor, subtree, worker
+from tests.conformance.fake_children import subtree, worker
+from tests.conformance.host_family import Kin, KinSupervisor
 
 NEVER, ANY, ALL = AutoShutdown.NEVER, AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT
 STRATEGIES = pytest.mark.parametrize("strategy", [ONE_FOR_ONE, REST_FOR_ONE, ONE_FOR_ALL])
@@ -32,46 +33,46 @@ def child(child_id: str, restart: Restart = TRANSIENT, *, significant: bool = Tr
     return worker(child_id, restart=restart, significant=significant)
 
 
-def pair(core: Family, auto_shutdown: AutoShutdown, restart: Restart = TRANSIENT) -> Supervisor:
+def pair(kin: Kin, auto_shutdown: AutoShutdown, restart: Restart = TRANSIENT) -> KinSupervisor:
     """A supervisor of two significant children and one that is not."""
-    return core.start(
+    return kin.start(
         flags(auto_shutdown), child("a", restart), child("b", restart), worker("c", restart=PERMANENT)
     )
 
 
-def test_nonsignificant_temporary(core: Family) -> None:
+def test_nonsignificant_temporary(kin: Kin) -> None:
     for auto_shutdown in (ANY, ALL):
         for reason in ("normal", "shutdown", "abnormal"):
-            sup = core.start(flags(auto_shutdown), child("a", TEMPORARY, significant=False))
+            sup = kin.start(flags(auto_shutdown), child("a", TEMPORARY, significant=False))
             sup.exit("a", reason)
             assert sup.ended is None
 
 
-def test_nonsignificant_transient(core: Family) -> None:
+def test_nonsignificant_transient(kin: Kin) -> None:
     for auto_shutdown in (ANY, ALL):
         for reason in ("normal", "shutdown", "abnormal"):
-            sup = core.start(flags(auto_shutdown), child("a", significant=False))
+            sup = kin.start(flags(auto_shutdown), child("a", significant=False))
             sup.exit("a", reason)
             assert sup.ended is None
 
 
-def test_significant_temporary(core: Family) -> None:
+def test_significant_temporary(kin: Kin) -> None:
     """Any end of it counts."""
     for reason in ("normal", "shutdown", "shutdown: x", "abnormal", "killed"):
-        sup = pair(core, ANY, TEMPORARY)
+        sup = pair(kin, ANY, TEMPORARY)
         sup.exit("a", reason)
         assert sup.ended == "shutdown"
-        sup = pair(core, ALL, TEMPORARY)
+        sup = pair(kin, ALL, TEMPORARY)
         sup.exit("a", reason)
         assert sup.ended is None
         sup.exit("b", reason)
         assert sup.ended == "shutdown"
 
 
-def test_significant_transient(core: Family) -> None:
+def test_significant_transient(kin: Kin) -> None:
     """Only a normal end counts: after any other it is restarted."""
     for auto_shutdown in (ANY, ALL):
-        sup = pair(core, auto_shutdown)
+        sup = pair(kin, auto_shutdown)
         sup.exit("a", "abnormal")
         assert len([pid for _, pid in sup.which_children() if pid]) == 3
         sup.exit("a", "normal")
@@ -81,22 +82,22 @@ def test_significant_transient(core: Family) -> None:
             assert sup.ended == "shutdown"
 
 
-def test_significant_simple(core: Family) -> None:
+def test_significant_simple(kin: Kin) -> None:
     """Rejected: there is no such thing under simple_one_for_one."""
     for auto_shutdown in (ANY, ALL):
         with pytest.raises(SpecError) as caught:
             flags(auto_shutdown, SIMPLE_ONE_FOR_ONE)
         assert (caught.value.where, caught.value.reason) == ("supervisor_data", "bad_combination")
     with pytest.raises(SpecError) as caught:
-        core.start(flags(NEVER, SIMPLE_ONE_FOR_ONE), child("a"))
+        kin.start(flags(NEVER, SIMPLE_ONE_FOR_ONE), child("a"))
     assert (caught.value.where, caught.value.reason) == ("start_spec", "bad_combination")
 
 
 @STRATEGIES
-def test_significant_bystander(core: Family, strategy: Strategy) -> None:
+def test_significant_bystander(kin: Kin, strategy: Strategy) -> None:
     """Only its own end counts: not one that is asked for, nor one for a sibling's sake."""
     for restart in (TRANSIENT, TEMPORARY):
-        sup = core.start(flags(ANY, strategy), worker("a"), child("b", restart))
+        sup = kin.start(flags(ANY, strategy), worker("a"), child("b", restart))
         sup.exit("a", "abnormal")
         assert sup.ended is None
         if restart is TRANSIENT or strategy is ONE_FOR_ONE:
@@ -105,13 +106,13 @@ def test_significant_bystander(core: Family, strategy: Strategy) -> None:
         assert sup.which_children()[-1] == ("a", sup.pid("a"))
 
 
-def test_significant_escalation(core: Family) -> None:
+def test_significant_escalation(kin: Kin) -> None:
     """The end goes on upwards if the supervisor is significant itself, and stops there if it is not."""
     for significant in (True, False):
         inner = subtree("inner", flags(ANY), child("a"), restart=TRANSIENT, significant=significant)
-        sup = core.start(flags(ANY), inner, worker("other"))
-        core.supervisors["inner"].exit("a", "normal")
-        assert core.supervisors["inner"].ended == "shutdown"
+        sup = kin.start(flags(ANY), inner, worker("other"))
+        kin.supervisors["inner"].exit("a", "normal")
+        assert kin.supervisors["inner"].ended == "shutdown"
         assert sup.ended == ("shutdown" if significant else None)
         assert sup.which_children()[-1] == ("inner", None)
 
@@ -119,10 +120,10 @@ def test_significant_escalation(core: Family) -> None:
 # -- upgrades: a change of the flags counts from the next end on --------------------------------------------------
 
 
-def changed(core: Family, before: AutoShutdown, after: AutoShutdown) -> Supervisor:
+def changed(kin: Kin, before: AutoShutdown, after: AutoShutdown) -> KinSupervisor:
     """Two children under flags that changed while they ran, significant where that makes sense."""
     specs = [child("a", significant=before is not NEVER), child("b", significant=before is not NEVER)]
-    sup = core.start(flags(before), *specs, worker("c"))
+    sup = kin.start(flags(before), *specs, worker("c"))
     specs = [child("a", significant=after is not NEVER), child("b", significant=after is not NEVER)]
     pids = sup.which_children()
     assert sup.code_change(flags(after), *specs, worker("c")) == Ok()
@@ -130,7 +131,7 @@ def changed(core: Family, before: AutoShutdown, after: AutoShutdown) -> Supervis
     return sup
 
 
-def ends_after(sup: Supervisor, *child_ids: str) -> bool:
+def ends_after(sup: KinSupervisor, *child_ids: str) -> bool:
     """Whether the last of these normal ends, and none before, ends the supervisor."""
     for child_id in child_ids:
         assert sup.ended is None
@@ -138,37 +139,37 @@ def ends_after(sup: Supervisor, *child_ids: str) -> bool:
     return sup.ended == "shutdown"
 
 
-def test_significant_upgrade_never_any(core: Family) -> None:
-    assert ends_after(changed(core, NEVER, ANY), "a")
+def test_significant_upgrade_never_any(kin: Kin) -> None:
+    assert ends_after(changed(kin, NEVER, ANY), "a")
 
 
-def test_significant_upgrade_any_never(core: Family) -> None:
-    assert not ends_after(changed(core, ANY, NEVER), "a", "b")
+def test_significant_upgrade_any_never(kin: Kin) -> None:
+    assert not ends_after(changed(kin, ANY, NEVER), "a", "b")
 
 
-def test_significant_upgrade_never_all(core: Family) -> None:
-    assert ends_after(changed(core, NEVER, ALL), "a", "b")
+def test_significant_upgrade_never_all(kin: Kin) -> None:
+    assert ends_after(changed(kin, NEVER, ALL), "a", "b")
 
 
-def test_significant_upgrade_all_never(core: Family) -> None:
-    assert not ends_after(changed(core, ALL, NEVER), "a", "b")
+def test_significant_upgrade_all_never(kin: Kin) -> None:
+    assert not ends_after(changed(kin, ALL, NEVER), "a", "b")
 
 
-def test_significant_upgrade_any_all(core: Family) -> None:
-    assert ends_after(changed(core, ANY, ALL), "a", "b")
+def test_significant_upgrade_any_all(kin: Kin) -> None:
+    assert ends_after(changed(kin, ANY, ALL), "a", "b")
 
 
-def test_significant_upgrade_all_any(core: Family) -> None:
-    assert ends_after(changed(core, ALL, ANY), "b")
+def test_significant_upgrade_all_any(kin: Kin) -> None:
+    assert ends_after(changed(kin, ALL, ANY), "b")
 
 
-def test_significant_upgrade_child(core: Family) -> None:
+def test_significant_upgrade_child(kin: Kin) -> None:
     """A child that becomes significant, or no longer is."""
-    sup = core.start(flags(ANY), child("a"), child("b", significant=False))
+    sup = kin.start(flags(ANY), child("a"), child("b", significant=False))
     swapped = [child("a", significant=False), child("b")]
     assert sup.code_change(flags(ANY), *swapped) == Ok()
     assert ends_after(sup, "a", "b")
-    sup = core.start(flags(ANY), child("a"))
+    sup = kin.start(flags(ANY), child("a"))
     answer = sup.code_change(flags(NEVER), child("a"))
     assert isinstance(answer, Error)
     assert answer.reason is Refusal.BAD_COMBINATION

@@ -5,14 +5,15 @@ from itertools import chain, repeat
 from slakeeper.otp.child_spec import PERMANENT, SIMPLE_ONE_FOR_ONE, TEMPORARY, TRANSIENT, Flags
 from slakeeper.otp.supervisor import Ok
 from tests.conformance.fake_children import IGNORE, UP, Family, Script, worker
+from tests.conformance.host_family import Kin
 
 
 def flags(intensity: int = 2) -> Flags:
     return Flags(SIMPLE_ONE_FOR_ONE, intensity, 3_600)
 
 
-def test_simple_one_for_one(core: Family) -> None:
-    sup = core.start(flags(), worker("child"))
+def test_simple_one_for_one(kin: Kin) -> None:
+    sup = kin.start(flags(), worker("child"))
     first, second = sup.spawn().pid, sup.spawn().pid
     sup.exit(first, "boom")
     pids = [pid for _, pid in sup.which_children()]
@@ -47,14 +48,14 @@ def test_simple_one_for_one_extra(core: Family) -> None:
     assert {child.extra for child in sup.state.children} == {(script,), (script, "argument")}
 
 
-def test_simple_one_for_one_escalation(core: Family) -> None:
-    sup = core.start(flags(4), worker("child"))
+def test_simple_one_for_one_escalation(kin: Kin) -> None:
+    sup = kin.start(flags(4), worker("child"))
     first = sup.spawn(Script(chain([UP], repeat("error")))).pid
     second = sup.spawn().pid
     sup.exit(first, "boom")
-    core.later()
+    kin.later()
     assert sup.ended == "shutdown"
-    assert core.exits[second] == "shutdown"
+    assert kin.exits[second] == "shutdown"
 
 
 def test_simple_one_for_one_corruption(core: Family) -> None:
@@ -69,9 +70,9 @@ def test_simple_one_for_one_corruption(core: Family) -> None:
         assert extra == ({(argument,) for argument in arguments} if kept else {()})
 
 
-def test_simple_one_for_one_restart_ignore(core: Family) -> None:
+def test_simple_one_for_one_restart_ignore(kin: Kin) -> None:
     """A child that chooses not to come back is gone."""
-    sup = core.start(flags(), worker("child"))
+    sup = kin.start(flags(), worker("child"))
     sup.spawn(Script(iter([UP, IGNORE])))
     sup.spawn()
     sup.exit(1, "boom")

@@ -22,6 +22,7 @@ from slakeeper.otp.child_spec import (
 )
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.conformance.fake_children import IGNORE, UP, Family, Script, StartError, Tree, worker
+from tests.conformance.host_family import Kin
 from tests.conformance.light import Light
 
 FLAGS = Flags(ONE_FOR_ONE, 2, 3_600)
@@ -43,47 +44,45 @@ def test_sup_start_ignore_init(core: Family) -> None:
     assert (core.log, core.exits, sup.kinds()) == ([], {}, [])
 
 
-def test_sup_start_ignore_child(core: Family) -> None:
-    sup = core.start(FLAGS, worker("child1", [IGNORE]), worker("child2"))
+def test_sup_start_ignore_child(kin: Kin) -> None:
+    sup = kin.start(FLAGS, worker("child1", [IGNORE]), worker("child2"))
     assert sup.which_children() == [("child2", sup.pid("child2")), ("child1", None)]
     assert sup.start_child(worker("child3", [IGNORE])) == Ok(None)
     assert sup.which_children()[0] == ("child3", None)
     assert sup.counts() == (3, 1, 0, 3)
 
 
-def test_sup_start_ignore_temporary_child(core: Family) -> None:
-    sup = core.start(
-        FLAGS, worker("child1", [IGNORE], restart=TEMPORARY), worker("child2", restart=TEMPORARY)
-    )
+def test_sup_start_ignore_temporary_child(kin: Kin) -> None:
+    sup = kin.start(FLAGS, worker("child1", [IGNORE], restart=TEMPORARY), worker("child2", restart=TEMPORARY))
     assert sup.which_children() == [("child2", sup.pid("child2"))]
     assert sup.counts() == (1, 1, 0, 1)
 
 
-def test_sup_start_ignore_temporary_child_start_child(core: Family) -> None:
-    sup = core.start(FLAGS)
+def test_sup_start_ignore_temporary_child_start_child(kin: Kin) -> None:
+    sup = kin.start(FLAGS)
     assert sup.start_child(worker("child1", [IGNORE], restart=TEMPORARY)) == Ok(None)
     assert sup.start_child(worker("child2", restart=TEMPORARY)) == Ok(sup.pid("child2"))
     assert sup.which_children() == [("child2", sup.pid("child2"))]
 
 
-def spawn_an_ignoring_child(core: Family, restart: Restart) -> None:
+def spawn_an_ignoring_child(kin: Kin, restart: Restart) -> None:
     """Whatever the restart type, there is no spec to be kept."""
-    sup = core.start(SIMPLE, worker("child", [IGNORE, UP], restart=restart))
+    sup = kin.start(SIMPLE, worker("child", [IGNORE, UP], restart=restart))
     assert sup.spawn() == Ok(None)
     assert sup.counts() == (1, 0, 0, 0)
     assert isinstance(sup.spawn(), Ok)
     assert sup.counts() == (1, 1, 0, 1)
 
 
-def test_sup_start_ignore_temporary_child_start_child_simple(core: Family) -> None:
-    spawn_an_ignoring_child(core, TEMPORARY)
+def test_sup_start_ignore_temporary_child_start_child_simple(kin: Kin) -> None:
+    spawn_an_ignoring_child(kin, TEMPORARY)
 
 
-def test_sup_start_ignore_permanent_child_start_child_simple(core: Family) -> None:
-    spawn_an_ignoring_child(core, PERMANENT)
+def test_sup_start_ignore_permanent_child_start_child_simple(kin: Kin) -> None:
+    spawn_an_ignoring_child(kin, PERMANENT)
 
 
-def test_sup_start_error_return(core: Family) -> None:
+def test_sup_start_error_return(kin: Kin) -> None:
     """What an init must not return: flags that are none, or a child that is no spec."""
     for flags, specs, reason in [
         ("one_for_one", (), "supervisor_data: invalid_type: 'one_for_one'"),
@@ -92,8 +91,8 @@ def test_sup_start_error_return(core: Family) -> None:
     ]:
         wrong: Any = (flags, *specs)
         with pytest.raises(SpecError, match=reason):
-            core.start(*wrong)
-    assert core.supervisors == {}
+            kin.start(*wrong)
+    assert kin.supervisors == {}
 
 
 def test_sup_start_fail(light: Light) -> None:
@@ -111,16 +110,16 @@ def test_sup_start_child_returns_error(light: Light) -> None:
     assert light.start_child(worker("child1")) == "ok", "its id is free"
 
 
-def test_sup_start_child_returns_error_simple(core: Family) -> None:
-    sup = core.start(SIMPLE, worker("child"))
+def test_sup_start_child_returns_error_simple(kin: Kin) -> None:
+    sup = kin.start(SIMPLE, worker("child"))
     assert sup.spawn(Script(iter(["no port"]))) == Error(Refusal.START_ERROR, detail="no port")
     assert sup.counts() == (1, 0, 0, 0)
     assert sup.which_children() == []
     assert sup.ended is None
 
 
-def test_sup_start_restart_child_returns_error(core: Family) -> None:
-    sup = core.start(FLAGS, worker("child1", [UP, "no port"]))
+def test_sup_start_restart_child_returns_error(kin: Kin) -> None:
+    sup = kin.start(FLAGS, worker("child1", [UP, "no port"]))
     sup.terminate_child("child1")
     assert sup.restart_child("child1") == Error(Refusal.START_ERROR, detail="no port")
     assert sup.which_children() == [("child1", None)]
@@ -152,15 +151,15 @@ def test_sup_start_map(core: Family) -> None:
     assert sup.state.flags == Flags(ONE_FOR_ONE, 1, 5, None, AutoShutdown.NEVER)
 
 
-def test_sup_start_map_simple(core: Family) -> None:
+def test_sup_start_map_simple(kin: Kin) -> None:
     template = ChildSpec.from_map({"id": "child", "start": Script()})
-    sup = core.start(Flags.from_map({"strategy": "simple_one_for_one"}), template)
+    sup = kin.start(Flags.from_map({"strategy": "simple_one_for_one"}), template)
     pids = [result.pid for result in (sup.spawn(), sup.spawn(), sup.spawn())]
     assert [sup.get_childspec(pid) for pid in pids] == [template] * 3
     assert sup.get_childspec("child") is None, "known by pid alone"
 
 
-def test_sup_start_map_faulty_specs(core: Family) -> None:
+def test_sup_start_map_faulty_specs(kin: Kin) -> None:
     start = Script()
     for strategy in (ONE_FOR_ONE, ONE_FOR_ALL, SIMPLE_ONE_FOR_ONE):
         for given, reason in [
@@ -176,6 +175,6 @@ def test_sup_start_map_faulty_specs(core: Family) -> None:
         ]:
             map_given: Any = given
             with pytest.raises(SpecError) as caught:
-                core.start(Flags(strategy), ChildSpec.from_map(map_given))
+                kin.start(Flags(strategy), ChildSpec.from_map(map_given))
             assert caught.value.reason == reason
-    core.start(FLAGS, ChildSpec.from_map({"id": "child1", "start": start, "silly_key": 1}))
+    kin.start(FLAGS, ChildSpec.from_map({"id": "child1", "start": start, "silly_key": 1}))

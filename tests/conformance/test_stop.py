@@ -10,14 +10,15 @@ from slakeeper.otp.child_spec import (
     TRANSIENT,
     Flags,
 )
-from tests.conformance.fake_children import Family, Script, Supervisor, worker
+from tests.conformance.fake_children import Family, Script, worker
+from tests.conformance.host_family import Kin, KinSupervisor
 
 FLAGS = Flags(ONE_FOR_ONE, 2, 3_600)
 SIMPLE = Flags(SIMPLE_ONE_FOR_ONE, 2, 3_600)
 NEVER = Script(stop_ms=None)
 
 
-def spawned(sup: Supervisor, *scripts: Script) -> list[int]:
+def spawned(sup: KinSupervisor, *scripts: Script) -> list[int]:
     """The pids of new children."""
     return [sup.spawn(script).pid for script in scripts]
 
@@ -73,7 +74,7 @@ def test_sup_stop_brutal_kill_dynamic(core: Family) -> None:
     assert (core.now_ms, sup.kinds()) == (0, [])
 
 
-def test_sup_stop_race(core: Family) -> None:
+def test_sup_stop_race(kin: Kin) -> None:
     """Children that end by themselves while they are stopped, or wait for it, neither hold up the stop nor return."""
     for flags in (FLAGS, SIMPLE):
         for restart in (PERMANENT, TRANSIENT, TEMPORARY):
@@ -93,7 +94,7 @@ def test_sup_stop_race(core: Family) -> None:
             assert sup.ended == "shutdown"
             assert [family.exits[pid] for pid in pids] == ["boom", "shutdown", "normal"]
             assert len([word for word in family.log if word.startswith("start")]) == 3
-    assert core.supervisors == {}
+    assert kin.supervisors == {}
 
 
 def test_sup_stop_non_shutdown_exit_dynamic(core: Family) -> None:

@@ -16,6 +16,7 @@ from slakeeper.otp.child_spec import (
 )
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.conformance.fake_children import UP, Family, Script, subtree, worker
+from tests.conformance.host_family import Kin
 from tests.conformance.light import Light
 
 
@@ -100,9 +101,9 @@ def test_order_of_children(light: Light) -> None:
     assert light.log[11:] == stopped
 
 
-def test_already_started_outside_supervisor(core: Family) -> None:
+def test_already_started_outside_supervisor(kin: Kin) -> None:
     """What the start says is handed on; the supervisor has nothing of it."""
-    sup = core.start(Flags())
+    sup = kin.start(Flags())
     answer = sup.start_child(worker("child1", ["already_started: 42"]))
     assert answer == Error(Refusal.START_ERROR, detail="already_started: 42")
     assert sup.which_children() == []

@@ -13,6 +13,7 @@ from slakeeper.otp.child_spec import (
 )
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.conformance.fake_children import Family, Script, worker
+from tests.conformance.host_family import Kin
 
 
 def refusal(answer: Ok | Error) -> str:
@@ -88,10 +89,10 @@ def test_code_change_simple(core: Family) -> None:
     assert core.exits[again] == "shutdown"
 
 
-def test_code_change_simple_map(core: Family) -> None:
+def test_code_change_simple_map(kin: Kin) -> None:
     flags = Flags.from_map({"strategy": "simple_one_for_one"})
     given = {"id": "child1", "start": Script()}
-    sup = core.start(flags, ChildSpec.from_map(given))
+    sup = kin.start(flags, ChildSpec.from_map(given))
     assert sup.code_change(flags, ChildSpec.from_map({**given, "shutdown": 1_000})) == Ok()
     other = ChildSpec.from_map({**given, "id": "child2"})
     assert sup.code_change(flags, ChildSpec.from_map(given), other).reason is Refusal.BAD_START_SPEC  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.otp_conformance import CASES, DOCUMENT, DRIVERS, ROOT, SUITE, Case, read_cases, render
+from tools.otp_conformance import CASES, DOCUMENT, DRIVERS, ON_BOTH, ROOT, SUITE, Case, read_cases, render
 
 CASES_READ = read_cases(CASES.read_text(encoding="utf-8"))
 
@@ -22,7 +22,7 @@ def declared() -> dict[str, list[str]]:
     for path in sorted(SUITE.glob("test_*.py")):
         for test in written_in(path):
             names = {argument.arg for argument in test.args.args}
-            used = DRIVERS if "light" in names else [driver for driver in DRIVERS if driver in names]
+            used = DRIVERS if names & set(ON_BOTH) else [driver for driver in DRIVERS if driver in names]
             found[test.name.removeprefix("test_")] = list(used)
     return found
 
