@@ -6,10 +6,8 @@ Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or confi
 
 import gc
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,17 @@ import click
 
 from slakeeper import __version__
 from slakeeper.cli_actor import actor
+from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
     DATA_OPTION,
     FAILED,
     TIMED_OUT,
     Session,
+    by_option,
     command,
     fail,
+    said,
 )
 
 STOP_TIMEOUT_S = 60.0
@@ -236,26 +237,12 @@ def sla_define(session: Session, file: Path) -> None:
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
-def _said(context: click.Context, option: click.Parameter, given: str) -> str:
-    """Refuses an option that was given and says nothing: `--by "$USER"` where there is no USER."""
-    if not given.strip():
-        raise click.BadParameter("it is empty: say who, or why", context, option)
-    return given
-
-
-def _by_option(run: Callable[..., None]) -> Callable[..., None]:
-    who = click.option(
-        "--by", default=lambda: os.environ.get("USER") or "operator", callback=_said, help="Who does this."
-    )
-    return who(run)
-
-
 def _contract_act(name: str, past: str, text: str) -> None:
     def act(session: Session, sla_id: str, by: str) -> None:
         session.show(session.ask(name, id=sla_id, by=by), lambda _: f"{sla_id} {past}")
 
     act.__doc__ = text
-    command(sla, name)(_by_option(click.argument("sla_id", metavar="ID")(act)))
+    command(sla, name)(by_option(click.argument("sla_id", metavar="ID")(act)))
 
 
 _contract_act("suspend", "is suspended", "From now on nothing counts for or against the contract.")
@@ -285,88 +272,10 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
     session.show(answer, lambda _: "accepted")
 
 
-# -- violations -----------------------------------------------------------------------------------------------------
-
-
-@main.group(invoke_without_command=True)
-@click.option("--sla", "sla_id", help="Only of this contract.")
-@click.option("--all", "include_resolved", is_flag=True, help="Resolved ones too.")
-@DATA_OPTION
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_context
-def violations(
-    context: click.Context, sla_id: str | None, include_resolved: bool, data: Path | None, as_json: bool
-) -> None:
-    """Open violations; `violations show ID` for all about one."""
-    if context.invoked_subcommand is None:
-        context.invoke(
-            _violation_list, sla_id=sla_id, include_resolved=include_resolved, data=data, as_json=as_json
-        )
+# -- money ------------------------------------------------------------------------------------------------------------
 
 
 _hidden = click.Group("hidden")
-
-
-@command(_hidden, "violations")
-@click.option("--sla", "sla_id")
-@click.option("--all", "include_resolved", is_flag=True)
-def _violation_list(session: Session, sla_id: str | None, include_resolved: bool) -> None:
-    from slakeeper.text import violations_text
-
-    session.show(session.ask("violations", sla=sla_id, all=include_resolved)["violations"], violations_text)
-
-
-@command(violations, "show")
-@click.argument("violation_id", metavar="ID")
-def violation_show(session: Session, violation_id: str) -> None:
-    """One violation: what was measured, done, said and booked."""
-    from slakeeper.violation_text import violation_text
-
-    session.show(session.ask("violation", id=violation_id), violation_text)
-
-
-def _violation_line(row: dict[str, Any]) -> str:
-    return f"{row['id']}: {row['sla_id']} {row['metric_name']} is {row['status']}"
-
-
-@command(main, "ack")
-@click.argument("violation_id", metavar="ID")
-@click.option("--by", required=True, callback=_said, help="Who takes care of it.")
-@click.option("--note", default="", help="For those who come later.")
-def ack(session: Session, violation_id: str, by: str, note: str) -> None:
-    """Acknowledge a violation: somebody is on it, its escalation stops."""
-    session.show(session.ask("ack", id=violation_id, by=by, note=note), _violation_line)
-
-
-@command(main, "resolve")
-@click.argument("violation_id", metavar="ID")
-@click.option("--by", required=True, callback=_said, help="Who decides that it is over.")
-@click.option("--note", default="", help="Why.")
-def resolve(session: Session, violation_id: str, by: str, note: str) -> None:
-    """Resolve a violation by hand."""
-    session.show(session.ask("resolve", id=violation_id, by=by, note=note), _violation_line)
-
-
-@command(main, "escalate")
-@click.argument("violation_id", metavar="ID")
-@_by_option
-def escalate(session: Session, violation_id: str, by: str) -> None:
-    """Tell the next level of a violation's escalation now."""
-    session.show(session.ask("escalate", id=violation_id, by=by), _violation_line)
-
-
-@command(main, "remediate")
-@click.argument("violation_id", metavar="ID")
-@click.argument("action")
-@click.option("--dry-run", is_flag=True, help="Record what would be done and do nothing.")
-@_by_option
-def remediate(session: Session, violation_id: str, action: str, dry_run: bool, by: str) -> None:
-    """Run an action on a violation by hand."""
-    answer = session.ask("remediate", id=violation_id, action=action, dry_run=dry_run, by=by)
-    session.show(answer, lambda row: f"{row['id']}: {action} started")
-
-
-# -- money ------------------------------------------------------------------------------------------------------------
 
 
 @main.group(invoke_without_command=True)
@@ -394,10 +303,8 @@ def _decision(name: str, past: str, *, approve: bool) -> None:
         session.show(answer, lambda row: f"{row['id']}: {past}")
 
     decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
-    with_reason = click.option("--reason", required=True, callback=_said, help="Why.")(decide)
-    with_by = click.option("--by", required=True, callback=_said, help="The contract's approver.")(
-        with_reason
-    )
+    with_reason = click.option("--reason", required=True, callback=said, help="Why.")(decide)
+    with_by = click.option("--by", required=True, callback=said, help="The contract's approver.")(with_reason)
     command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
 
 
@@ -432,3 +339,5 @@ def report(
 
 
 main.add_command(actor)
+for each in (violations, ack, resolve, escalate, remediate):
+    main.add_command(each)

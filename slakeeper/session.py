@@ -51,9 +51,8 @@ def command(
         @functools.wraps(run)
         def guarded(data: Path | None, as_json: bool, **options: Any) -> None:
             context = click.get_current_context()
-            inherited = context.find_root().params
-            chosen = data or inherited.get("data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
-            session = Session(Path(chosen).absolute(), as_json=as_json or bool(inherited.get("as_json")))
+            chosen = data or _above(context, "data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
+            session = Session(Path(chosen).absolute(), as_json=as_json or bool(_above(context, "as_json")))
             _guard(lambda: run(session, **options))
 
         with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(guarded)
@@ -63,11 +62,35 @@ def command(
     return decorate
 
 
+def _above(context: click.Context | None, name: str) -> Any:
+    """What an option was given before the command's name: to a group of commands, or to `slakeeper` itself."""
+    while context is not None:
+        if value := context.params.get(name):
+            return value
+        context = context.parent
+    return None
+
+
 DATA_OPTION = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     help=f"Data directory (default: ${DATA_VARIABLE} or ./slakeeper-data).",
 )
+
+
+def said(context: click.Context, option: click.Parameter, given: str) -> str:
+    """Refuses an option that was given and says nothing: `--by "$USER"` where there is no USER."""
+    if not given.strip():
+        raise click.BadParameter("it is empty: say who, or why", context, option)
+    return given
+
+
+def by_option(run: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command ``--by``, whoever is logged in by default."""
+    who = click.option(
+        "--by", default=lambda: os.environ.get("USER") or "operator", callback=said, help="Who does this."
+    )
+    return who(run)
 
 
 def _guard(run: Callable[[], None]) -> None:

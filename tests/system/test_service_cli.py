@@ -212,7 +212,7 @@ def test_check_says_that_a_configuration_is_valid(service: Service, config: Path
 REFUSED = {
     ("sla", "show", "nobody"): (1, "slakeeper: no contract nobody"),
     ("sla", "suspend", "nobody"): (1, "slakeeper: no contract nobody"),
-    ("sla", "resume", "mail"): (1, "slakeeper: mail is active"),
+    ("sla", "resume", "mail"): (1, "slakeeper: mail is already active"),
     ("ack", "v0", "--by", "eva"): (1, "slakeeper: no violation v0"),
     ("resolve", "v0", "--by", "eva"): (1, "slakeeper: no violation v0"),
     ("escalate", "v0"): (1, "slakeeper: no violation v0"),

@@ -103,6 +103,8 @@ def test_the_demo_is_shown_broken_healed_and_stopped_by_ctrl_c(foreground: Foreg
 
     processes, sockets = service.everything(), service.sockets()
     assert foreground.press_ctrl_c() == 0
+    assert foreground.text.endswith("slakeeper stopped\n")
+    assert "do not answer" not in foreground.text
     assert_gone(processes, sockets)
     # In order, not in haste: everything that was journalled is in a snapshot as well.
     journals = {

@@ -100,3 +100,11 @@ def test_a_file_with_a_wrong_contract_is_not_sent_anywhere(tmp_path: Path) -> No
     file.write_text("slas: [{id: a, metrics: []}]\n")
     result = run("--data", tmp_path / "data", "sla", "define", file)
     assert (result.exit_code, "new.yaml:1" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("group", [["violations"], ["compensation"]])
+def test_options_given_to_a_group_hold_for_its_commands(tmp_path: Path, group: list[str]) -> None:
+    words = {"violations": ["show", "v1"], "compensation": ["approve", "c1", "--by", "a", "--reason", "b"]}
+    result = run(*group, "--data", tmp_path / "elsewhere", *words[group[0]])
+    assert result.exit_code == 3
+    assert f"nothing runs on {tmp_path / 'elsewhere'}" in result.stderr
