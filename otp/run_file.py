@@ -104,6 +104,12 @@ def lock(data: Path) -> int:
             # Perhaps only somebody asking who holds it, see below.
             time.sleep(_LOCK_PAUSE_S)
             continue
+        if not _is_at(data / "lock", fd):
+            # A start that was refused has taken a directory away again that it had made.
+            os.close(fd)
+            prepare(data)
+            fd = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            continue
         me = posix.identify(os.getpid())
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps([os.getpid(), me.started if me else 0, posix.boot_id()]).encode(), 0)
@@ -111,6 +117,14 @@ def lock(data: Path) -> int:
     os.close(fd)
     written = _written_holder(data)
     raise AlreadyRunning(data, written.pid if written else None)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """Whether the open file is still the one at that path."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def holder(data: Path) -> ProcessId | None:

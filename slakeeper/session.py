@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -133,7 +134,8 @@ def _explain(error: Exception) -> None:
 
 def _nothing_runs(data: Path) -> str:
     """Where was looked comes first: to start another, empty service there is seldom what is wanted."""
+    here = shlex.quote(str(data))
     return (
-        f"nothing runs on {data}; a service on another data directory is reached with --data DIR or "
-        f"{DATA_VARIABLE}=DIR, and: slakeeper --data {data} start would start one here"
+        f"nothing runs on {data}; name another data directory with --data or {DATA_VARIABLE}, "
+        f"or start one here: slakeeper --data {here} start"
     )

@@ -63,7 +63,7 @@ def test_where_nothing_runs_the_data_directory_comes_before_the_advice_to_start(
     result = run("--data", tmp_path / "data", "status")
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"slakeeper: nothing runs on {tmp_path / 'data'}; ")
-    assert line.index("--data DIR") < line.index("SLAKEEPER_DATA") < line.index(" start ")
+    assert line.index("--data or") < line.index("SLAKEEPER_DATA") < line.index(" start ")
 
 
 def test_the_shipped_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
