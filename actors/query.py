@@ -1,6 +1,6 @@
 """Questions about contracts, answered from what their actors say; plain JSON values out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -21,13 +21,13 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
+from slakeeper.actors.metric_row import metric_line, metric_rows
 from slakeeper.actors.monitor import MetricView
 from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
 from slakeeper.sla.compliance import Share, Standing
-from slakeeper.sla.contract import Metric
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
@@ -152,7 +152,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
         "metrics_down": list(seen.down),
-        "metrics": [_metric_line(host, sla_id, each) for each in seen.metrics],
+        "metrics": [metric_line(host, sla_id, each) for each in seen.metrics],
     }
 
 
@@ -190,7 +190,6 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
     contract, standing = seen.view.contract, seen.standing
     running = period.period_from(contract, seen.view.since_ms, host.now_ms)
     document = contract.to_document()
-    described = {each["name"]: each for each in document["metrics"]}
     return {
         **document,
         "version": seen.view.version,
@@ -210,7 +209,7 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
             "error_budget_ms": _number(standing.error_budget_ms),
             "error_budget_spent_ms": _number(standing.error_budget_spent_ms),
         },
-        "metrics": _metrics(host, seen, described),
+        "metrics": metric_rows(host, contract, seen.metrics, seen.down),
         "status_history": [
             {"at": change.at_ms, "status": change.status.value}
             for change in ask(host, report_address(sla_id), ListStatus()) or ()
@@ -277,69 +276,6 @@ def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
     for address in addresses:
         listed.extend(ask(host, address, ListEntries()) or ())
     return sorted(listed, key=lambda entry: (entry.booked_at_ms, entry.id))
-
-
-def _metrics(host: Host, seen: Picture, described: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every metric in the contract's order; of one whose monitor is down what was promised, and why it is down."""
-    answered = {each.metric.name: each for each in seen.metrics}
-    rows: list[dict[str, Any]] = []
-    for metric in seen.view.contract.metrics:
-        view = answered.get(metric.name)
-        if view is None:
-            rows.append({**described[metric.name], **_down_line(metric, seen.down[metric.name])})
-        else:
-            line = _metric_line(host, seen.view.contract.id, view)
-            rows.append({**described[metric.name], **line, **_metric_detail(view)})
-    return rows
-
-
-def _down_line(metric: Metric, condition: str) -> dict[str, Any]:
-    return {
-        "name": metric.name,
-        "state": condition,
-        "reason": f"nobody watches it: its monitor is {condition}",
-        "value": None,
-        "threshold": float(metric.value),
-        "condition": metric.condition.value,
-        "unit": metric.unit,
-        "samples_accepted": None,
-        "samples_late": None,
-        "samples_duplicate": None,
-        "breach_probability": None,
-        "account": None,
-    }
-
-
-def _metric_line(host: Host, sla_id: str, view: MetricView) -> dict[str, Any]:
-    environment: Environment = host.environment
-    address = monitor_address(sla_id, view.metric.name)
-    is_failing = MonitorState(view.state) is MonitorState.SOURCE_ERROR
-    return {
-        "name": view.metric.name,
-        "state": view.state,
-        "reason": environment.source_errors.get(address) if is_failing else None,
-        "value": view.value,
-        "threshold": float(view.metric.value),
-        "condition": view.metric.condition.value,
-        "unit": view.metric.unit,
-    }
-
-
-def _metric_detail(view: MetricView) -> dict[str, Any]:
-    account = view.account
-    return {
-        "samples_accepted": view.counters.get("accepted", 0),
-        "samples_late": view.counters.get("late", 0),
-        "samples_duplicate": view.counters.get("duplicate", 0),
-        "breach_probability": view.breach_probability,
-        "account": {
-            "known_ms": account.known_ms,
-            "good_ms": account.good_ms,
-            "bad_ms": account.bad_ms,
-            "unknown_ms": account.unknown_ms,
-            "excluded_ms": account.excluded_ms,
-        },
-    }
 
 
 def _number(value: Fraction | None) -> int | float | None:

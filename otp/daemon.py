@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 from slakeeper.otp.run_file import HeartError
 
-_STOPPED = {"failed": "stopped while it was starting", "kind": "Stopped"}
+STOPPED_EARLY = "stopped while it was starting"
+_STOPPED = {"failed": STOPPED_EARLY, "kind": "Stopped"}
 
 
 class NotStarted(HeartError):

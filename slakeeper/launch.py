@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from slakeeper.otp.daemon import STOPPED_EARLY, NotStarted, start_detached
 from slakeeper.otp.run_file import Claim, HeartError, claim
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ START_TIMEOUT_S = 60.0
 
 # In the data directory: it was started with the demo, whose contract is in it.
 DEMO_MEMORY = "demo"
-
-STOPPED_EARLY = "stopped while it was starting"
 
 
 class StartError(HeartError):
@@ -93,8 +92,6 @@ class Start:
 
     def detached(self) -> dict[str, Any]:
         """Starts in the background and returns what is ready: pid, http, data, cells."""
-        from slakeeper.otp.daemon import NotStarted, start_detached
-
         is_new = not self.data.exists()
         try:
             facts = start_detached(self._run, self._output(), timeout_s=START_TIMEOUT_S)
