@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from slakeeper.otp.actor import Actor
+from slakeeper.otp.actor import Actor, SupervisorSpec
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.seat import SupervisorSpec
 
 SUPERVISOR = "light"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-from slakeeper.otp.child_spec import Restart
+from slakeeper.otp.child_spec import ChildSpec, ChildType, Flags, Restart
 
 if TYPE_CHECKING:
     from slakeeper.otp.context import Context
@@ -122,6 +122,32 @@ class ActorSpec(NamedTuple):
     arg: Any = None
     restart: Restart = Restart.PERMANENT
     significant: bool = False
+
+
+@dataclass(frozen=True)
+class SupervisorSpec:
+    """A supervisor of the tree and what it starts, in order; durable children join from the partitions.
+
+    Under simple_one_for_one the one child is the template of all; these are recorded nowhere.
+    """
+
+    address: str
+    flags: Flags
+    children: tuple["SupervisorSpec | ActorSpec", ...] = ()
+    restart: Restart = Restart.PERMANENT
+    significant: bool = False
+
+
+def child_spec(child: ActorSpec | SupervisorSpec) -> ChildSpec:
+    """An actor or a supervisor as the core knows it.
+
+    Raises:
+        SpecError: it cannot be a child.
+    """
+    if isinstance(child, ActorSpec):
+        return ChildSpec(child.address, child, child.restart, significant=child.significant)
+    kind = ChildType.SUPERVISOR
+    return ChildSpec(child.address, child, child.restart, type=kind, significant=child.significant)
 
 
 class Actor:

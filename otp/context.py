@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from slakeeper.otp.actor import Actor, ActorSpec, child_spec
+
 if TYPE_CHECKING:
-    from slakeeper.otp.actor import Actor, ActorSpec
     from slakeeper.otp.host import Host
 
 # The first field of an effect. Numbers, and the most frequent first: the host looks at one for each effect.
@@ -39,12 +40,16 @@ class Call:
     Args:
         request: what is asked.
         done: called with the reply and None, or with None and the error.
+
+    Attributes:
+        on_settled: called when it is settled, by whoever keeps something for it until then.
     """
 
-    __slots__ = ("_done", "request")
+    __slots__ = ("_done", "on_settled", "request")
 
     def __init__(self, request: Any, done: Callable[[Any, Exception | None], None]) -> None:
         self.request = request
+        self.on_settled: list[Callable[[], None]] = []
         self._done: Callable[[Any, Exception | None], None] | None = done
 
     def __repr__(self) -> str:
@@ -58,8 +63,11 @@ class Call:
     def settle(self, value: Any, error: Exception | None = None) -> None:
         """Gives the caller its answer; the first one counts."""
         done, self._done = self._done, None
-        if done is not None:
-            done(value, error)
+        if done is None:
+            return
+        for each in self.on_settled:
+            each()
+        done(value, error)
 
 
 class Context:
@@ -73,7 +81,7 @@ class Context:
 
     __slots__ = ("_actor", "_host", "address", "caller", "effects", "environment")
 
-    def __init__(self, actor: "Actor", host: "Host") -> None:
+    def __init__(self, actor: Actor, host: "Host") -> None:
         self.address = actor.address
         self.environment = host.environment
         self.effects: list[Effect] = []
@@ -104,6 +112,8 @@ class Context:
 
     def cast(self, address: str, message: Any) -> None:
         """Sends a message to an address or a registered name; nobody there makes it a dead letter."""
+        if type(address) is not str:
+            raise TypeError(f"an address is text, not {address!r}")
         self.effects.append((CAST, address, message))
 
     def call(self, address: str, request: Any, tag: Any, timeout_ms: int = DEFAULT_CALL_MS) -> None:
@@ -111,7 +121,7 @@ class Context:
 
         A request that waits while its receiver is restarted is answered by the next incarnation.
         """
-        self.effects.append((CALL, address, request, tag, timeout_ms))
+        self.effects.append((CALL, _text(address), request, tag, _milliseconds(timeout_ms)))
 
     def reply(self, caller: Call, value: Any) -> None:
         """Answers a request whose handler returned NO_REPLY; a caller that has given up hears nothing."""
@@ -125,7 +135,7 @@ class Context:
 
     def set_timer(self, name: str, at_ms: int, message: Any) -> None:
         """Has ``message`` delivered to :meth:`Actor.handle_info` at ``at_ms``; replaces the timer of that name."""
-        self.effects.append((TIMER, name, at_ms, message))
+        self.effects.append((TIMER, name, _milliseconds(at_ms), message))
 
     def cancel_timer(self, name: str) -> None:
         """Forgets the timer of that name, if there is one; its message will not arrive any more."""
@@ -133,44 +143,47 @@ class Context:
 
     # -- other actors -----------------------------------------------------------------------------------------
 
-    def start_child(self, supervisor: str, spec: "ActorSpec") -> None:
+    def start_child(self, supervisor: str, spec: ActorSpec) -> None:
         """Starts an actor in this actor's partition; one that runs already at that address is left alone.
 
         A refused start comes back as :class:`~slakeeper.otp.actor.StartRefused`.
+
+        Raises:
+            SpecError: what cannot be a child at all.
         """
-        self.effects.append((START, supervisor, spec))
+        self.effects.append((START, _text(supervisor), child_spec(spec)))
 
     def terminate_child(self, supervisor: str, address: str) -> None:
-        """Stops and forgets an actor; nobody there is no error."""
-        self.effects.append((TERMINATE, supervisor, address))
+        """Stops and forgets an actor; nobody there is no error. Its own end comes after all else it asked for."""
+        self.effects.append((TERMINATE, supervisor, _text(address)))
 
     def monitor(self, address: str) -> None:
         """Has one :class:`~slakeeper.otp.actor.Down` come when the incarnation now at ``address`` ends."""
-        self.effects.append((MONITOR, address))
+        self.effects.append((MONITOR, _text(address)))
 
     def demonitor(self, address: str) -> None:
         """Ends a monitor."""
-        self.effects.append((DEMONITOR, address))
+        self.effects.append((DEMONITOR, _text(address)))
 
     def link(self, address: str) -> None:
         """Ties the two together: when either ends abnormally the other ends with it, unless it traps exits."""
-        self.effects.append((LINK, address))
+        self.effects.append((LINK, _text(address)))
 
     def unlink(self, address: str) -> None:
         """Ends a link."""
-        self.effects.append((UNLINK, address))
+        self.effects.append((UNLINK, _text(address)))
 
     def register(self, name: str) -> None:
         """Makes this actor reachable by ``name`` as well, until it ends; a name that is taken is a crash."""
-        self.effects.append((REGISTER, name))
+        self.effects.append((REGISTER, _text(name)))
 
     def unregister(self, name: str) -> None:
         """Gives a name back; one that is not this actor's is left alone."""
-        self.effects.append((UNREGISTER, name))
+        self.effects.append((UNREGISTER, _text(name)))
 
     def stop(self, reason: str = "normal") -> None:
         """Ends this actor after the handler with an exit reason."""
-        self.effects.append((STOP, reason))
+        self.effects.append((STOP, _text(reason)))
 
     # -- the outside ------------------------------------------------------------------------------------------
 
@@ -187,3 +200,18 @@ class Context:
     def publish(self, topic: str, payload: dict[str, Any]) -> None:
         """Tells subscribers, once this turn is durable."""
         self.effects.append((PUBLISH, topic, payload))
+
+
+# What is wrong is said where it is asked for: there it is a crash like any other, and nothing has been done yet.
+
+
+def _text(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"this is text, not {value!r}")
+    return value
+
+
+def _milliseconds(value: int) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"milliseconds are a whole number, not {value!r}")
+    return value

@@ -11,6 +11,9 @@ from typing import Any
 
 from slakeeper.otp.service import ProcessSpec
 
+IGNORED_STATUS = 64
+"""What a process exits with whose service chose not to run."""
+
 # -- root supervisor <-> process actor ------------------------------------------------------------------------
 
 

@@ -11,9 +11,9 @@ KEPT_REPORTS = 100
 # A message's text in a report is cut here: it may hold a whole batch.
 MAX_SHOWN_CHARS = 500
 
-# The last messages handled by anybody, from which a crash report takes those of its actor: enough to see what led to
-# it, few enough that the messages they keep alive do not matter.
-KEPT_MESSAGES = 256
+# The last messages handled by anybody, from which a crash report takes those of its actor. They are kept whole, as
+# making text of each would cost more than handling it: few enough that so many batches of samples do not matter.
+KEPT_MESSAGES = 64
 
 # Of one actor in one report.
 SHOWN_MESSAGES = 10
@@ -101,6 +101,11 @@ class FlightRecorder:
             self.dead_letters.remove(letter)
         return letter
 
+    def forget(self, address: str) -> None:
+        """Lets go of the messages of an actor that has left."""
+        if any(name == address for name, _ in self.recent):
+            self.recent = deque((each for each in self.recent if each[0] != address), maxlen=KEPT_MESSAGES)
+
     def trace(self, at_ms: int, address: str, what: str, detail: str) -> None:
         """Keeps a line of a traced actor."""
         self._lines += 1
@@ -118,8 +123,19 @@ class FlightRecorder:
 
 
 def shown(message: Any) -> str:
-    """A message as bounded text."""
-    return bounded(repr(message))
+    """A message as bounded text, whatever it is."""
+    try:
+        return bounded(repr(message))
+    except Exception as error:  # noqa: BLE001  how it shows itself is foreign code, and this is for reports
+        return f"<{type(message).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def words_of(error: BaseException) -> str:
+    """An error as text, whatever it is."""
+    try:
+        return bounded(f"{type(error).__name__}: {error}")
+    except Exception:  # noqa: BLE001  as above
+        return type(error).__name__
 
 
 def bounded(text: str) -> str:

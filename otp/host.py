@@ -30,20 +30,31 @@ from slakeeper.otp.actor import (
     Performed,
     RequestError,
     StartRefused,
+    SupervisorSpec,
+    child_spec,
 )
 from slakeeper.otp.administration import Administration
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Call, Context, Effect
-from slakeeper.otp.crash_report import CrashReport, DeadLetter, FlightRecorder, shown
+from slakeeper.otp.crash_report import CrashReport, DeadLetter, FlightRecorder, shown, words_of
 from slakeeper.otp.inspection import Inspector
-from slakeeper.otp.mailbox import CALL, CAST, CONTINUE, INFO, SIGNAL, content, outlives_its_receiver
+from slakeeper.otp.mailbox import (
+    CALL,
+    CAST,
+    CONTINUE,
+    INFO,
+    SIGNAL,
+    content,
+    may_give_way,
+    outlives_its_receiver,
+)
 from slakeeper.otp.partition import Event, Op, Partition
-from slakeeper.otp.seat import Node, Seat, StartRef, SupervisorSpec
+from slakeeper.otp.seat import Node, Seat
 from slakeeper.otp.stage import Stage
 from slakeeper.otp.tie import Binding
 from slakeeper.otp.timer import Timers
-from slakeeper.otp.tree import ALREADY_STARTED, Tree
+from slakeeper.otp.tree import Tree
 
 # A turn that has run this many handlers commits and goes on in the next one, so that two actors that
 # answer each other for ever cannot keep the cell from its sockets.
@@ -54,6 +65,7 @@ MAX_STASH = 1_000
 
 
 PROGRESS, QUARANTINED = core.ReportKind.PROGRESS, core.ReportKind.QUARANTINED
+TAKEN = (core.Refusal.ALREADY_STARTED, core.Refusal.ALREADY_PRESENT)
 
 
 class Executor(Protocol):
@@ -111,14 +123,12 @@ class Host:
         self._seats = self.tree.seats
         self.inspector = Inspector(self)
         self.supervisors = Administration(self)
-        self.binding = Binding(self._seats, self.signal)
+        self.binding = Binding(self._seats, self.signal, self.end_soon)
         self._runnable: deque[Seat] = deque()
-        self._last_token = 0
+        self._exits: deque[tuple[Seat, int, str]] = deque()
         self._touched: dict[str, Partition] = {}
         self._partition_names = {id(partition): name for name, partition in self.partitions.items()}
         self._released: list[Callable[[], None]] = []
-        self._in_flight: set[tuple[str, str]] = set()
-        self._refused: dict[str, str] = {}
         # Got here and not at import: a process's logging is set up after it was forked.
         self._logger = logging.getLogger("slakeeper.otp")
 
@@ -156,18 +166,21 @@ class Host:
     def drain(self) -> None:
         """Runs handlers until every mailbox is empty, or this turn has done its share."""
         budget = MAX_TURN_MESSAGES
-        runnable, handle = self._runnable, self._handle
-        while runnable and budget:
+        runnable, exits, handle = self._runnable, self._exits, self._handle
+        while (runnable or exits) and budget:
+            if exits:
+                self._end_now(*exits.popleft())
+                continue
             seat = runnable.popleft()
             seat.queued = False
             if seat.kept is not None and seat.mailbox and not seat.suspended:
                 self._stage.wake(seat)
             mailbox = seat.mailbox
-            while mailbox and seat.actor is not None and not seat.suspended and budget:
+            while mailbox and seat.actor is not None and not seat.suspended and budget and not exits:
                 budget -= 1
                 how, message = mailbox.popleft()
                 handle(seat, how, message)
-            if mailbox and not budget:
+            if seat.mailbox and (exits or not budget):
                 self.make_runnable(seat)
 
     def commit(self) -> None:
@@ -181,7 +194,12 @@ class Host:
             self._touched.clear()
         released, self._released = self._released, []
         for release in released:
-            release()
+            try:
+                release()
+            except Exception:
+                # The turn is durable; what one subscriber cannot take must not cost the others their answers.
+                self.recorder.counts["release_failed"] += 1
+                self._logger.exception("a reply, effect or publication was not released")
 
     def after_commit(self, release: Callable[[], None]) -> None:
         """Has ``release`` called once this turn is durable."""
@@ -190,7 +208,7 @@ class Host:
     @property
     def has_work(self) -> bool:
         """Whether a turn would find a message to handle without anything new from outside."""
-        return bool(self._runnable)
+        return bool(self._runnable or self._exits)
 
     def next_deadline_ms(self) -> int | None:
         """Unix ms of the earliest timer, or None."""
@@ -212,10 +230,13 @@ class Host:
             seat = self._seats.get(address)
             if seat is None or not (record.tail or record.base is None):
                 continue
-            if seat.actor is not None:
-                dumps[address] = self.codec.encode(seat.actor.dump())
-            elif seat.kept is not None:
+            if seat.kept is not None:
                 dumps[address] = seat.kept
+            elif seat.actor is not None:
+                try:
+                    dumps[address] = self.codec.encode(seat.actor.dump())
+                except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; its events stay as they are
+                    self.crash_report(seat, words_of(error), "dump", traceback.format_exc())
         return partition.snapshot(dumps, background)
 
     # -- from outside -------------------------------------------------------------------------------------
@@ -237,10 +258,14 @@ class Host:
         (no answer within ``timeout_ms``).
         """
         call = Call(request, done)
+        timers = self.timers
+
+        def give_up() -> None:
+            call.settle(None, ActorLost(f"{address} did not answer within {timeout_ms} ms"))
+
+        timer = timers.at(self.now_ms + timeout_ms, give_up)
+        call.on_settled.append(lambda: timers.cancel(timer))
         self.post(address, CALL, call)
-        if call.is_open:
-            lost = ActorLost(f"{address} did not answer within {timeout_ms} ms")
-            self.timers.at(self.now_ms + timeout_ms, lambda: call.settle(None, lost))
 
     def ask(self, address: str, request: Any) -> Any:
         """Delivers a request ahead of the mailbox and runs everything that follows from it.
@@ -273,16 +298,18 @@ class Host:
         return value
 
     def start_child(self, supervisor: str, spec: ActorSpec, partition: Partition | None = None) -> None:
-        """Starts an actor under a supervisor of the tree.
+        """Starts an actor under a supervisor of the tree, recorded in ``partition``.
 
         Raises:
             RequestError: ``conflict`` when one is there already, ``invalid`` when it refused to start.
+            SpecError: it cannot be a child at all.
         """
-        self._refused.clear()
-        if self.tree.start_child(supervisor, spec, partition, None) is ALREADY_STARTED:
-            raise RequestError("conflict", f"{spec.address}: {ALREADY_STARTED}")
-        if self._refused:
-            raise RequestError("invalid", f"{spec.address}: {self._refused[spec.address]}")
+        results: list[core.Ok | core.Error] = []
+        self.tree.start_child(supervisor, child_spec(spec), partition, results.append)
+        if results and isinstance(results[0], core.Error):
+            refusal = results[0]
+            code = "conflict" if refusal.reason in TAKEN else "invalid"
+            raise RequestError(code, f"{spec.address}: {refusal.detail or refusal.reason.value}")
         self.drain()
 
     def terminate_child(self, address: str) -> None:
@@ -347,9 +374,23 @@ class Host:
         self.binding.ended(seat, reason)
         self.tree.exited(seat, reason)
 
+    def end_soon(self, seat: Seat, reason: str) -> None:
+        """Ends the present incarnation before it handles anything else: an exit signal."""
+        self._exits.append((seat, seat.incarnation, reason))
+
+    def _end_now(self, seat: Seat, incarnation: int, reason: str) -> None:
+        if seat.incarnation == incarnation and seat.is_live:
+            self.exit(seat, reason)
+
+    def fail(self, seat: Seat, error: BaseException, doing: str) -> None:
+        """An actor raised, and not on a message."""
+        reason = words_of(error)
+        self.crash_report(seat, reason, doing, "".join(traceback.format_exception(error)))
+        self.exit(seat, reason)
+
     def crash(self, seat: Seat, error: BaseException, how: int, message: Any) -> None:
         """An actor raised on a message."""
-        reason = f"{type(error).__name__}: {error}"
+        reason = words_of(error)
         text = "".join(traceback.format_exception(error))
         self.crash_report(seat, reason, shown(content(how, message)), text)
         self.dead_letter(seat.spec.address, how, message, f"the actor crashed on it: {reason}")
@@ -370,14 +411,6 @@ class Host:
         if outlives_its_receiver(how):
             self.recorder.dead_letter(self.now_ms, address, how, content(how, message), why)
 
-    def refuse(self, ref: StartRef, reason: str) -> None:
-        """Tells whoever asked for a start that it did not take place."""
-        address, asked_by = ref
-        if asked_by is None:
-            self._refused[address] = reason
-        else:
-            self.post(asked_by, INFO, StartRefused(address, reason))
-
     def report(self, node: Node, report: core.Report) -> None:
         """Logs a supervisor's report."""
         kind = report.kind
@@ -396,10 +429,7 @@ class Host:
 
     def find(self, address: str) -> Seat | None:
         """The seat at an address, or of whoever is registered by that name."""
-        seat = self._seats.get(address)
-        if seat is None and (named := self.binding.names.get(address)) is not None:
-            seat = self._seats.get(named)
-        return seat
+        return self.binding.find(address)
 
     def post(self, address: str, how: int, message: Any) -> None:
         """Puts a message into the mailbox at an address or of a registered name; with nobody there, a dead letter."""
@@ -421,20 +451,26 @@ class Host:
 
     def _admits(self, seat: Seat, how: int, message: Any) -> bool:
         """Whether there is room for a message; what has to give way becomes a dead letter."""
-        address, waiting = seat.spec.address, len(seat.mailbox or ())
-        if not seat.is_live or seat.suspended:
-            if core.child_status(seat.node.state, address) == "quarantined":
-                self.dead_letter(address, how, message, "the actor is quarantined")
+        address, mailbox = seat.spec.address, seat.mailbox or ()
+        if not seat.is_live and not seat.asked:
+            status = core.child_status(seat.node.state, address)
+            if status in ("quarantined", "stopped"):
+                self.dead_letter(address, how, message, f"the actor is {status}")
                 return False
-            if waiting >= MAX_STASH:
-                self.dead_letter(address, how, message, "too many messages wait for it")
-                return False
-        if not seat.limit or waiting < seat.limit or how not in (CAST, CALL) or not seat.mailbox:
+        if (not seat.is_live or seat.suspended) and len(mailbox) >= MAX_STASH:
+            self.dead_letter(address, how, message, "too many messages wait for it")
+            return False
+        if not seat.limit or not may_give_way(how):
+            return True
+        waiting = [index for index, (each, _) in enumerate(mailbox) if may_give_way(each)]
+        if len(waiting) < seat.limit:
             return True
         if seat.kind.overflow is Overflow.NEWEST:
             self.dead_letter(address, how, message, "its mailbox is full")
             return False
-        self.dead_letter(address, *seat.mailbox.popleft(), "its mailbox is full")
+        oldest = mailbox[waiting[0]]
+        del seat.mailbox[waiting[0]]  # type: ignore[union-attr]  # it has something, so it is there
+        self.dead_letter(address, *oldest, "its mailbox is full")
         return True
 
     def make_runnable(self, seat: Seat) -> None:
@@ -443,11 +479,11 @@ class Host:
             seat.queued = True
             self._runnable.append(seat)
 
-    def signal(self, seat: Seat, how: int, message: Any) -> None:
-        """Puts a message for the present incarnation alone before all that wait."""
+    def signal(self, seat: Seat, news: Any) -> None:
+        """Tells the present incarnation alone; in its order among what else was sent to it."""
         if seat.mailbox is None:
             seat.mailbox = deque()
-        seat.mailbox.appendleft((how, (seat.incarnation, message)))
+        seat.mailbox.append((SIGNAL, (seat.incarnation, news)))
         self.make_runnable(seat)
 
     def _handle(self, seat: Seat, how: int, message: Any) -> None:
@@ -457,7 +493,7 @@ class Host:
         seat.handled += 1
         self.recorder.recent.append((seat.spec.address, message))
         if seat.traced:
-            self.recorder.trace(self.now_ms, seat.spec.address, "in", repr(content(how, message)))
+            self.recorder.trace(self.now_ms, seat.spec.address, "in", shown(content(how, message)))
         try:
             if how == CAST:
                 actor.handle_cast(ctx, message)
@@ -465,14 +501,18 @@ class Host:
                 actor.handle_info(ctx, message)
             elif how == CALL:
                 self._answer(seat, actor, ctx, message)
-                return
             else:
                 self._handle_signal(seat, actor, ctx, how, message)
-        except Exception as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
+            if ctx.effects:
+                self.carry_out(seat, ctx)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
+            self._raised(seat, ctx, error, how, message)
+
+    def _raised(self, seat: Seat, ctx: Context, error: BaseException, how: int, message: Any) -> None:
+        if seat.ctx is ctx:
             self.crash(seat, error, how, message)
-            return
-        if ctx.effects:
-            self.carry_out(seat, ctx)
+        else:  # it has ended by what it had asked for, and somebody else may sit there by now
+            self.crash_report(seat, words_of(error), shown(content(how, message)), traceback.format_exc())
 
     def _answer(self, seat: Seat, actor: Actor, ctx: Context, call: Call) -> None:
         """Runs handle_call; what it raises beside a refusal is a crash."""
@@ -490,32 +530,33 @@ class Host:
         finally:
             ctx.caller = None
         if reply is NO_REPLY:
-            self.binding.ties(seat).calls.append(call)
+            self.binding.owes(seat, call)
         self.carry_out(seat, ctx)
         if reply is not NO_REPLY:
             call.settle(reply)
 
     def _handle_signal(self, seat: Seat, actor: Actor, ctx: Context, how: int, message: Any) -> None:
-        incarnation, content = message
+        incarnation, news = message
         if incarnation != seat.incarnation:
             return
         if how == SIGNAL:
-            actor.handle_info(ctx, content)
-        elif how == CONTINUE:
-            actor.handle_continue(ctx, content)
+            actor.handle_info(ctx, news)
         else:
-            self.exit(seat, content)
+            actor.handle_continue(ctx, news)
 
     def carry_out(self, seat: Seat, ctx: Context) -> None:
         """Does what a handler asked for, now that it has returned."""
         effects, ctx.effects = ctx.effects, []
-        stop_reason: str | None = None
+        end: Effect | None = None
+        first: list[Any] = []
         for effect in effects:
             what = effect[0]
             if what == do.CAST:
                 seat.sent += 1
                 if seat.traced:
-                    self.recorder.trace(self.now_ms, seat.spec.address, "out", f"{effect[1]}: {effect[2]!r}")
+                    self.recorder.trace(
+                        self.now_ms, seat.spec.address, "out", f"{effect[1]}: {shown(effect[2])}"
+                    )
                 self.post(effect[1], CAST, effect[2])
             elif what == do.EVENT:
                 if seat.partition is not None and seat.kind.durable:
@@ -524,62 +565,86 @@ class Host:
                 self._set_timer(seat, *effect[1:])
             elif what == do.PUBLISH:
                 self._released.append(partial(self._publish, *effect[1:]))
-            elif what == do.STOP:
-                stop_reason = effect[1]
+            elif what == do.CONTINUE:
+                first.append((CONTINUE, (seat.incarnation, effect[1])))
+            elif what == do.STOP or (what == do.TERMINATE and effect[2] == seat.spec.address):
+                end = effect  # last of all, wherever it was said
             else:
                 self._carry_out_rarer(seat, effect)
-        if stop_reason is not None and seat.actor is not None:
-            self._stage.end_actor(seat, stop_reason)
-            self.exit(seat, stop_reason)
+                if seat.ctx is not ctx:
+                    return  # what it asked for has ended it
+        if first:
+            if seat.mailbox is None:
+                seat.mailbox = deque()
+            seat.mailbox.extendleft(reversed(first))
+            self.make_runnable(seat)
+        if end is not None and seat.actor is not None:
+            self._end_as_asked(seat, end)
+
+    def _end_as_asked(self, seat: Seat, end: Effect) -> None:
+        if end[0] == do.TERMINATE:
+            self.tree.forget(seat)
+        else:
+            self._stage.end_actor(seat, end[1])
+            self.exit(seat, end[1])
 
     def _carry_out_rarer(self, seat: Seat, effect: Effect) -> None:
         match effect:
             case (do.PERFORM, key, run, lane):
                 self._perform(seat, key, run, lane)
             case (do.CANCEL, name):
-                if seat.timers is not None:
-                    seat.timers.pop(name, None)
-            case (do.START, supervisor, spec):
-                self.tree.start_child(supervisor, spec, seat.partition, seat.spec.address)
+                if seat.timers is not None and (timer := seat.timers.pop(name, None)) is not None:
+                    self.timers.cancel(timer)
+            case (do.START, supervisor, child):
+                self.tree.start_child(
+                    supervisor, child, seat.partition, self._teller(seat.spec.address, child.id)
+                )
             case (do.TERMINATE, _, child):
                 self.terminate_child(child)
             case (do.CALL, to, request, tag, timeout_ms):
                 seat.sent += 1
+                if seat.traced:
+                    self.recorder.trace(self.now_ms, seat.spec.address, "out", f"{to}: {shown(request)}")
                 self.call(to, request, self.binding.replier(seat, tag), timeout_ms)
             case (do.REPLY, call, value):
-                if seat.ties is not None and call in seat.ties.calls:
-                    seat.ties.calls.remove(call)
                 call.settle(value)
-            case (do.CONTINUE, message):
-                self.signal(seat, CONTINUE, message)
             case _:
                 self.binding.carry_out(seat, effect)
 
+    def _teller(self, asked_by: str, address: str) -> Callable[[core.Ok | core.Error], None]:
+        """Tells the actor that asked for a start when it is refused; one that is there already is none."""
+
+        def answered(result: core.Ok | core.Error) -> None:
+            if isinstance(result, core.Error) and result.reason not in TAKEN:
+                self.post(asked_by, INFO, StartRefused(address, result.detail or result.reason.value))
+
+        return answered
+
     def _set_timer(self, seat: Seat, name: str, at_ms: int, message: Any) -> None:
-        self._last_token = token = self._last_token + 1
         if seat.timers is None:
             seat.timers = {}
-        seat.timers[name] = token
+        elif (former := seat.timers.get(name)) is not None:
+            self.timers.cancel(former)
 
         def fire() -> None:
-            # Re-set, cancelled, or of an incarnation that is gone: the token is no longer the seat's.
-            if seat.timers is not None and seat.timers.get(name) == token:
-                del seat.timers[name]
-                self.post(seat.spec.address, INFO, message)
+            if seat.timers is not None:
+                seat.timers.pop(name, None)
+            self.post(seat.spec.address, INFO, message)
 
-        self.timers.at(at_ms, fire)
+        seat.timers[name] = self.timers.at(at_ms, fire)
 
     def _perform(self, seat: Seat, key: str, effect: Callable[[], Any], lane: str) -> None:
-        address = seat.spec.address
-        if (address, key) in self._in_flight:
+        if seat.in_flight is None:
+            seat.in_flight = set()
+        in_flight, address = seat.in_flight, seat.spec.address
+        if key in in_flight:
             return
-        self._in_flight.add((address, key))
-        seat.in_flight += 1
+        in_flight.add(key)
 
         def done(value: Any, error: BaseException | None) -> None:
-            self._in_flight.discard((address, key))
-            seat.in_flight -= 1
-            self.post(address, INFO, Performed(key, value, error))
+            in_flight.discard(key)
+            if self._seats.get(address) is seat:
+                self.post(address, INFO, Performed(key, value, error))
 
         self._released.append(lambda: self._executor.submit(lane, effect, done))
 

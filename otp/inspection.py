@@ -55,7 +55,7 @@ class Inspector:
         seat = self.seat(address)
         seat.suspended = False
         if core.child_status(seat.node.state, seat.spec.address) == "quarantined":
-            self._host.tree.drive(seat.node, core.ReleaseRequested(address, seat.spec.address))
+            self._host.tree.drive(seat.node, core.ReleaseRequested(None, seat.spec.address))
         self._host.make_runnable(seat)
 
     def kill(self, address: str, reason: str = "killed") -> None:

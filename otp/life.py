@@ -133,8 +133,8 @@ class Life:
         if root is None:
             self._kill_at = now
             return
-        shutdowns_ms = sum(one.shutdown_ms for one in self._generation.spec.processes)
-        self._kill_at = now + shutdowns_ms / 1000 + _STOP_SLACK_S
+        shutdowns_s = sum(one.stop_limit_s for one in self._generation.spec.processes)
+        self._kill_at = now + shutdowns_s + _STOP_SLACK_S  # and longer, if the root says so
         posix.kill([root.pid], signal.SIGTERM)
 
     def close(self) -> None:
@@ -163,6 +163,9 @@ class Life:
             self._news.ready = line["facts"]
         if line.get("stop"):
             self._news.stop_asked = True
+        if "stops_within_s" in line and self._kill_at is not None:
+            limit_s = line["stops_within_s"] + _STOP_SLACK_S
+            self._kill_at = max(self._kill_at, time.monotonic() + limit_s)
         if "terminated" in line:
             self._news.ended = Ended(line["terminated"], start_failed=bool(line.get("start_failed")))
 

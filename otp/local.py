@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slakeeper.otp.actor import Actor
+from slakeeper.otp.actor import Actor, SupervisorSpec
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 
 SNAPSHOT_EVERY_MS = 60_000
 """How often what happened is folded into a snapshot [ms]."""
@@ -49,6 +48,7 @@ def start_local(
             partition = Partition(directory, codec)
             partition.open()
             partitions["local"] = partition
+        home = partitions.get("local")
         host = Host(
             tree,
             kinds,
@@ -59,9 +59,14 @@ def start_local(
             environment,
             publish,
             executor.commit,
-            partitions.get("local"),
+            home,
         )
-        host.start()
+        try:
+            host.start()
+        except BaseException:
+            if home is not None:
+                home.close()  # for whoever tries again within this process
+            raise
         return host
 
     def say(reason: str) -> None:

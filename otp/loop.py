@@ -46,7 +46,7 @@ class ThreadExecutor:
     """A host's threads: a few for each lane of outside effects, whose ends are posted back to the loop; and commits."""
 
     def __init__(self) -> None:
-        self.post: Callable[[Callable[[], None]], None] = lambda run: run()
+        self.post: Callable[[Callable[[], None]], object] = lambda run: run()
         self._lanes: dict[str, ThreadPoolExecutor] = {}
         self._commits: ThreadPoolExecutor | None = None
         self._closed = False
@@ -65,7 +65,7 @@ class ThreadExecutor:
             failure: BaseException | None = None
             try:
                 value = effect()
-            except Exception as error:  # noqa: BLE001  carried to the actor that asked, which decides
+            except BaseException as error:  # noqa: BLE001  carried to the actor that asked, which decides
                 failure = error
             self.post(lambda: done(value, failure))
 
@@ -149,6 +149,8 @@ class Loop:
         self._crashed = crashed
         self._posted: deque[Callable[[], None]] = deque()
         self._owed: dict[Future[Any], ActorLost] = {}
+        self._ending = threading.Lock()
+        self._ended = False
         self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
         self._connections: set[_Connection] = set()
         self._selector = selectors.DefaultSelector()
@@ -183,20 +185,21 @@ class Loop:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def post(self, run: Callable[[], None]) -> None:
-        """Has ``run`` called on the loop's thread within a turn."""
-        self._posted.append(run)
-        with contextlib.suppress(OSError):  # full means it will wake anyway; closed means it ended
+    def post(self, run: Callable[[], None]) -> bool:
+        """Has ``run`` called on the loop's thread within a turn; returns False when the loop has ended."""
+        with self._ending:
+            if self._ended:
+                return False
+            self._posted.append(run)
+        with contextlib.suppress(OSError):  # full means it will wake anyway; closed means it is ending
             self._wake_write.send(b"w")
+        return True
 
     def request(self, kind: str, payload: Any) -> "Future[Any]":
         """A request from within this process; the future ends when the turn is durable."""
         future: Future[Any] = Future()
-        if not self._thread.is_alive():
-            refusal = RequestError("unavailable", f"{self.name} has ended")
-            future.set_exception(refusal)
-            return future
-        self.post(lambda: self._serve(kind, payload, lambda ok, result: _settle(future, ok, result)))
+        if not self.post(lambda: self._serve(kind, payload, lambda ok, result: _settle(future, ok, result))):
+            future.set_exception(RequestError("unavailable", f"{self.name} has ended"))
         return future
 
     def cast(self, address: str, message: Any) -> None:
@@ -211,10 +214,6 @@ class Loop:
         """
         future: Future[Any] = Future()
         lost = ActorLost(f"{self.name} ended before {address} answered")
-        self._owed[future] = lost
-
-        def ask(host: Host) -> None:
-            host.call(address, request, done, timeout_ms)
 
         def done(value: Any, error: Exception | None) -> None:
             host = self.host
@@ -223,10 +222,14 @@ class Loop:
             else:
                 host.after_commit(lambda: self._answer(future, value, error))
 
-        if self._thread.is_alive():
-            self.post(lambda: self._with_host(ask))
-        if not self._thread.is_alive():
-            # Ended, perhaps just now: nobody else would answer any more.
+        def ask(host: Host) -> None:
+            try:
+                host.call(address, request, done, timeout_ms)
+            except Exception as error:  # noqa: BLE001  what was given makes no sense: the caller's own affair
+                self._answer(future, None, error)
+
+        self._owed[future] = lost
+        if not self.post(lambda: self._with_host(ask)):
             self._answer(future, None, lost)
         return future
 
@@ -258,7 +261,7 @@ class Loop:
             self._selector.register(self._wake_read, selectors.EVENT_READ, None)
             if self._socket_path is not None:
                 self._listen(self._socket_path)
-        except Exception as error:  # noqa: BLE001  handed to whoever called start
+        except BaseException as error:  # noqa: BLE001  handed to whoever called start
             self._close()
             self._started.set_exception(error)
             return
@@ -266,7 +269,7 @@ class Loop:
         try:
             self._turns(host)
         except (
-            Exception
+            BaseException
         ) as error:  # the journal failed, or a bug: the process ends and starts again from disk
             logging.getLogger("slakeeper.otp").exception("the loop of %s ended", self.name)
             self._crashed(f"{type(error).__name__}: {error}")
@@ -281,7 +284,7 @@ class Loop:
             host.begin_turn()
             for key, mask in ready:
                 self._ready(key, mask)
-            while self._posted:
+            for _ in range(len(self._posted)):  # what these post comes with the next turn
                 self._posted.popleft()()
             host.drain()
             host.commit()
@@ -403,7 +406,13 @@ class Loop:
         request_id, kind, payload = message
 
         def reply(ok: bool, result: Any) -> None:
-            self._send(connection, pack_frame([request_id, ok, result]))
+            try:
+                frame = pack_frame([request_id, ok, result])
+            except (TypeError, ValueError, OverflowError, FrameError) as error:
+                # No answer at all would leave the peer waiting.
+                refusal = RequestError("internal", f"the answer to {kind!r} cannot be sent: {error}")
+                frame = pack_frame([request_id, False, refusal.to_wire()])
+            self._send(connection, frame)
 
         if kind == "subscribe":
             connection.subscribed = True
@@ -457,7 +466,12 @@ class Loop:
         self._executor.close()
         self._wake_read.close()
         self._wake_write.close()
-        self.host = None
+        host, self.host = self.host, None
+        if host is not None:
+            for partition in host.partitions.values():
+                partition.close()  # for whoever starts again within this process
+        with self._ending:
+            self._ended = True
         while self._posted:  # requests that came too late are refused, not left waiting
             self._posted.popleft()()
         for future, lost in list(self._owed.items()):

@@ -13,9 +13,6 @@ SIGNAL: Final = 3
 """News for one incarnation alone: (incarnation, news)."""
 CONTINUE: Final = 4
 """What an incarnation wanted to go on with: (incarnation, message)."""
-EXIT: Final = 5
-"""The end of an incarnation: (incarnation, reason)."""
-
 Mailbox: TypeAlias = deque[tuple[int, Any]]
 
 
@@ -24,6 +21,11 @@ def content(how: int, message: Any) -> Any:
     if how == CALL:
         return message.request
     return message if how in (CAST, INFO) else message[1]
+
+
+def may_give_way(how: int) -> bool:
+    """Whether it counts against a bounded mailbox, and may be what is turned away."""
+    return how in (CAST, CALL)
 
 
 def outlives_its_receiver(how: int) -> bool:

@@ -21,9 +21,18 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from slakeeper.otp import log, posix
-from slakeeper.otp.control import Answered, Beat, BeginProcess, Exiting, Reply, Request, StopProcess
+from slakeeper.otp.control import (
+    IGNORED_STATUS,
+    Answered,
+    Beat,
+    BeginProcess,
+    Exiting,
+    Reply,
+    Request,
+    StopProcess,
+)
 from slakeeper.otp.generation import current, name_process
-from slakeeper.otp.service import RequestRefused, Service
+from slakeeper.otp.service import NotNeeded, RequestRefused, Service
 
 from slakeeper.otp.transport import TransmitIntent, TransmitOnly  # isort: skip
 from thespian.actors import Actor, ActorExitRequest, WakeupMessage  # isort: skip
@@ -53,6 +62,9 @@ class _Context:
     def crashed(self, reason: str) -> None:
         self._actor.post(lambda: self._actor.end(reason, status=1))
 
+    def finished(self, reason: str = "normal") -> None:
+        self._actor.post(lambda: self._actor.stop(reason))
+
     def root_request(self, name: str, payload: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
         return self._actor.ask_root(name, payload, timeout_s)
 
@@ -73,7 +85,7 @@ class ProcessActor(Actor):
         self._asked: dict[str, Future[dict[str, Any]]] = {}
         self._threads = ThreadPoolExecutor(_REQUEST_THREADS, "request")
         # SIGTERM from outside is a polite end of this one process.
-        signal.signal(signal.SIGTERM, lambda *_: self.post(lambda: self._stop("shutdown: SIGTERM", None)))
+        signal.signal(signal.SIGTERM, lambda *_: self.post(lambda: self.stop("shutdown: SIGTERM")))
 
     def receiveMessage(self, message: Any, sender: Any) -> None:  # noqa: N802  Thespian's name
         """Thespian's only way in; on the actor's thread."""
@@ -95,13 +107,13 @@ class ProcessActor(Actor):
                     self._start(message)
             case StopProcess() if self._begin is None or message.incarnation == self._begin.incarnation:
                 self._root = self._root or sender
-                self._stop(message.reason, message.deadline_ms / 1000)
+                self.stop(message.reason, message.deadline_ms / 1000)
             case Request():
                 self._serve(message, sender)
             case Reply():
                 self._take_reply(message)
             case ActorExitRequest():
-                self._stop("shutdown", None)
+                self.stop("shutdown")
 
     # -- the service's life ------------------------------------------------------------------------------------
 
@@ -116,6 +128,9 @@ class ProcessActor(Actor):
             try:
                 service = begin.spec.make(context)
                 facts = dict(service.start())
+            except NotNeeded as no:
+                reason = f"not needed: {no}"
+                self.post(lambda: self.end(reason, status=IGNORED_STATUS))
             except Exception as error:  # noqa: BLE001  any failure to start is the supervisor's to judge
                 reason, detail = f"{type(error).__name__}: {error}", traceback.format_exc()
                 self.post(lambda: self.end(reason, status=1, detail=detail))
@@ -155,19 +170,22 @@ class ProcessActor(Actor):
         age_ms, limit_ms = int(stats.get("age_ms", 0)), self._begin.spec.hang_after_ms
         return stats, f"its loop has not turned for {age_ms} ms" if age_ms > limit_ms else ""
 
-    def _stop(self, reason: str, deadline_s: float | None) -> None:
+    def stop(self, reason: str, deadline_s: float | None = None) -> None:
+        """Stops the service within ``deadline_s`` [s], by default its spec's, and ends; on the actor's thread."""
         if self._ending:
             return
         self._ending = True
         if self._service is not None and self._begin is not None:
-            self._service.stop(self._begin.spec.shutdown_ms / 1000 if deadline_s is None else deadline_s)
+            self._service.stop(self._begin.spec.stop_limit_s if deadline_s is None else deadline_s)
         self.end(reason, status=0)
 
     def end(self, reason: str, status: int, detail: str = "") -> NoReturn:
         """Says why and ends the process; on the actor's thread."""
         name = "" if self._begin is None else self._begin.spec.name
         logger = logging.getLogger(__name__)
-        if status:
+        if status == IGNORED_STATUS:
+            logger.info("process %s does not run: %s", name, reason)
+        elif status:
             logger.error("process %s ends: %s", name, reason, extra={"detail": detail} if detail else {})
         # Whatever goes wrong with the last words must not keep the process alive.
         try:

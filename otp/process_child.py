@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slakeeper.otp.control import Beat
+from slakeeper.otp.control import IGNORED_STATUS, Beat
 from slakeeper.otp.service import ProcessSpec
+from slakeeper.otp.supervisor import ChildExited, ChildIgnored, ChildStartFailed
 
 
 @dataclass
@@ -81,8 +82,19 @@ class ProcessChild:
         if self.last_words:
             return self.last_words
         code = int(self.process.exitcode)
+        if code == 0:
+            return "normal"
         if code == -signal.SIGKILL:
             return "killed"
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exited with status {code} and no reason"
+
+    def end(self) -> ChildExited | ChildIgnored | ChildStartFailed:
+        """What its end is to its supervisor."""
+        name, incarnation = self.spec.name, self.incarnation
+        if self.phase != "starting":
+            return ChildExited(name, incarnation, self.exit_reason())
+        if self.process.exitcode == IGNORED_STATUS and not self.sentence:
+            return ChildIgnored(name, incarnation)
+        return ChildStartFailed(name, incarnation, self.exit_reason())

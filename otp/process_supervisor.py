@@ -110,6 +110,8 @@ class RootSupervisor(Actor):
             case Request():
                 self._desk.serve(message, sender)
             case _StopSignal():
+                # Those that were added on request are nothing the heart knows of.
+                self.writer.send(stops_within_s=sum(one.spec.stop_limit_s for one in self.children.values()))
                 self.feed(StopRequested("shutdown"))
             case ActorExitRequest():
                 # Only Thespian's own shutdown would send this, and nobody calls that.
@@ -228,8 +230,7 @@ class RootSupervisor(Actor):
         # What follows from one end may be the stop of another child, and that one may have ended too.
         while ended := [child for child in self.children.values() if child.ended()]:
             child = self.children.pop(ended[0].spec.name)
-            event = ChildStartFailed if child.phase == "starting" else ChildExited
-            self.feed(event(child.spec.name, child.incarnation, child.exit_reason()))
+            self.feed(child.end())
         while self._retries and self._retries[0][0] <= now_ms:
             self.feed(heapq.heappop(self._retries)[2])
 
@@ -268,7 +269,10 @@ class RootSupervisor(Actor):
             self.writer.send(processes=table)
 
     def _report(self, report: Report) -> None:
-        level = logging.INFO if report.kind is ReportKind.PROGRESS else logging.ERROR
+        level = logging.ERROR
+        if report.kind is ReportKind.PROGRESS:
+            # Who asked for a start knows that it has come to pass.
+            level = logging.DEBUG if report.detail == "requested" else logging.INFO
         extra = {"kind": str(report.kind), "child": report.child_id, "detail": report.detail}
         self._logger.log(level, "%s %s: %s", report.kind, report.child_id, report.reason or "up", extra=extra)
 

@@ -1,6 +1,7 @@
 """Where the contact process's requests to the root supervisor are answered, each once."""
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slakeeper.otp import posix
@@ -9,6 +10,7 @@ from slakeeper.otp.control import Answered, Reply, Request
 from slakeeper.otp.generation import HEART, LAUNCHER, ROOT, THESPIAN_ADMIN, THESPIAN_LOGGER
 from slakeeper.otp.service import CONTACT, ProcessSpec, RequestRefused
 from slakeeper.otp.supervisor import (
+    DeleteRequested,
     Error,
     Ok,
     Refusal,
@@ -17,6 +19,8 @@ from slakeeper.otp.supervisor import (
     StartRequested,
     TerminateRequested,
     child_status,
+    count_children,
+    get_childspec,
     which_children,
 )
 
@@ -98,6 +102,10 @@ class RootDesk:
         match request.name:
             case "processes":
                 return {"processes": self.table(with_stats=True)}
+            case "count_processes":
+                return asdict(count_children(self._root.state))
+            case "process_spec":
+                return self._spec(name)
             case "kill":
                 return self._kill(name)
             case "start_process":
@@ -105,6 +113,8 @@ class RootDesk:
                 self._root.feed(StartRequested(request.id, spec.child()))
             case "stop_process":
                 self._root.feed(TerminateRequested(request.id, name))
+            case "delete_process":
+                self._root.feed(DeleteRequested(request.id, name))
             case "restart_process" if child_status(self._root.state, name) == "quarantined":
                 self._root.feed(ReleaseRequested(request.id, name))
             case "restart_process":
@@ -115,6 +125,12 @@ class RootDesk:
             case _:
                 raise RequestRefused("not_found", f"the root supervisor knows no request {request.name!r}")
         return None
+
+    def _spec(self, name: str) -> dict[str, Any]:
+        spec = get_childspec(self._root.state, name)
+        if spec is None:
+            raise RequestRefused("not_found", f"no process named {name!r} is known")
+        return {field: getattr(spec, field) for field in ("id", "restart", "shutdown", "type", "significant")}
 
     def _kill(self, name: str) -> dict[str, Any]:
         pid = next((one["pid"] for one in self.table(with_stats=False) if one["name"] == name), None)

@@ -3,32 +3,15 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Actor, ActorSpec
-from slakeeper.otp.child_spec import Flags, Restart
+from slakeeper.otp.actor import Actor, ActorSpec, SupervisorSpec
+from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Call, Context
 from slakeeper.otp.mailbox import Mailbox
 from slakeeper.otp.partition import Partition
-
-
-@dataclass(frozen=True)
-class SupervisorSpec:
-    """A supervisor of the tree and what it starts, in order; durable children join from the partitions.
-
-    Under simple_one_for_one the one child is the template of all, and they are not durable.
-    """
-
-    address: str
-    flags: Flags
-    children: tuple["SupervisorSpec | ActorSpec", ...] = ()
-    restart: Restart = Restart.PERMANENT
-    significant: bool = False
-
-
-StartRef: TypeAlias = tuple[str, str | None]
-"""Who asked for which actor: its address, and the asker's, None for a request from outside."""
+from slakeeper.otp.timer import Timer
 
 
 class Seat:
@@ -36,43 +19,50 @@ class Seat:
 
     Attributes:
         spec, node, partition: which actor, under whom, recorded where (None: nowhere).
+        asked: whether its start was asked for and has not been tried yet.
         kind: its class, once it has been started.
         actor, ctx: the incarnation that runs, None while there is none.
-        incarnation: its number; it is passed by only when a message is for one incarnation alone.
+        incarnation: a number that no other incarnation of this host has; what is for one alone carries it.
+        start_number: what its supervisor knows its latest start by.
         mailbox: what waits, as (how, message); None until something has waited.
         queued: whether it stands in the host's queue.
         suspended: whether an operator told it to handle nothing.
         kept: the encoded state of an actor that was put away for idleness; the next message brings it back.
         limit: how many messages may wait; 0 is no limit.
         traced: whether its messages are recorded for somebody who watches.
-        timers: token of each timer that is set, by name.
-        handled, sent, in_flight: messages handled and sent so far; outside effects under way.
+        timers: those that are set, by name.
+        idle: what looks whether it is idle.
+        handled, sent: messages so far.
+        in_flight: keys of the outside effects under way.
         ties: monitors, links, names and unanswered calls; None while it has none.
     """
 
     __slots__ = (
-        "actor", "ctx", "handled", "in_flight", "incarnation", "kept", "kind", "limit", "mailbox", "node",
-        "partition", "queued", "sent", "spec", "suspended", "ties", "timers", "traced",
+        "actor", "asked", "ctx", "handled", "idle", "in_flight", "incarnation", "kept", "kind", "limit", "mailbox",
+        "node", "partition", "queued", "sent", "spec", "start_number", "suspended", "ties", "timers", "traced",
     )  # fmt: skip
 
     def __init__(self, spec: ActorSpec, node: "Node", partition: Partition | None) -> None:
         self.spec = spec
         self.node = node
         self.partition = partition
+        self.asked = False
         self.kind: type[Actor] = Actor
         self.actor: Actor | None = None
         self.ctx: Context | None = None
         self.incarnation = 0
+        self.start_number = 0
         self.mailbox: Mailbox | None = None
         self.queued = False
         self.suspended = False
         self.kept: bytes | None = None
         self.limit = 0
         self.traced = False
-        self.timers: dict[str, int] | None = None
+        self.timers: dict[str, Timer] | None = None
+        self.idle: Timer | None = None
         self.handled = 0
         self.sent = 0
-        self.in_flight = 0
+        self.in_flight: set[str] | None = None
         self.ties: Ties | None = None
 
     @property
@@ -83,7 +73,7 @@ class Seat:
 
 @dataclass(slots=True)
 class Ties:
-    """What binds one incarnation to others; gone with it.
+    """What binds one incarnation to others; gone with it. Dicts for their order.
 
     Attributes:
         watchers: addresses that are told of its end.
@@ -97,12 +87,12 @@ class Ties:
     watching: dict[str, None] = field(default_factory=dict)
     links: dict[str, None] = field(default_factory=dict)
     names: dict[str, None] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
+    calls: dict[Call, None] = field(default_factory=dict)
 
 
 @dataclass
 class Node:
-    """A supervisor of the tree, driven by the pure core."""
+    """One start of a supervisor of the tree, driven by the pure core."""
 
     spec: SupervisorSpec
     parent: "Node | None"
@@ -157,7 +147,7 @@ def describe_seat(seat: Seat, state: Any) -> dict[str, Any]:
         "mailbox": len(seat.mailbox or ()),
         "messages_handled": seat.handled,
         "messages_sent": seat.sent,
-        "effects_in_flight": seat.in_flight,
+        "effects_in_flight": len(seat.in_flight or ()),
         "timers": sorted(seat.timers or ()),
         "names": list(ties.names),
         "links": list(ties.links),

@@ -5,10 +5,29 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from slakeeper.otp.child_spec import PERMANENT, ChildSpec, Flags, Restart
+from slakeeper.otp.child_spec import (
+    BRUTAL_KILL,
+    PERMANENT,
+    ChildSpec,
+    Flags,
+    Restart,
+    Shutdown,
+    ShutdownMode,
+)
 
 CONTACT = "admin"
 """The process whose service answers clients from outside (:mod:`slakeeper.otp.attach`)."""
+
+
+_ENDLESS_S = 3_600.0
+"""What a service is told that may take for ever to stop."""
+
+
+class NotNeeded(Exception):
+    """Raised by a factory or by ``Service.start``: there is nothing to do for this process, and that is no failure.
+
+    OTP's ``ignore``: the process ends, its spec is kept (a temporary one's is not), the next one is started.
+    """
 
 
 class RequestRefused(Exception):
@@ -34,33 +53,50 @@ class ProcessSpec:
         entry: ``"module:factory"``; called as ``factory(args, context)`` in the process, returns a Service.
         args: plain values for the factory.
         restart: whether the process comes back after its end.
-        shutdown_ms: from asking it to stop until it is killed [ms].
+        shutdown_ms: from asking it to stop until it is killed [ms]; or BRUTAL_KILL (it is not asked), or INFINITY
+            (it is never killed).
         heartbeat_ms: how often it shows that it lives [ms].
         hang_after_ms: without a sign of life for this long it is killed [ms], > 2 * heartbeat_ms.
         start_timeout_ms: how long ``Service.start`` may take [ms].
+        significant: whether its own end may end the root supervisor, as ``SystemSpec.flags.auto_shutdown`` says.
     """
 
     name: str
     entry: str
     args: Mapping[str, Any] = field(default_factory=dict)
     restart: Restart = PERMANENT
-    shutdown_ms: int = 5_000
+    shutdown_ms: Shutdown = 5_000
     heartbeat_ms: int = 1_000
     hang_after_ms: int = 10_000
     start_timeout_ms: int = 30_000
+    significant: bool = False
 
     def __post_init__(self) -> None:
         module, colon, factory = self.entry.partition(":")
         if not (module and colon and factory):
             raise ValueError(f"an entry is module:factory, not {self.entry!r}")
-        if min(self.shutdown_ms, self.start_timeout_ms) < 0 or self.heartbeat_ms <= 0:
+        shutdown_ms = self.shutdown_ms if isinstance(self.shutdown_ms, int) else 0
+        if min(shutdown_ms, self.start_timeout_ms) < 0 or self.heartbeat_ms <= 0:
             raise ValueError(f"the times of process {self.name!r} must not be negative")
         if self.hang_after_ms <= 2 * self.heartbeat_ms:
             raise ValueError(f"hang_after_ms of process {self.name!r} must be more than two heartbeats")
 
     def child(self) -> ChildSpec:
         """The same for a supervisor."""
-        return ChildSpec(id=self.name, start=self, restart=self.restart, shutdown=self.shutdown_ms)
+        return ChildSpec(
+            id=self.name,
+            start=self,
+            restart=self.restart,
+            shutdown=self.shutdown_ms,
+            significant=self.significant,
+        )
+
+    @property
+    def stop_limit_s(self) -> float:
+        """How long its service may take to stop [s]."""
+        if isinstance(self.shutdown_ms, int):
+            return self.shutdown_ms / 1000
+        return 0.0 if ShutdownMode(self.shutdown_ms) is BRUTAL_KILL else _ENDLESS_S
 
     def make(self, context: "ServiceContext") -> "Service":
         """Calls the factory.
@@ -78,7 +114,8 @@ class SystemSpec:
 
     Args:
         processes: in the order of their start; their stop is in reverse.
-        flags: how the root supervisor treats them.
+        flags: how the root supervisor treats them. However it ends (too many restarts, auto_shutdown), its heart starts
+            the next generation.
         facts: plain values for ``run.json`` and for every service's ``context.shared["run"]``.
     """
 
@@ -109,6 +146,15 @@ class ServiceContext(Protocol):
     def crashed(self, reason: str) -> None:
         """Ends the process with a reason; from any thread. Returns at once."""
 
+    def finished(self, reason: str = "normal") -> None:
+        """Stops the service and ends the process as one that has done its work; from any thread. Returns at once.
+
+        A transient process does not come back from it.
+
+        Args:
+            reason: ``normal``, ``shutdown``, or ``shutdown: …``.
+        """
+
     def root_request(self, name: str, payload: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
         """Asks the root supervisor and waits; from a request's thread.
 
@@ -121,7 +167,11 @@ class Service(Protocol):
     """What runs in a process. ``start``, ``request`` and ``stop`` are called on threads that ``beat`` is not."""
 
     def start(self) -> Mapping[str, Any]:
-        """Starts serving and returns plain facts, such as ``{"http": "127.0.0.1:8765"}``; raise to fail."""
+        """Starts serving and returns plain facts, such as ``{"http": "127.0.0.1:8765"}``; raise to fail.
+
+        Raises:
+            NotNeeded: it is no failure that this process does not run.
+        """
 
     def stop(self, deadline_s: float) -> None:
         """Stops within ``deadline_s`` [s]; the process ends after it. Not called if ``start`` never returned."""

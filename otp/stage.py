@@ -8,8 +8,8 @@ from slakeeper.otp import context as do
 from slakeeper.otp.actor import IGNORE, Actor, ActorSpec
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
-from slakeeper.otp.mailbox import INFO
-from slakeeper.otp.partition import Started, Stopped
+from slakeeper.otp.crash_report import words_of
+from slakeeper.otp.partition import Partition, Started, Stopped
 from slakeeper.otp.seat import Node, Seat
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Stage:
     def __init__(self, host: "Host", kinds: Mapping[str, type[Actor]]) -> None:
         self._host = host
         self._kinds = kinds
+        self._incarnations = 0
 
     # -- records ----------------------------------------------------------------------------------------------
 
@@ -44,11 +45,13 @@ class Stage:
 
     def left(self, seat: Seat) -> None:
         """An actor has left for good: nobody takes what waits for it, and its record goes."""
-        address = seat.spec.address
-        for how, message in seat.mailbox or ():
+        address, mailbox = seat.spec.address, seat.mailbox
+        seat.mailbox = None
+        for how, message in mailbox or ():
             self._host.dead_letter(address, how, message, "the actor has ended")
         if seat.partition is not None and address in seat.partition.records:
             self._host.record(seat.partition, Stopped(address))
+        self._host.recorder.forget(address)
 
     # -- incarnations -----------------------------------------------------------------------------------------
 
@@ -58,25 +61,36 @@ class Stage:
         Returns:
             None, IGNORE, or why it did not start.
         """
-        host = self._host
+        host, address = self._host, seat.spec.address
+        self._incarnations += 1
+        seat.incarnation = self._incarnations
         try:
             actor, ctx, fresh = self._make(seat)
             ignored = actor.init(ctx, fresh)
-        except Exception as error:  # noqa: BLE001  a kind's constructor and init are foreign code: its supervisor decides
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a kind is foreign code: its supervisor decides
             self.empty(seat)
-            reason = f"{type(error).__name__}: {error}"
+            reason = words_of(error)
             host.crash_report(seat, reason, "init", traceback.format_exc())
             return reason
         if ignored is IGNORE:
             self.empty(seat)
             return IGNORE
+        if fresh and seat.partition is not None and actor.durable:
+            # Only now: a first start that fails leaves nothing, and the next one is as fresh.
+            self._record_start(seat, seat.partition)
         if seat.traced:
-            host.recorder.trace(host.now_ms, seat.spec.address, "start", f"incarnation {seat.incarnation}")
+            host.recorder.trace(host.now_ms, address, "start", f"incarnation {seat.incarnation}")
         if ctx.effects:
             host.carry_out(seat, ctx)
         if seat.mailbox:
             host.make_runnable(seat)
         return None
+
+    def _record_start(self, seat: Seat, partition: Partition) -> None:
+        spec = seat.spec
+        arg = self._host.codec.encode(spec.arg)
+        started = Started(spec.address, seat.node.spec.address, spec.kind, arg, spec.restart.value)
+        self._host.record(partition, started)
 
     def end_actor(self, seat: Seat, reason: str) -> None:
         """Runs the terminate hook and empties the seat; its record stays."""
@@ -86,19 +100,30 @@ class Stage:
         actor, ctx = seat.actor, seat.ctx
         if actor is None or ctx is None:
             return
+        seat.actor = None  # whoever else wants its end by now has it
         try:
             actor.terminate(ctx, reason)
-            ctx.effects = [effect for effect in ctx.effects if effect[0] != do.STOP]
+            # It is ending: it need not ask for that.
+            own_end = (do.STOP, do.TERMINATE)
+            ctx.effects = [
+                effect
+                for effect in ctx.effects
+                if effect[0] not in own_end or (effect[0] == do.TERMINATE and effect[2] != seat.spec.address)
+            ]
             host.carry_out(seat, ctx)
-        except Exception as error:  # noqa: BLE001  foreign code; the actor ends either way
-            why = f"terminate: {type(error).__name__}: {error}"
-            host.crash_report(seat, why, reason, traceback.format_exc())
+        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; the actor ends either way
+            host.crash_report(seat, f"terminate: {words_of(error)}", reason, traceback.format_exc())
         self.empty(seat)
         host.binding.ended(seat, reason)
 
     def empty(self, seat: Seat) -> None:
         """Nothing of the incarnation is left."""
-        seat.actor = seat.ctx = seat.kept = seat.timers = None
+        timers = self._host.timers
+        for timer in (seat.timers or {}).values():
+            timers.cancel(timer)
+        if seat.idle is not None:
+            timers.cancel(seat.idle)
+        seat.actor = seat.ctx = seat.kept = seat.timers = seat.idle = None
 
     def _make(self, seat: Seat) -> tuple[Actor, Context, bool]:
         """Puts an actor into the seat, as its record says; the last of the result is whether it is a new one."""
@@ -114,9 +139,6 @@ class Stage:
                     actor.load(host.codec.decode(record.base))
                 for data in record.tail:
                     actor.apply(host.codec.decode(data))
-            elif actor.durable:
-                arg, restart = host.codec.encode(spec.arg), spec.restart.value
-                host.record(partition, Started(spec.address, seat.node.spec.address, spec.kind, arg, restart))
         ctx = Context(actor, host)
         seat.actor, seat.ctx = actor, ctx
         seat.kind, seat.limit = kind, kind.mailbox_limit
@@ -138,12 +160,17 @@ class Stage:
             else:
                 self._put_away(seat, seat.actor)
 
-        host.timers.at(host.now_ms + after_ms, look)
+        seat.idle = host.timers.at(host.now_ms + after_ms, look)
 
     def _put_away(self, seat: Seat, actor: Actor) -> None:
         """Keeps the state alone; its supervisor, its timers and whoever sends to it notice nothing."""
-        seat.kept = self._host.codec.encode(actor.dump())
-        seat.actor = seat.ctx = seat.mailbox = None
+        try:
+            kept = self._host.codec.encode(actor.dump())
+        except (Exception, SystemExit) as error:  # noqa: BLE001  dump is foreign code: its supervisor decides
+            self._host.fail(seat, error, "dump")
+            return
+        seat.kept = kept
+        seat.actor = seat.ctx = seat.idle = None
         self._host.recorder.counts["put_away"] += 1
 
     def wake(self, seat: Seat) -> None:
@@ -154,10 +181,15 @@ class Stage:
             actor, ctx, fresh = self._make(seat)
             if fresh and kept is not None:  # nothing on record: this is all there is of it
                 actor.load(host.codec.decode(kept))
-            actor.init(ctx, False)
-        except Exception as error:  # noqa: BLE001  foreign code: its supervisor decides
-            host.crash(seat, error, INFO, "woken after idleness")
+            ignored = actor.init(ctx, False)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code: its supervisor decides
+            seat.timers = timers
+            host.fail(seat, error, "init")
             return
-        seat.timers = timers  # those that init sets again replace theirs
-        if ctx.effects:
+        seat.timers = timers
+        if ignored is IGNORE:
+            self.empty(seat)
+            host.binding.ended(seat, "normal")
+            host.tree.stand_down(seat)
+        elif ctx.effects:  # timers it sets again replace theirs
             host.carry_out(seat, ctx)

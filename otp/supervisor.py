@@ -220,10 +220,14 @@ def _hear(turn: Turn, child: Child, event: _Heard) -> None:
                     turn.state.deferred.append(event)
         case ChildIgnored():
             if child.phase is Phase.STARTING:
-                if child.starter is not None:
-                    turn.reply(child.starter.ref, Ok())
-                    child.starter = None
-                turn.rest(child)
+                starter, child.starter = child.starter, None
+                if starter is not None:
+                    turn.reply(starter.ref, Ok())
+                if starter is not None and starter.fallback is not None:
+                    # Kept, if temporary, too: restart_child takes no spec away.
+                    child.phase = Phase.STOPPED
+                else:
+                    turn.rest(child)
                 turn.advance()
             elif child.phase is Phase.STOPPING:
                 turn.stopped(child, None)

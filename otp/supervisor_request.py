@@ -73,6 +73,11 @@ def _spawn_child(turn: Turn, request: SpawnRequested) -> None:
 
 
 def _start_child(turn: Turn, request: StartRequested) -> None:
+    try:
+        check_spec(turn.state.flags, request.spec)
+    except SpecError as error:
+        turn.reply(request.ref, Error(Refusal.BAD_COMBINATION, detail=str(error)))
+        return
     child = turn.state.children.get(request.spec.id)
     if child is not None:
         if child.phase is Phase.STOPPING:
@@ -81,11 +86,6 @@ def _start_child(turn: Turn, request: StartRequested) -> None:
             turn.reply(request.ref, Error(Refusal.ALREADY_STARTED, child.pid))
         else:
             turn.reply(request.ref, Error(Refusal.ALREADY_PRESENT))
-        return
-    try:
-        check_spec(turn.state.flags, request.spec)
-    except SpecError as error:
-        turn.reply(request.ref, Error(Refusal.BAD_COMBINATION, detail=str(error)))
         return
     if turn.state.sequence is not None:
         turn.state.deferred.append(request)

@@ -42,7 +42,8 @@ def start_failed(turn: Turn, child: Child, reason: str) -> None:
         if starter.fallback is None:
             turn.state.children.drop(child)
         else:
-            turn.rest(child, starter.fallback)
+            # Not dropped, not even a temporary one, which was put there by a code_change and has never run.
+            child.phase, child.pid = starter.fallback, None
         turn.reply(starter.ref, Error(Refusal.START_ERROR, detail=reason))
         turn.advance()
         return

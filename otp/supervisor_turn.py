@@ -117,7 +117,8 @@ class Turn:
         state = self.state
         state.last_incarnation += 1
         self.actions.append(StartChild(child.spec, state.last_incarnation, child.extra))
-        if child.spec.restart is TEMPORARY and not again:
+        kept = child.starter is not None and child.starter.fallback is not None
+        if child.spec.restart is TEMPORARY and not again and not kept:
             # What it was started with is not needed any more, and there may be much of it.
             child.spec = child.spec.forgotten()
             child.extra = ()

@@ -6,8 +6,7 @@ from typing import Any, Final
 from slakeeper.otp import context as do
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import ActorStopped, Down, LinkedExit, Replied
-from slakeeper.otp.context import Effect
-from slakeeper.otp.mailbox import EXIT, SIGNAL
+from slakeeper.otp.context import Call, Effect
 from slakeeper.otp.seat import Seat, Ties
 
 NO_PROCESS: Final = "noproc"
@@ -20,15 +19,29 @@ class Binding:
     Args:
         seats: of the host, by address.
         signal: delivers to the present incarnation of a seat.
+        end: ends the present incarnation of a seat before it handles anything else.
 
     Attributes:
         names: address by registered name.
     """
 
-    def __init__(self, seats: dict[str, Seat], signal: Callable[[Seat, int, Any], None]) -> None:
+    def __init__(
+        self,
+        seats: dict[str, Seat],
+        signal: Callable[[Seat, Any], None],
+        end: Callable[[Seat, str], None],
+    ) -> None:
         self.names: dict[str, str] = {}
         self._seats = seats
         self._signal = signal
+        self._end = end
+
+    def find(self, address: str) -> Seat | None:
+        """The seat at an address, or of whoever is registered by that name."""
+        seat = self._seats.get(address)
+        if seat is None and (named := self.names.get(address)) is not None:
+            seat = self._seats.get(named)
+        return seat
 
     def ties(self, seat: Seat) -> Ties:
         """The ties of a seat's present incarnation."""
@@ -36,13 +49,19 @@ class Binding:
             seat.ties = Ties()
         return seat.ties
 
+    def owes(self, seat: Seat, call: Call) -> None:
+        """Keeps a request that its handler has not answered yet, until it is settled."""
+        ties = self.ties(seat)
+        ties.calls[call] = None
+        call.on_settled.append(lambda: ties.calls.pop(call, None))
+
     def replier(self, seat: Seat, tag: Any) -> Callable[[Any, Exception | None], None]:
         """Brings the end of a call back to the incarnation that made it; to nobody when that is gone."""
         incarnation = seat.incarnation
 
         def done(value: Any, error: Exception | None) -> None:
             if seat.is_live and seat.incarnation == incarnation:
-                self._signal(seat, SIGNAL, Replied(tag, value, error))
+                self._signal(seat, Replied(tag, value, error))
 
         return done
 
@@ -76,7 +95,7 @@ class Binding:
         if ties is None:
             return
         address = seat.spec.address
-        for call in ties.calls:
+        for call in list(ties.calls):
             call.settle(None, ActorStopped(f"{address} ended before it answered: {reason}"))
         for name in ties.names:
             self.names.pop(name, None)
@@ -86,7 +105,7 @@ class Binding:
         for watcher in ties.watchers:
             if (other := self._seats.get(watcher)) is not None and other.ties is not None:
                 other.ties.watching.pop(address, None)
-                self._signal(other, SIGNAL, Down(address, reason))
+                self._signal(other, Down(address, reason))
         for linked in ties.links:
             if (other := self._seats.get(linked)) is not None and other.ties is not None:
                 other.ties.links.pop(address, None)
@@ -94,40 +113,42 @@ class Binding:
 
     def _tell_linked(self, other: Seat, address: str, reason: str) -> None:
         if other.kind.trap_exits:
-            self._signal(other, SIGNAL, LinkedExit(address, reason))
+            self._signal(other, LinkedExit(address, reason))
         elif not core.is_normal(reason):
-            self._signal(other, EXIT, f"linked {address} ended: {reason}")
+            self._end(other, f"linked {address} ended: {reason}")
 
-    def _monitor(self, seat: Seat, address: str) -> None:
-        other = self._seats.get(address)
+    def _monitor(self, seat: Seat, wanted: str) -> None:
+        other = self.find(wanted)
         if other is None or not other.is_live:
-            self._signal(seat, SIGNAL, Down(address, NO_PROCESS))
+            self._signal(seat, Down(wanted, NO_PROCESS))
             return
         self.ties(other).watchers[seat.spec.address] = None
-        self.ties(seat).watching[address] = None
+        self.ties(seat).watching[other.spec.address] = None
 
-    def _demonitor(self, seat: Seat, address: str) -> None:
-        self.ties(seat).watching.pop(address, None)
-        if (other := self._seats.get(address)) is not None and other.ties is not None:
+    def _demonitor(self, seat: Seat, wanted: str) -> None:
+        other = self.find(wanted)
+        if other is not None and other.ties is not None and seat.ties is not None:
+            seat.ties.watching.pop(other.spec.address, None)
             other.ties.watchers.pop(seat.spec.address, None)
 
-    def _link(self, seat: Seat, address: str) -> None:
-        other = self._seats.get(address)
+    def _link(self, seat: Seat, wanted: str) -> None:
+        other = self.find(wanted)
         if other is None or not other.is_live:
-            self._tell_linked(seat, address, NO_PROCESS)
+            self._tell_linked(seat, wanted, NO_PROCESS)
             return
         self.ties(other).links[seat.spec.address] = None
-        self.ties(seat).links[address] = None
+        self.ties(seat).links[other.spec.address] = None
 
-    def _unlink(self, seat: Seat, address: str) -> None:
-        self.ties(seat).links.pop(address, None)
-        if (other := self._seats.get(address)) is not None and other.ties is not None:
+    def _unlink(self, seat: Seat, wanted: str) -> None:
+        other = self.find(wanted)
+        if other is not None and other.ties is not None and seat.ties is not None:
+            seat.ties.links.pop(other.spec.address, None)
             other.ties.links.pop(seat.spec.address, None)
 
     def _register(self, seat: Seat, name: str) -> None:
         owner = self.names.get(name, name if name in self._seats else seat.spec.address)
         if owner != seat.spec.address:
-            self._signal(seat, EXIT, f"the name {name!r} is taken by {owner}")
+            self._end(seat, f"the name {name!r} is taken by {owner}")
             return
         self.names[name] = seat.spec.address
         self.ties(seat).names[name] = None

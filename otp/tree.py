@@ -1,25 +1,30 @@
 """The tree of a host: its supervisors, each driven by the pure core, and the seats of its actors.
 
 What an actor is, the tree does not know: it asks the stage to start and to end one, and tells it who has left for good.
+
+One rule says when a seat goes: when the supervisor it is under has no child of that name any more
+(:meth:`Tree._settle`), or is gone itself and nobody will start the child again with it (:meth:`Tree._gone`).
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import IGNORE, ActorSpec, ActorStopped, RequestError
-from slakeeper.otp.child_spec import ChildSpec, ChildType, Restart
+from slakeeper.otp.actor import IGNORE, ActorSpec, ActorStopped, RequestError, SupervisorSpec, child_spec
+from slakeeper.otp.child_spec import SIMPLE_ONE_FOR_ONE, ChildSpec, Restart, SpecError
+from slakeeper.otp.codec import CodecError
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import Node, Seat, StartRef, SupervisorSpec, describe_node
+from slakeeper.otp.seat import Node, Seat, describe_node
 from slakeeper.otp.supervisor_state import Life
 
 if TYPE_CHECKING:
     from slakeeper.otp.host import Host
     from slakeeper.otp.stage import Stage
 
-ALREADY_STARTED = "already_started"
+Answered = Callable[[core.Ok | core.Error], None]
+
+ALREADY_STARTED = core.Refusal.ALREADY_STARTED.value
 
 
 class Tree:
@@ -27,7 +32,7 @@ class Tree:
 
     Args:
         spec: the root supervisor.
-        host: is told what was refused and reported.
+        host: is told what is to be logged.
         stage: starts and ends the actors.
     """
 
@@ -38,8 +43,6 @@ class Tree:
         self.root: Node | None = None
         self._host = host
         self._stage = stage
-        self._refs = count()
-        self._asked: dict[Hashable, core.Ok | core.Error | None] = {}
 
     def start(self) -> None:
         """Starts the root supervisor and so everything.
@@ -62,52 +65,6 @@ class Tree:
             raise ActorStopped("the tree has not been started")
         return describe_node(self.root, self.nodes, self.seats, self.spec.address)
 
-    # -- children ---------------------------------------------------------------------------------------------
-
-    def start_child(
-        self, supervisor: str, spec: ActorSpec, partition: Partition | None, asked_by: str | None
-    ) -> str | None:
-        """Asks a supervisor for a child; at once, or behind what the supervisor is doing already.
-
-        Returns:
-            ALREADY_STARTED if the address is taken. Any other refusal goes to :meth:`Host.refuse`.
-        """
-        address = spec.address
-        if address in self.seats:
-            return ALREADY_STARTED
-        ref = (address, asked_by)
-        node = self.nodes.get(supervisor)
-        if node is None:
-            self._host.refuse(ref, f"no supervisor {supervisor}")
-            return None
-        self.seats[address] = Seat(spec, node, partition)
-        self.drive(node, core.StartRequested(ref, child_spec(spec)))
-        return None
-
-    def request(
-        self, supervisor: str, child_id: str, make: Callable[[core.Ref], core.Request]
-    ) -> core.Ok | core.Error:
-        """Asks a supervisor something that is about one child; the child's seat follows its spec.
-
-        Args:
-            make: the request with a given ref.
-
-        Raises:
-            RequestError: ``not_found`` when there is no such supervisor; ``unavailable`` when it is in the middle of
-                something, which between handlers it never is.
-        """
-        node = self.node(supervisor)
-        ref = next(self._refs)
-        self._asked[ref] = None
-        self.drive(node, make(ref))
-        result = self._asked.pop(ref)
-        if result is None:
-            raise RequestError("unavailable", f"{supervisor} has not answered yet")
-        seat = self.seats.get(child_id)
-        if seat is not None and seat.node is node and core.get_childspec(node.state, child_id) is None:
-            self.drop(seat)
-        return result
-
     def node(self, supervisor: str) -> Node:
         """The supervisor at an address.
 
@@ -119,76 +76,100 @@ class Tree:
             raise RequestError("not_found", f"no supervisor {supervisor}")
         return node
 
+    # -- children ---------------------------------------------------------------------------------------------
+
+    def start_child(
+        self, supervisor: str, child: ChildSpec, partition: Partition | None, answered: Answered
+    ) -> None:
+        """Asks a supervisor for an actor, recorded in ``partition``; at once, or behind what is going on there.
+
+        Args:
+            answered: called with what came of it, before this returns if the supervisor is not in the middle of
+                something.
+        """
+        address = child.id
+        node = self.nodes.get(supervisor)
+        if node is None:
+            answered(core.Error(core.Refusal.NOT_FOUND, detail=f"no supervisor {supervisor}"))
+        elif address in self.seats:
+            answered(core.Error(core.Refusal.ALREADY_STARTED, address))
+        else:
+            # Messages wait for it from now on.
+            seat = self.seats[address] = Seat(child.start, node, partition)
+            seat.asked = True
+
+            def done(result: core.Ok | core.Error) -> None:
+                if seat.asked:  # refused before it was tried
+                    self._drop(seat)
+                answered(result)
+
+            self.drive(node, core.StartRequested(done, child))
+
+    def request(self, supervisor: str, make: Callable[[core.Ref], core.Request]) -> core.Ok | core.Error:
+        """Asks a supervisor something.
+
+        Args:
+            make: the request with a given ref.
+
+        Raises:
+            RequestError: ``not_found`` when there is no such supervisor; ``unavailable`` when it is in the middle of
+                something, which between handlers it never is.
+        """
+        results: list[core.Ok | core.Error] = []
+        self.drive(self.node(supervisor), make(results.append))
+        if not results:
+            raise RequestError("unavailable", f"{supervisor} has not answered yet")
+        return results[0]
+
     def exited(self, seat: Seat, reason: str) -> None:
         """An actor ended by itself or was killed: its supervisor decides what becomes of it."""
         address, node = seat.spec.address, seat.node
-        self.drive(node, core.ChildExited(address, seat.incarnation, reason))
-        if seat.actor is not None:  # its supervisor has started it again
-            return
-        if core.is_normal(reason) and seat.spec.restart is not Restart.PERMANENT:
-            self.forget(seat)
-        elif core.get_childspec(node.state, address) is None:  # temporary: its spec went with it
-            self.drop(seat)
+        child = node.state.children.get(address)
+        self.drive(node, core.ChildExited(address, seat.start_number, reason))
+        if child is not None and core.is_normal(reason) and child.spec.restart is not Restart.PERMANENT:
+            self.forget(seat)  # a light actor that is done is done for good
+
+    def stand_down(self, seat: Seat) -> None:
+        """An actor runs no more, by its own choice; its spec, and what is recorded of it, stay."""
+        self.drive(seat.node, core.TerminateRequested(None, seat.spec.address))
 
     def forget(self, seat: Seat) -> None:
-        """Takes an actor out of the tree for good."""
-        address = seat.spec.address
-        self.drive(seat.node, core.TerminateRequested(address, address))
-        self.drive(seat.node, core.DeleteRequested(address, address))
-        self.drop(seat)
-
-    def drop(self, seat: Seat) -> None:
-        """Takes a seat away that no supervisor knows any more."""
-        if self.seats.get(seat.spec.address) is seat:
-            del self.seats[seat.spec.address]
-            self._stage.left(seat)
+        """Stops an actor and takes it out of the tree for good."""
+        self.stand_down(seat)
+        self.drive(seat.node, core.DeleteRequested(None, seat.spec.address))
 
     # -- supervisors ------------------------------------------------------------------------------------------
 
     def drive(self, node: Node, event: core.Event) -> None:
-        """Gives an event to a supervisor and does what it decides; answers join its own queue."""
+        """Gives an event to a supervisor and does what it decides; what is asked meanwhile joins its own queue."""
         node.events.append(event)
         if node.driving:
             return
         node.driving = True
         try:
             while node.events:
-                node.state, actions = core.step(node.state, node.events.popleft(), self._host.now_ms)
+                event = node.events.popleft()
+                node.state, actions = core.step(node.state, event, self._host.now_ms)
                 for action in actions:
                     self._act(node, action)
+                if type(event) is not core.ChildStarted:
+                    self._settle(node, event)
         finally:
             node.driving = False
 
-    def _start_node(self, spec: SupervisorSpec, parent: Node | None, incarnation: int) -> str | None:
-        static = [child_spec(child) for child in spec.children]
-        named = {child.address for child in spec.children}
-        durable = [
-            ChildSpec(actor.address, actor, actor.restart)
-            for actor in self._stage.durable_children(spec.address)
-            if actor.address not in named
-        ]
-        node = Node(spec, parent, incarnation, core.initial_state(spec.flags, [*static, *durable]))
-        self.nodes[spec.address] = node
-        if parent is None:
-            self.root = node
-        self.drive(node, core.Begin())
-        return node.failure
-
     def _act(self, node: Node, action: core.Action) -> None:
         match action:
-            case core.StartChild(spec, incarnation, extra):
-                node.events.append(self._start(node, spec, incarnation, extra))
+            case core.StartChild(spec, number, extra):
+                node.events.append(self._start(node, spec, number, extra))
             case core.Report():
                 self._host.report(node, action)
-            case core.Reply((str(address), (None | str()) as asked_by), core.Error() as refusal):
-                self._refused((address, asked_by), refusal.detail or refusal.reason.value)
             case core.Reply(ref, result):
-                if ref in self._asked:
-                    self._asked[ref] = result
-            case core.StopChild(child_id, incarnation, reason, _):
-                self._stop(node, child_id, incarnation, reason)
-            case core.ScheduleRetry(child_id, incarnation, after_ms):
-                retry = core.RetryDue(child_id, incarnation)
+                if ref is not None:
+                    cast("Answered", ref)(result)
+            case core.StopChild(child_id, number, reason, _):
+                self._stop(node, child_id, number, reason)
+            case core.ScheduleRetry(child_id, number, after_ms):
+                retry = core.RetryDue(child_id, number)
                 self._host.timers.at(self._host.now_ms + after_ms, lambda: self._retry(node, retry))
             case core.Ready():
                 node.ready = True
@@ -201,66 +182,142 @@ class Tree:
                 if node.parent is not None:
                     self.drive(node.parent, core.ChildExited(node.spec.address, node.incarnation, reason))
 
-    def _start(self, node: Node, spec: ChildSpec, incarnation: int, extra: tuple[Any, ...]) -> core.Event:
-        what = spec.start
-        if isinstance(what, SupervisorSpec):
-            if what.address != spec.id:  # made of a template, under an address made up for it
-                what = replace(what, address=spec.id)
-            refused = self._start_node(what, node, incarnation)
-        else:
-            seat = self.seats.get(spec.id)
-            if seat is None:
-                if node.state.template is not None:  # made of the template, under an address made up for it
-                    what = ActorSpec(spec.id, what.kind, extra[0] if extra else what.arg, what.restart)
-                seat = self.seats[spec.id] = self._stage.place(what, node)
-            seat.node, seat.incarnation = node, incarnation
-            refused = self._stage.start_actor(seat)
-        if refused is None:
-            return core.ChildStarted(spec.id, incarnation, spec.id)
-        if refused is IGNORE:
-            return core.ChildIgnored(spec.id, incarnation)
-        return core.ChildStartFailed(spec.id, incarnation, refused)
+    def _start_node(self, spec: SupervisorSpec, parent: Node | None, number: int) -> str | None:
+        """Starts a supervisor and its children; returns why it did not start."""
+        if spec.address in self.nodes:
+            return ALREADY_STARTED
+        try:
+            state = core.initial_state(spec.flags, self._children(spec))
+        except (SpecError, CodecError) as error:
+            return f"{type(error).__name__}: {error}"
+        node = Node(spec, parent, number, state)
+        self.nodes[spec.address] = node
+        if parent is None:
+            self.root = node
+        self.drive(node, core.Begin())
+        return node.failure
 
-    def _refused(self, ref: StartRef, reason: str) -> None:
-        seat = self.seats.get(ref[0])
-        if seat is not None and not seat.is_live:
-            self.drop(seat)
-        self._host.refuse(ref, reason)
+    def _children(self, spec: SupervisorSpec) -> list[ChildSpec]:
+        """Those it names, then those that are recorded under it."""
+        static = static_children(spec)
+        if spec.flags.strategy is SIMPLE_ONE_FOR_ONE:
+            return static
+        named = {child.id for child in static}
+        durable = self._stage.durable_children(spec.address)
+        return [*static, *(child_spec(actor) for actor in durable if actor.address not in named)]
+
+    def _start(self, node: Node, spec: ChildSpec, number: int, extra: tuple[Any, ...]) -> core.Event:
+        what, child_id = spec.start, spec.id
+        of_template = node.state.template is not None
+        if isinstance(what, SupervisorSpec):
+            refused = self._start_node(replace(what, address=child_id) if of_template else what, node, number)
+        else:
+            if of_template:
+                what = ActorSpec(child_id, what.kind, extra[0] if extra else what.arg, what.restart)
+            refused = self._start_seat(node, what, number, of_template=of_template)
+        if refused is None:
+            return core.ChildStarted(child_id, number, child_id)
+        if refused is IGNORE:
+            return core.ChildIgnored(child_id, number)
+        return core.ChildStartFailed(child_id, number, refused)
+
+    def _start_seat(self, node: Node, spec: ActorSpec, number: int, *, of_template: bool) -> str | None:
+        address = spec.address
+        seat = self.seats.get(address)
+        if seat is None:
+            seat = Seat(spec, node, None) if of_template else self._stage.place(spec, node)
+            self.seats[address] = seat
+        elif seat.is_live or (seat.node is not node and self._knows(seat.node, address)):
+            return ALREADY_STARTED
+        seat.asked = False
+        seat.spec, seat.node, seat.start_number = spec, node, number
+        return self._stage.start_actor(seat)
+
+    def _knows(self, node: Node, child_id: str) -> bool:
+        """Whether a supervisor that is still there has such a child."""
+        return self.nodes.get(node.spec.address) is node and node.state.children.get(child_id) is not None
 
     def _retry(self, node: Node, retry: core.RetryDue) -> None:
         if self.nodes.get(node.spec.address) is node:
             self.drive(node, retry)
 
-    def _stop(self, node: Node, child_id: str, incarnation: int, reason: str) -> None:
-        child = self.nodes.get(child_id)
-        if child is not None and child.parent is node:
-            self.drive(child, core.StopRequested(reason))
+    def _stop(self, node: Node, child_id: str, number: int, reason: str) -> None:
+        below = self.nodes.get(child_id)
+        if below is not None and below.parent is node:
+            self.drive(below, core.StopRequested(reason))
             return
         seat = self.seats.get(child_id)
-        if seat is not None and seat.is_live:
+        if seat is not None and seat.node is node and seat.is_live:
             self._stage.end_actor(seat, reason)
-            if seat.spec.restart is Restart.TEMPORARY and node.state.life is Life.RUNNING:
-                self.drop(seat)  # not for a stop of the whole tree, but for good
-        node.events.append(core.ChildExited(child_id, incarnation, reason))
+        node.events.append(core.ChildExited(child_id, number, reason))
+
+    # -- seats that nobody needs any more ---------------------------------------------------------------------
+
+    def _settle(self, node: Node, event: core.Event) -> None:
+        """After an event about a child: is there still such a child?"""
+        if node.state.life not in (Life.STARTING, Life.RUNNING):
+            return  # it is ending, and with a stop of the whole tree what is recorded stays: see _gone
+        child_id = _child_of(event)
+        if child_id is None or node.state.children.get(child_id) is not None:
+            return
+        seat = self.seats.get(child_id)
+        if seat is None:
+            self._drop_below(child_id, node)
+        elif seat.node is node and not seat.asked:
+            self._drop(seat)
+
+    def _drop_below(self, supervisor: str, parent: Node) -> None:
+        """A supervisor has been deleted: its children will not come again either."""
+        for seat in list(self.seats.values()):
+            above: Node | None = seat.node
+            while above is not None:
+                if above.spec.address == supervisor and above.parent is parent:
+                    self._drop(seat)
+                    break
+                above = above.parent
 
     def _gone(self, node: Node) -> None:
         """A supervisor has ended: what nobody would start again with it is gone, too."""
         self.nodes.pop(node.spec.address, None)
-        comes_again = {child.address for child in node.spec.children}
-        for child_id in core.child_ids(node.state):
-            seat = self.seats.get(child_id)
-            if (
-                seat is not None
-                and seat.node is node
-                and seat.partition is None
-                and child_id not in comes_again
-            ):
-                self.drop(seat)
+        if node.parent is not None and self._knows(node.parent, node.spec.address):
+            named = {child.address for child in node.spec.children}
+            left = [
+                seat for seat in self.seats.values() if seat.node is node and seat.spec.address not in named
+            ]
+        else:
+            left = [seat for seat in self.seats.values() if not seat.is_live and _is_below(seat.node, node)]
+        for seat in left:
+            if seat.partition is None or seat.spec.address not in seat.partition.records:
+                self._drop(seat)
+
+    def _drop(self, seat: Seat) -> None:
+        if self.seats.get(seat.spec.address) is seat:
+            del self.seats[seat.spec.address]
+            self._stage.left(seat)
 
 
-def child_spec(child: ActorSpec | SupervisorSpec) -> ChildSpec:
-    """An actor or a supervisor as the core knows it."""
-    if isinstance(child, ActorSpec):
-        return ChildSpec(child.address, child, child.restart, significant=child.significant)
-    kind = ChildType.SUPERVISOR
-    return ChildSpec(child.address, child, child.restart, type=kind, significant=child.significant)
+def _child_of(event: core.Event) -> str | None:
+    """The id of the child an event is about, if it is about one."""
+    if isinstance(event, core.StartRequested):
+        return event.spec.id
+    child_id = getattr(event, "child_id", None)
+    return child_id if isinstance(child_id, str) else None
+
+
+def static_children(spec: SupervisorSpec) -> list[ChildSpec]:
+    """The children a supervisor names, as the core knows them.
+
+    Raises:
+        SpecError: one of them cannot be a child.
+    """
+    children = [child_spec(child) for child in spec.children]
+    if spec.flags.strategy is SIMPLE_ONE_FOR_ONE:
+        # Addresses are made of the template's name, and there is one of each in the whole tree.
+        return [child.named(f"{spec.address}/{child.id}") for child in children]
+    return children
+
+
+def _is_below(node: Node | None, ancestor: Node) -> bool:
+    while node is not None and node is not ancestor:
+        node = node.parent
+    return node is ancestor

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 
 from slakeeper.actors.message import ALERTING, DEFINITION, ENFORCEMENT, MONITORING, REPORTING
-from slakeeper.otp.actor import ActorSpec
+from slakeeper.otp.actor import ActorSpec, SupervisorSpec
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine, Strategy
-from slakeeper.otp.seat import SupervisorSpec
 
 # One contract or violation that keeps crashing must not stop the others: five restarts within a minute, each
 # later than the one before, then it is set aside until an operator releases it.

@@ -9,14 +9,13 @@ from itertools import count
 from typing import Any, ClassVar, TypeAlias
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, SupervisorSpec, child_spec
 from slakeeper.otp.child_spec import FORGOTTEN, ChildSpec, Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.seat import Node, SupervisorSpec
-from slakeeper.otp.tree import child_spec
+from slakeeper.otp.seat import Node
 from tests.conformance.fake_children import IGNORE, UP, Family, Script, StartError, Supervisor, Tree
 
 _BEGAN_MS = 1_000_000
@@ -180,7 +179,7 @@ class HostSupervisor:
 
     def get_childspec(self, name: Hashable) -> ChildSpec | None:
         found = self._api.get_childspec(self.name, self._address(name))
-        return None if found is None else _original(found)
+        return None if found is None else _original(found.named(found.id.removeprefix(f"{self.name}/")))
 
     def stop(self, reason: str = "shutdown") -> None:
         assert reason == "shutdown", "the host gives no other"
@@ -212,7 +211,7 @@ class HostSupervisor:
     def _address(self, name: Hashable) -> str:
         """What a request calls a child: its id, or under simple_one_for_one its pid."""
         if isinstance(name, str):
-            return name
+            return name if self.state.template is None else f"{self.name}/{name}"
         return "nobody" if self.state.template is None else self._born_as(name)
 
     def _born_as(self, number: Hashable) -> str:

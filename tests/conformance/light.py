@@ -5,13 +5,12 @@ from itertools import count
 from typing import Any, ClassVar, Protocol
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, RequestError, SupervisorSpec
 from slakeeper.otp.child_spec import ChildSpec, Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.seat import SupervisorSpec
 from tests.conformance.fake_children import UP, Family, Script, StartError, Supervisor, Tree, worker
 
 

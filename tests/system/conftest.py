@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slakeeper.otp import posix
+from tests.system.process_tree import ProcessTree
 from tests.system.running_system import System, left_running
 
 
@@ -28,6 +29,35 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
     yield make
     for system in made:
         system.kill()
+    assert not left_running()
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> Iterator[Callable[..., ProcessTree]]:
+    """Starts a root supervisor over the given children; stops it after the test."""
+    made: list[ProcessTree] = []
+
+    def make(flags: dict[str, Any], **children: dict[str, Any]) -> ProcessTree:
+        made.append(ProcessTree(tmp_path, flags, **children))
+        made[-1].system.start()
+        return made[-1]
+
+    yield make
+    for tree in made:
+        tree.system.kill()
+    assert not left_running()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessTree]:
+    """A root supervisor whose children the tests of a module add, and take away."""
+    one = ProcessTree(tmp_path_factory.mktemp("tree"), {"intensity": 1_000, "period_s": 5})
+    one.system.start()
+    try:
+        yield one
+        one.system.stop()
+    finally:
+        one.system.kill()
     assert not left_running()
 
 

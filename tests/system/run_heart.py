@@ -1,4 +1,7 @@
-"""Runs a heart with echo services: ``python -m tests.system.run_heart '{"data": …, "processes": {name: args}}'``."""
+"""Runs a heart with echo services: ``python -m tests.system.run_heart '{"data": …, "processes": {name: args}}'``.
+
+``flags`` are the root supervisor's; ``spec`` among the args of a process are further fields of its spec.
+"""
 
 import json
 import os
@@ -19,13 +22,13 @@ _TIMES = {"shutdown_ms": 2_000, "heartbeat_ms": 200, "hang_after_ms": 2_500, "st
 
 def system(settings: dict[str, Any]) -> SystemSpec:
     entry = settings.get("entry", "tests.system.echo_service:echo")
-    processes = [
-        ProcessSpec(name, entry, args, **{**_TIMES, **settings.get("times", {})})
-        for name, args in settings["processes"].items()
-    ]
-    return SystemSpec(
-        tuple(processes), Flags(intensity=settings.get("intensity", 5), period_s=30), {"cells": 2}
-    )
+    processes = []
+    for name, given in settings["processes"].items():
+        args = {key: value for key, value in given.items() if key != "spec"}
+        fields = {**_TIMES, **settings.get("times", {}), **given.get("spec", {})}
+        processes.append(ProcessSpec(name, entry, args, **fields))
+    flags = {"intensity": settings.get("intensity", 5), "period_s": 30, **settings.get("flags", {})}
+    return SystemSpec(tuple(processes), Flags.from_map(flags), {"cells": 2})
 
 
 def stop_in_the_look_that_brings_ready() -> None:

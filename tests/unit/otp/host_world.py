@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from slakeeper.otp.actor import IGNORE, NO_REPLY, Actor, ActorSpec, Overflow, RequestError
+from slakeeper.otp.actor import IGNORE, NO_REPLY, Actor, ActorSpec, Overflow, RequestError, SupervisorSpec
 from slakeeper.otp.child_spec import Flags, Restart, Strategy
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Call, Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.seat import SupervisorSpec
 
 Do = Callable[[Context], Any]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slakeeper.otp.actor import Actor, ActorSpec, Performed, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, Performed, RequestError, SupervisorSpec
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine
 from slakeeper.otp.codec import Codec
@@ -17,7 +17,6 @@ from slakeeper.otp.context import Context
 from slakeeper.otp.filesystem import File, FileSystem
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 from slakeeper.otp.sim import SimSystem
 from slakeeper.otp.sim_cell import Boot, Handler, Observer, SimCell
 from slakeeper.otp.sim_fault import Faults, Link

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import ActorSpec, RequestError
+from slakeeper.otp.actor import ActorSpec, RequestError, SupervisorSpec
 from slakeeper.otp.child_spec import TEMPORARY, Flags, Strategy
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.unit.otp.host_world import HostWorld, NoExecutor
 from tests.unit.otp.test_mailbox import Sleepy

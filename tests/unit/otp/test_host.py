@@ -5,7 +5,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, Performed, RequestError, StartRefused
+from slakeeper.otp.actor import (
+    Actor,
+    ActorSpec,
+    ActorStopped,
+    Performed,
+    RequestError,
+    StartRefused,
+    SupervisorSpec,
+)
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine, Restart, Strategy
 from slakeeper.otp.clock import ManualClock
@@ -13,7 +21,6 @@ from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 
 
 @dataclass(frozen=True)

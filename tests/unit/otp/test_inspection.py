@@ -3,10 +3,9 @@
 import pytest
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import ActorSpec, RequestError
+from slakeeper.otp.actor import ActorSpec, RequestError, SupervisorSpec
 from slakeeper.otp.child_spec import AutoShutdown, Flags, Restart, Strategy
 from slakeeper.otp.inspection import TRACE_LEASE_MS
-from slakeeper.otp.seat import SupervisorSpec
 from tests.unit.otp.host_world import KINDS, HostWorld
 
 

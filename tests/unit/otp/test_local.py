@@ -8,12 +8,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slakeeper.otp.actor import NO_REPLY, Actor, ActorLost, ActorSpec, ActorStopped, RequestError
+from slakeeper.otp.actor import (
+    NO_REPLY,
+    Actor,
+    ActorLost,
+    ActorSpec,
+    ActorStopped,
+    RequestError,
+    SupervisorSpec,
+)
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.context import Context
 from slakeeper.otp.local import start_local
 from slakeeper.otp.loop import Loop
-from slakeeper.otp.seat import SupervisorSpec
 
 WAIT_S = 20.0
 

@@ -5,14 +5,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped
+from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, SupervisorSpec
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import MAX_STASH, Host
 from slakeeper.otp.partition import Partition
-from slakeeper.otp.seat import SupervisorSpec
 from tests.unit.otp.host_world import HostWorld, NoExecutor
 
 IDLE_MS = 1_000

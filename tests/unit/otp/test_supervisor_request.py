@@ -14,6 +14,7 @@ from slakeeper.otp.child_spec import (
     Strategy,
 )
 from slakeeper.otp.supervisor import (
+    ChangeRequested,
     DeleteRequested,
     Error,
     Ok,
@@ -193,3 +194,23 @@ def test_where_order_counts_a_crash_waits_for_a_requested_start(strategy: Strate
     if strategy is ONE_FOR_ALL:
         starts = ["start a", "up a", "start b", "up b", *starts]
     assert world.since(mark) == ["up x", *stops, *starts]
+
+
+def test_a_spec_that_cannot_be_is_refused_as_such_though_its_name_is_taken() -> None:
+    world = three()
+    assert world.refusal(StartRequested, spec("a", restart=TRANSIENT, significant=True)) == "bad_combination"
+
+
+@EVERY_STRATEGY
+@pytest.mark.parametrize("outcome", ["no luck", IGNORE])
+def test_restart_child_keeps_the_spec_of_a_temporary_child_that_a_code_change_has_added(
+    strategy: Strategy, outcome: str
+) -> None:
+    world = World(Flags(strategy))
+    added = spec("a", restart=TEMPORARY)
+    world.tell(ChangeRequested("change", Flags(strategy), (added,)))
+    world.starts["a"].extend([outcome])
+    world.ask(RestartRequested, "a")
+    assert core.get_childspec(world.state, "a") == added, "with all that it is started with"
+    assert isinstance(world.ask(RestartRequested, "a"), Ok)
+    assert world.running == ["a"]
