@@ -3,6 +3,8 @@
 #   make install             the set-up alone
 #   make run ARGS="…"        start the service in the foreground; Ctrl-C stops it
 #   make test ARGS="-k …"    all tests: fast, slow, system
+#   make soak SEEDS=1000     the SLA tree on virtual time with faults, 1000 seeds; FIRST, HOURS, CLIMATE, JOBS
+#   make soak SEED=7 TRACE=1 one of them again, with every event
 #   make lint                ruff, mypy, import-linter, codespell
 #   make format              let ruff rewrite the files
 #   make bench               the benchmarks
@@ -19,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest
 
 export PYTHON
 .DEFAULT_GOAL := install
-.PHONY: install dev run test lint format bench lock clean
+.PHONY: install dev run test soak lint format bench lock clean
 
 install:
 	@tools/venv.sh runtime
@@ -32,6 +34,11 @@ run: install
 
 test: dev
 	@tools/test.sh $(ARGS)
+
+soak: dev
+	@exec $(BIN)/python -m tests.simulation.soak $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(HOURS),--hours $(HOURS)) $(if $(CLIMATE),--climate $(CLIMATE)) \
+	  $(if $(JOBS),--jobs $(JOBS)) $(if $(TRACE),--trace) $(ARGS)
 
 lint: dev
 	@tools/lint.sh

@@ -38,7 +38,7 @@ from slakeeper.actors.message import (
     violation_address,
 )
 from slakeeper.actors.monitor import MonitorOrder
-from slakeeper.otp.actor import Actor, ActorSpec, RequestError
+from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
@@ -174,7 +174,8 @@ class ContractActor(Actor):
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
+        # A violation that did not start is like one that has ended: the next bad sample opens another.
+        if not isinstance(message, (Tick, StartRefused)):
             super().handle_info(ctx, message)
         self._look_for_violations(ctx)
 

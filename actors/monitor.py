@@ -24,7 +24,7 @@ from slakeeper.actors.message import (
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import ContractStatus, Metric, Sla
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.signal import MonitorState as State
 from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated, WindowClosed
@@ -96,9 +96,10 @@ class MetricMonitorActor(Actor):
         self._armed_ms: int | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
-        self._enter(ctx)
         if not fresh:
+            self._catch_up(ctx)
             self._say_again(ctx)
+        self._enter(ctx)
         # Time has passed since the last event: windows without samples are closed now.
         self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
         self._show_account(ctx)
@@ -187,7 +188,7 @@ class MetricMonitorActor(Actor):
 
     def _take_document(self, document: dict[str, Any], metric_name: str) -> None:
         self._document = document
-        contract = Sla.from_document(document)
+        self._promised = contract = Sla.from_document(document)
         if contract.effective_date is None:
             # Its periods are anchored where the contract's are, also when this metric was added later.
             contract = contract.model_copy(update={"effective_date": self._since_ms})
@@ -198,6 +199,18 @@ class MetricMonitorActor(Actor):
         calm_since_ms = self._monitor.calm_since_ms
         if calm_since_ms is not None and self._monitor.state is not State.VIOLATING:
             ctx.cast(contract_address(self._contract.id), MetricRecovered(self._metric.name, calm_since_ms))
+
+    def _catch_up(self, ctx: Context) -> None:
+        """Takes what it may have missed while it was down: a new version, a suspension or its end."""
+        environment: Environment = ctx.environment
+        known = environment.contracts.get(self._contract.id)
+        if known is None or all(metric.name != self._metric.name for metric in known.contract.metrics):
+            return
+        if known.contract != self._promised:
+            self._follow(ctx, ctx.emit((REBASE, ctx.now_ms, known.contract.to_document())))
+        is_suspended = known.contract.status is ContractStatus.SUSPENDED
+        if is_suspended != self._monitor.is_suspended:
+            self._follow(ctx, ctx.emit((SUSPEND if is_suspended else RESUME, ctx.now_ms)))
 
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
         name, contract = self._metric.name, contract_address(self._contract.id)

@@ -102,8 +102,8 @@ class ViolationActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
-        environment.violations.add(self.address)
         if not fresh:
+            environment.violations.add(self.address)
             if self._violation.is_open:
                 monitor = monitor_address(self._violation.sla_id, self._violation.metric_name)
                 ctx.cast(monitor, SayAgain(self.address))
@@ -114,6 +114,7 @@ class ViolationActor(Actor):
         ctx.cast(alert_address(self._violation.sla_id), ViolationOpened(self._violation))
         self._publish(ctx, "violation.opened")
         self._enforce(ctx)
+        environment.violations.add(self.address)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
@@ -130,12 +131,9 @@ class ViolationActor(Actor):
             case SayAgain(to):
                 self._say_again(ctx, to)
             case EscalationExhausted():
-                self._keep(ctx, violation.record_escalation_failure(self._violation, ctx.now_ms))
-                logging.getLogger("slakeeper").error(
-                    "nobody has acknowledged %s of %s, and its escalation has nobody left to tell", self._violation.id,
-                    self._violation.sla_id,
-                )  # fmt: skip
-                self._publish(ctx, "escalation.failed")
+                self._escalation_failed(
+                    ctx, "nobody has acknowledged it, and its escalation has nobody left to tell"
+                )
             case EscalationEnded():
                 ctx.emit(HelpEnded(escalation=True))
                 self._end_if_done(ctx)
@@ -150,6 +148,8 @@ class ViolationActor(Actor):
         # A helper that did not start, or had ended before it was up, is like one that is gone.
         if not isinstance(message, (Tick, StartRefused)):
             super().handle_info(ctx, message)
+        if isinstance(message, StartRefused) and message.address == escalation_address(self._violation.id):
+            self._escalation_failed(ctx, f"its escalation did not start: {message.reason}")
         self._look_for_helpers(ctx)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
@@ -278,6 +278,11 @@ class ViolationActor(Actor):
             ctx.emit(HelpEnded(escalation=True))
         self._escalate_if_needed(ctx)
         self._end_if_done(ctx)
+
+    def _escalation_failed(self, ctx: Context, why: str) -> None:
+        self._keep(ctx, violation.record_escalation_failure(self._violation, ctx.now_ms))
+        logging.getLogger("slakeeper").error("%s of %s: %s", self._violation.id, self._violation.sla_id, why)
+        self._publish(ctx, "escalation.failed")
 
     def _say_again(self, ctx: Context, to: str) -> None:
         if to == contract_address(self._violation.sla_id):

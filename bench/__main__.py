@@ -18,7 +18,7 @@ from bench.table import Table, from_document, to_document, to_text, write
 RESULTS = Path(__file__).parent / "results"
 
 # Each table is made by `measure(quick: bool) -> Table` of the module of its name.
-TABLES = ("start", "restart", "path", "engine", "process", "cell")
+TABLES = ("start", "restart", "path", "engine", "process", "cell", "simulation")
 
 
 def measure_of(name: str) -> Callable[[bool], Table]:

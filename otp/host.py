@@ -49,7 +49,7 @@ from slakeeper.otp.mailbox import (
     may_give_way,
     outlives_its_receiver,
 )
-from slakeeper.otp.partition import Event, Op, Partition
+from slakeeper.otp.partition import Event, JournalError, Op, Partition
 from slakeeper.otp.seat import Node, Seat
 from slakeeper.otp.stage import Stage
 from slakeeper.otp.tie import Binding
@@ -505,6 +505,8 @@ class Host:
                 self._handle_signal(seat, actor, ctx, how, message)
             if ctx.effects:
                 self.carry_out(seat, ctx)
+        except JournalError:
+            raise  # the partition's affair, and so the end of this host
         except (Exception, SystemExit) as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
             self._raised(seat, ctx, error, how, message)
 

@@ -11,9 +11,14 @@ from random import Random
 from typing import Any
 
 from slakeeper.otp.sim_agenda import Agenda
-from slakeeper.otp.sim_cell import Build, Observer, SimCell
+from slakeeper.otp.sim_boot import Build
+from slakeeper.otp.sim_cell import SimCell
 from slakeeper.otp.sim_fault import HOUR_MS, NO_FAULTS, EffectLost, Faults, Link, Moment, Point
+from slakeeper.otp.sim_observer import Observer
 from slakeeper.otp.sim_trace import Trace
+
+# With the kill before them one failure more than a cell's supervisors allow within their period.
+STARTS_TO_QUARANTINE = 5
 
 # 2027-01-15 08:00 UTC: any instant does, as long as it is the same in every run.
 START_MS = 1_800_000_000_000
@@ -78,7 +83,7 @@ class SimSystem:
         chance = self.random(f"{name} faults")
         self._repeat(f"{name} ends", self.faults.cell_killed_every_ms, lambda: self._doom_cell(cell, chance))
         self._repeat(
-            f"{name} kills", self.faults.actor_killed_every_ms, lambda: cell.doom_actor(chance.choice(list(Moment)))
+            f"{name} kills", self.faults.actor_killed_every_ms, lambda: self._doom_actor(cell, chance)
         )  # fmt: skip
         self._repeat(f"{name} disk", self.faults.disk_failed_every_ms, cell.doom_disk)
         return cell
@@ -213,6 +218,11 @@ class SimSystem:
 
     def _doom_cell(self, cell: SimCell, chance: Random) -> None:
         cell.doom_cell(chance.choice(list(Point)), loses_power=chance.random() < self.faults.power_loss_ratio)
+
+    def _doom_actor(self, cell: SimCell, chance: Random) -> None:
+        moment = chance.choice(list(Moment))
+        goes_on = chance.random() < self.faults.quarantine_ratio
+        cell.doom_actor(moment, STARTS_TO_QUARANTINE if goes_on else 1)
 
     def _jump(self) -> None:
         by_ms = self._network.randint(*self.faults.clock_jump_ms)

@@ -12,7 +12,7 @@ from slakeeper.otp.sim_fault import ActorKilled, Moment, Point
 
 @dataclass
 class Doom:
-    """The ``handlers_left``-th handler from now on of an actor of this kind fails.
+    """The ``handlers_left``-th handler (or start) from now on of an actor of this kind fails.
 
     ``events`` is for ``Moment.DURING``: how many events it still gets to record.
     """
@@ -52,7 +52,18 @@ class Reaper:
         def handle_call(actor: Actor, ctx: Context, request: Any) -> Any:
             return self._run(name, actor, partial(kind.handle_call, actor, ctx), request)
 
-        handlers = {"handle_cast": handle_cast, "handle_info": handle_info, "handle_call": handle_call}
+        def init(actor: Actor, ctx: Context, fresh: bool) -> None:
+            if self.dooms and self._due(name, starting=True) is not None:
+                self._killed(actor.address, Moment.STARTING, None)
+                raise ActorKilled(Moment.STARTING.value)
+            kind.init(actor, ctx, fresh)
+
+        handlers = {
+            "init": init,
+            "handle_cast": handle_cast,
+            "handle_info": handle_info,
+            "handle_call": handle_call,
+        }
         return type(kind.__name__, (kind,), handlers)
 
     def _run(self, kind: str, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
@@ -69,9 +80,9 @@ class Reaper:
         handler(message)
         raise ActorKilled(Moment.AFTER.value)
 
-    def _due(self, kind: str) -> Doom | None:
+    def _due(self, kind: str, *, starting: bool = False) -> Doom | None:
         for doom in self.dooms:
-            if doom.kind == kind:
+            if doom.kind == kind and (doom.moment is Moment.STARTING) == starting:
                 doom.handlers_left -= 1
                 if doom.handlers_left <= 0:
                     self.dooms.remove(doom)

@@ -3,23 +3,20 @@
 import errno
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from slakeeper.otp.actor import Actor, ActorStopped, RequestError
-from slakeeper.otp.clock import Clock
+from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.crash_report import DeadLetter
-from slakeeper.otp.filesystem import FileSystem
 from slakeeper.otp.host import Executor, Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.otp.sim_actor import Doom, Reaper
 from slakeeper.otp.sim_agenda import Agenda
+from slakeeper.otp.sim_boot import Boot, Build, Handler
 from slakeeper.otp.sim_fault import CellKilled, Moment, Point
 from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss
+from slakeeper.otp.sim_observer import Observer
 from slakeeper.otp.sim_trace import Trace
-
-Handler = Callable[[Host, Any], Any]
 
 # A turn begins this long after what woke the cell at most: what arrives meanwhile is taken in the same turn.
 WAKE_MS = 3
@@ -28,48 +25,6 @@ WAKE_MS = 3
 MOST_STEPS_AHEAD = 12
 MOST_HANDLERS_AHEAD = 6
 MOST_EVENTS_AHEAD = 3
-
-
-@dataclass(frozen=True)
-class Boot:
-    """What a builder makes a host from, in every life of the cell anew.
-
-    Attributes:
-        fs: the cell's disk, for its partitions.
-        mortal: gives the kinds to hand to the host for those it is given.
-        commit, publish, executor, clock: to be handed to the host as they are.
-    """
-
-    name: str
-    clock: Clock
-    fs: FileSystem
-    executor: Executor
-    publish: Callable[[str, dict[str, Any]], None]
-    commit: Callable[[Sequence[Partition]], None]
-    mortal: Callable[[Mapping[str, type[Actor]]], dict[str, type[Actor]]]
-
-
-Build = Callable[[Boot], tuple[Host, Mapping[str, Handler]]]
-"""Opens partitions, makes a host and starts it; returns it with what it answers, by the kind of request."""
-
-
-class Observer:
-    """What a run's checks hang on. Every hook runs between two things of the agenda's, and may raise."""
-
-    def cell_started(self, cell: "SimCell") -> None:
-        """Recovered, its tree up."""
-
-    def turn_ended(self, cell: "SimCell") -> None:
-        """A turn is durable and everything it released has left."""
-
-    def cell_ended(self, cell: "SimCell", why: str) -> None:
-        """Its host is gone; the turn it was in may be durable or not."""
-
-    def actor_killed(self, cell: "SimCell", address: str, moment: Moment, message: Any) -> None:
-        """By a fault; ``message`` is None when none was being handled."""
-
-    def published(self, cell: "SimCell", topic: str, payload: dict[str, Any]) -> None:
-        """After the turn was durable."""
 
 
 class SimCell:
@@ -116,7 +71,7 @@ class SimCell:
         self._fuse: tuple[Point, int] | None = None
         self._loses_power = False
         self._disk_may_fail = False
-        self._waiting_kills = 0
+        self._waiting_kills: list[str | None] = []
         self._letters_seen = 0
 
     # -- life -------------------------------------------------------------------------------------------------
@@ -180,21 +135,27 @@ class SimCell:
         if self.host is not None:
             self._end("restart")
 
-    def doom_actor(self, moment: Moment) -> None:
-        """Has an actor of a kind that is there fail in one of its next handlers, or while a message waits for it."""
+    def doom_actor(self, moment: Moment, starts: int = 1) -> None:
+        """Has an actor of a kind that is there fail in one of its next handlers, or while a message waits for it.
+
+        Args:
+            starts: for ``Moment.STARTING`` how many starts fail.
+        """
         if self.host is None:
             return
         if moment is Moment.WAITING:
-            self._waiting_kills += 1
+            self._waiting_kills.append(None)
             return
         kinds = [kind for kind in self._reaper.kinds if self.host.addresses(kind)]
         if not kinds:
             return
         kind = self._random.choice(kinds)
-        handlers, events = (
-            self._random.randint(1, MOST_HANDLERS_AHEAD),
-            self._random.randrange(MOST_EVENTS_AHEAD),
-        )
+        if moment is Moment.STARTING:
+            self._reaper.dooms.extend(Doom(kind, moment) for _ in range(starts))
+            self._waiting_kills.append(kind)
+            return
+        handlers = self._random.randint(1, MOST_HANDLERS_AHEAD)
+        events = self._random.randrange(MOST_EVENTS_AHEAD)
         self._reaper.dooms.append(Doom(kind, moment, handlers, events))
 
     def doom_disk(self) -> None:
@@ -206,7 +167,7 @@ class SimCell:
         """Nothing that was to go wrong does."""
         self._fuse = None
         self._loses_power = False
-        self._waiting_kills = 0
+        self._waiting_kills.clear()
         self._reaper.dooms.clear()
         self.fs.crash_at = None
         self.fs.fail_at.clear()
@@ -244,8 +205,7 @@ class SimCell:
             while self._inbox:
                 self._inbox.popleft()(host)
             while self._waiting_kills:
-                self._waiting_kills -= 1
-                self._kill_one(host)
+                self._kill_one(host, self._waiting_kills.pop())
             host.drain()
             self.point(Point.DRAINED)
             host.commit()
@@ -306,8 +266,11 @@ class SimCell:
             try:
                 host.snapshot(partition)
             except JournalError as error:
-                # As the cell's loop does: a partition that has failed says so at its next commit.
                 self._trace.line(host.now_ms, self.name, "no snapshot:", str(error))
+                # Without room everything goes on. A partition that has failed ends the cell: at its next use in a
+                # real one, here at once.
+                if _seq(partition) is None:
+                    raise
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -332,8 +295,8 @@ class SimCell:
     def _disk_step(self, step: int) -> None:
         self.point(Point.DISK)
 
-    def _kill_one(self, host: Host) -> None:
-        running = [address for address in host.addresses() if host.is_running(address)]
+    def _kill_one(self, host: Host, kind: str | None) -> None:
+        running = [address for address in host.addresses(kind) if host.is_running(address)]
         if running:
             address = self._random.choice(running)
             self._actor_killed(address, Moment.WAITING, None)
@@ -358,14 +321,16 @@ class SimCell:
         """How far each partition is, for the trace."""
         if not self._trace.is_on:
             return ""
-        return " ".join(f"{name}@{_seq(partition)}" for name, partition in host.partitions.items())
+        seqs = {name: _seq(partition) for name, partition in host.partitions.items()}
+        return " ".join(f"{name}@{'failed' if seq is None else seq}" for name, seq in seqs.items())
 
 
-def _seq(partition: Partition) -> int | str:
+def _seq(partition: Partition) -> int | None:
+    """How far a partition is; None when it has failed."""
     try:
         return partition.seq
     except JournalError:
-        return "failed"  # its next commit says so
+        return None
 
 
 def _words(end: BaseException) -> str:

@@ -51,6 +51,8 @@ class Moment(StrEnum):
     """The handler fails at one of its events."""
     AFTER = "after"
     """The handler fails after everything it had to do."""
+    STARTING = "starting"
+    """It does not come up when it starts the next time, or for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Faults:
         effect_lost_ratio: share of effects that are not carried out; the actor sees what it sees of a lost result.
         actor_killed_every_ms, cell_killed_every_ms, disk_failed_every_ms, clock_jump_every_ms: mean virtual time
             between two of these in each cell, for the clock in the whole system [ms]; None for never.
+        quarantine_ratio: share of the actors that do not start which go on not starting, often enough to be set aside.
         power_loss_ratio: share of killed cells whose machine loses power too, with what was not synced.
         clock_jump_ms: least and most of a jump [ms].
         restart_ms: least and most time until a killed cell starts again [ms].
@@ -95,6 +98,7 @@ class Faults:
     cell_killed_every_ms: int | None = None
     disk_failed_every_ms: int | None = None
     clock_jump_every_ms: int | None = None
+    quarantine_ratio: float = 0.2
     power_loss_ratio: float = 0.5
     clock_jump_ms: tuple[int, int] = (1 * SECOND_MS, HOUR_MS)
     restart_ms: tuple[int, int] = (100, 5 * SECOND_MS)

@@ -9,7 +9,7 @@ from slakeeper.otp.actor import IGNORE, Actor, ActorSpec
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.otp.crash_report import words_of
-from slakeeper.otp.partition import Partition, Started, Stopped
+from slakeeper.otp.partition import JournalError, Partition, Started, Stopped
 from slakeeper.otp.seat import Node, Seat
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class Stage:
                 if effect[0] not in own_end or (effect[0] == do.TERMINATE and effect[2] != seat.spec.address)
             ]
             host.carry_out(seat, ctx)
+        except JournalError:
+            raise  # the partition's affair, and so the end of the host
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; the actor ends either way
             host.crash_report(seat, f"terminate: {words_of(error)}", reason, traceback.format_exc())
         self.empty(seat)

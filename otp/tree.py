@@ -26,6 +26,9 @@ Answered = Callable[[core.Ok | core.Error], None]
 
 ALREADY_STARTED = core.Refusal.ALREADY_STARTED.value
 
+# After these there is a child, or the refusal is told to whoever asked.
+ASKED_OR_STARTED = (core.ChildStarted, core.StartRequested)
+
 
 class Tree:
     """Owns nodes and seats; all of it on the host's thread.
@@ -152,20 +155,25 @@ class Tree:
                 node.state, actions = core.step(node.state, event, self._host.now_ms)
                 for action in actions:
                     self._act(node, action)
-                if type(event) is not core.ChildStarted:
+                if type(event) not in ASKED_OR_STARTED:
                     self._settle(node, event)
         finally:
             node.driving = False
 
     def _act(self, node: Node, action: core.Action) -> None:
+        # These three are what every start is made of.
+        if isinstance(action, core.StartChild):
+            node.events.append(self._start(node, action.spec, action.incarnation, action.extra))
+        elif isinstance(action, core.Report):
+            self._host.report(node, action)
+        elif isinstance(action, core.Reply):
+            if action.ref is not None:
+                cast("Answered", action.ref)(action.result)
+        else:
+            self._act_rarely(node, action)
+
+    def _act_rarely(self, node: Node, action: core.Action) -> None:
         match action:
-            case core.StartChild(spec, number, extra):
-                node.events.append(self._start(node, spec, number, extra))
-            case core.Report():
-                self._host.report(node, action)
-            case core.Reply(ref, result):
-                if ref is not None:
-                    cast("Answered", ref)(result)
             case core.StopChild(child_id, number, reason, _):
                 self._stop(node, child_id, number, reason)
             case core.ScheduleRetry(child_id, number, after_ms):
@@ -298,8 +306,6 @@ class Tree:
 
 def _child_of(event: core.Event) -> str | None:
     """The id of the child an event is about, if it is about one."""
-    if isinstance(event, core.StartRequested):
-        return event.spec.id
     child_id = getattr(event, "child_id", None)
     return child_id if isinstance(child_id, str) else None
 

@@ -278,6 +278,11 @@ class Monitor:
         return self._newest_ms if self._newest_ms != NEVER else None
 
     @property
+    def is_suspended(self) -> bool:
+        """Between :meth:`suspend` and :meth:`resume`."""
+        return self._accounting.timeline.is_suspended
+
+    @property
     def calm_since_ms(self) -> int | None:
         """When the last violation ended [Unix ms]; None before the first has."""
         calm_ms = self._detection.calm_since_ms

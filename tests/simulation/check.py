@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 HOLDING_CHANNEL = "sms"
 
-# An effect's end that arrives twice, a violation's that is said again: the second may find nobody.
-_ENDED = ("nobody there", "the actor has ended")
-_REPEATED = ("Performed(", "ViolationResolved(")
+# What is said twice may come a second time to one that has ended: an effect's end, a recovery, an end. A contract that
+# was set aside closes what has ended meanwhile a second after it is back. An escalation may not have started.
+_AGAIN = ("Performed(", "SayAgain(", "ViolationResolved(", "ViolationChanged(", "CloseViolation(")
+_REPEATED = {"nobody there": _AGAIN, "the actor has ended": (*_AGAIN, "Tick(")}
 
 
 def problems_of_violations(cell: SimCell) -> list[str]:
@@ -117,6 +118,10 @@ def _violations(world: "SlaWorld") -> Iterator[str]:
             continue
         for kind in ("violation", "remediation", "escalation"):
             yield from (f"{cell.name}: {address} is still there" for address in cell.host.addresses(kind))
+        for address in cell.host.addresses("contract"):
+            left = cell.host.inspector.describe(address)["state"].open_violations
+            if left:
+                yield f"{cell.name}: {address} takes for open: {left}"
     for violation in _archived(world):
         if violation.is_open:
             yield f"{violation.id} is archived but open"
@@ -171,11 +176,11 @@ def _ledgers(world: "SlaWorld") -> Iterator[str]:
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:
-    """Nothing is lost but what somebody was killed on, and what was said a second time to one that has ended."""
+    """Nothing is lost but by who was killed on it or set aside, and what is said once more to one that has ended."""
     for cell in world.system.cells.values():
         for life, letter in cell.dead_letters:
-            is_repeated = letter.why in _ENDED and letter.message.startswith(_REPEATED)
-            if "ActorKilled" not in letter.why and not is_repeated:
+            is_repeated = any(letter.message.startswith(said) for said in _REPEATED.get(letter.why, ()))
+            if not (is_repeated or "ActorKilled" in letter.why or letter.why == "the actor is quarantined"):
                 yield f"{cell.name}, life {life}: dead letter to {letter.address}: {letter.why}: {letter.message[:200]}"
 
 

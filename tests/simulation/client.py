@@ -11,12 +11,15 @@ from tests.simulation.settings import PLANS, WATCHED, Watched, partition_of
 SECOND_MS, MINUTE_MS, HOUR_MS = 1_000, 60_000, 3_600_000
 
 RESEND_MS = 10 * SECOND_MS
-LONGEST_RESEND_MS = 2 * MINUTE_MS
+LONGEST_RESEND_MS = 10 * MINUTE_MS
 
 # A metric is well for so long in the mean, then bad for so long in the mean.
 WELL_MS, BAD_MS = 4 * HOUR_MS, 12 * MINUTE_MS
 
 OPERATE_EVERY_MS = 20 * MINUTE_MS
+
+# An actor that was set aside is looked at and released.
+RELEASE_AFTER_MS = 10 * MINUTE_MS
 
 
 @dataclass
@@ -153,6 +156,10 @@ class Operator:
         self._ask(cell, "sla.suspend", id=sla_id, by="ann")
         for wait_ms in (5 * MINUTE_MS, 10 * MINUTE_MS):  # twice: one may be lost
             self.system.agenda.after(wait_ms, lambda: self._ask(cell, "sla.resume", id=sla_id, by="ann"))
+
+    def release(self, cell: str, address: str) -> None:
+        """Starts an actor again that was set aside, after a while."""
+        self.system.agenda.after(RELEASE_AFTER_MS, lambda: self._ask(cell, "actor.resume", address=address))
 
     def resume_all(self) -> None:
         """No contract stays suspended; one that is active refuses, which does not matter."""

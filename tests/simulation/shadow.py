@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import DescribeMetric, Tick
+from slakeeper.actors.message import DescribeMetric, Rebase, SetSuspended, Tick
 from slakeeper.actors.monitor import MetricMonitorActor, MetricView, MonitorOrder
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
@@ -51,14 +51,33 @@ class Shadow:
 def recorded(
     kind: type[Actor], record: Callable[[str, MonitorOrder, int, Any], None]
 ) -> Callable[[str, Any], Actor]:
-    """A monitor's kind that tells of every message it has handled: address, order, time, message."""
+    """A monitor's kind that tells of every message it has handled: address, order, time, message.
+
+    What it catches up with when it starts again is told as the messages that it had missed.
+    """
 
     def handle_cast(actor: Actor, ctx: Context, message: Any) -> None:
         kind.handle_cast(actor, ctx, message)
         record(actor.address, vars(actor)["order"], ctx.now_ms, message)
 
-    def init(actor: Actor, address: str, order: MonitorOrder) -> None:
+    def make(actor: Actor, address: str, order: MonitorOrder) -> None:
         kind.__init__(actor, address, order)
         vars(actor)["order"] = order
 
-    return type(kind.__name__, (kind,), {"__init__": init, "handle_cast": handle_cast})
+    def init(actor: Actor, ctx: Context, fresh: bool) -> None:
+        was = _standing(actor)
+        kind.init(actor, ctx, fresh)
+        document, is_suspended = _standing(actor)
+        missed: list[Any] = []
+        if document != was[0]:
+            missed.append(Rebase(document, 0))
+        if is_suspended != was[1]:
+            missed.append(SetSuspended(is_suspended))
+        for message in missed:
+            record(actor.address, vars(actor)["order"], ctx.now_ms, message)
+
+    return type(kind.__name__, (kind,), {"__init__": make, "init": init, "handle_cast": handle_cast})
+
+
+def _standing(actor: Actor) -> tuple[dict[str, Any], bool]:
+    return vars(actor)["_document"], vars(actor)["_monitor"].is_suspended

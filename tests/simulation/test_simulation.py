@@ -1,10 +1,8 @@
 """The whole SLA tree under faults: whatever goes wrong, nothing is lost, nothing is done twice, all comes to rest."""
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +15,11 @@ from tests.simulation.world import CLIMATES, SlaWorld
 ROOT = Path(__file__).parents[2]
 
 # Each test takes so many seeds one after the other, so that workers can share them.
-SEEDS, SEEDS_A_TEST = 200, 10
+SEEDS, SEEDS_A_TEST = 200, 5
 HOURS = 0.5
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Thousands of crashes on purpose, each with a traceback, would be most of the time and all of the log."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.slow
@@ -57,6 +50,12 @@ def test_much_goes_wrong_and_much_is_done() -> None:
     deaths = {why for world in worlds for cell in world.system.cells.values() for why in cell.deaths}
     assert deaths >= {f"killed, {point.value}" for point in Point}
     assert sum(world.died.get("monitor:api:latency", 0) for world in worlds) > 0
+    topics = set().union(*(world.topics for world in worlds))
+    assert topics >= {
+        "actor.crashed", "actor.quarantined", "violation.opened", "violation.acknowledged", "violation.resolved",
+        "escalation.sent", "escalation.failed", "remediation.ended", "compensation.booked", "compensation.decided",
+        "sla.changed",
+    }  # fmt: skip
     assert sum(sum(world.outside.remedied.values()) for world in worlds) > 10
     for channel in ("chat", "pager", "sms"):
         assert sum(world.outside.messages(channel) for world in worlds) > 10
@@ -74,4 +73,4 @@ def trace_of_a_process(seed: int, hash_seed: str) -> str:
 def test_a_run_is_the_same_byte_for_byte_in_another_process() -> None:
     trace = trace_of_a_process(3, "1")
     assert trace == trace_of_a_process(3, "2")
-    assert trace.count("\n") > 1_000
+    assert trace.count("\n") > 500

@@ -1,5 +1,6 @@
 """The whole SLA tree in a simulated system: two cells, three partitions, samples, an operator, a failing outside."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_handlers
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
-from slakeeper.otp.partition import JournalError, Partition
+from slakeeper.otp.partition import Partition
 from slakeeper.otp.sim import SimSystem
-from slakeeper.otp.sim_cell import Boot, Handler, Observer, SimCell
+from slakeeper.otp.sim_boot import Boot, Handler
+from slakeeper.otp.sim_cell import SimCell
 from slakeeper.otp.sim_fault import NO_FAULTS, Faults, Link, Moment
+from slakeeper.otp.sim_observer import Observer
 from slakeeper.supervisors.tree import cell_tree
 from tests.simulation.check import problems_at_the_end, problems_of_violations
 from tests.simulation.client import HOUR_MS, MINUTE_MS, SECOND_MS, Operator, Sender, Series
@@ -96,6 +99,7 @@ class SlaWorld(Observer):
     Attributes:
         shadows: by address, what every monitor has to know.
         died: how many samples each monitor durably died on: they are dead letters, and count nowhere.
+        topics: how often each was published.
         problems: what was found wrong while it ran.
     """
 
@@ -109,6 +113,7 @@ class SlaWorld(Observer):
         self.contracts = contract_documents(climate.pace)
         self.shadows: dict[str, Shadow] = {}
         self.died: dict[str, int] = {}
+        self.topics: Counter[str] = Counter()
         self._seqs: dict[str, int] = {}
         self._turn: dict[str, list[tuple[str, Callable[[], None]]]] = {plan.name: [] for plan in PLANS}
         self._violations: dict[str, set[str]] = {}
@@ -238,11 +243,13 @@ class SlaWorld(Observer):
     def _note(self, cell: SimCell) -> None:
         assert cell.host is not None
         for name, partition in cell.host.partitions.items():
-            try:
-                self._seqs[name] = partition.seq
-            except JournalError:  # it has failed, and the cell ends at its next commit
-                return
+            self._seqs[name] = partition.seq
         self._violations[cell.name] = set(cell.host.addresses("violation"))
+
+    def published(self, cell: SimCell, topic: str, payload: dict[str, Any]) -> None:
+        self.topics[topic] += 1
+        if topic == "actor.quarantined":
+            self.operator.release(cell.name, payload["address"])
 
     # -- while it runs ----------------------------------------------------------------------------------------
 

@@ -13,9 +13,12 @@ from slakeeper.actors.message import (
     CloseViolation,
     MetricRecovered,
     NoteBatch,
+    Rebase,
+    SetSuspended,
     ViolationEnded,
     ViolationResolved,
 )
+from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.remediation import RemediationActor
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor
@@ -176,3 +179,58 @@ def test_a_contract_that_lost_a_violation_keeps_the_status_of_the_others(world: 
     world.pass_time(HOUR_MS)
     assert [row["sla_id"] for row in world.violations()] == ["b"]
     assert world.shown("api")["open_violations"] == []
+
+
+@pytest.mark.parametrize("message", [SetSuspended, Rebase])
+def test_a_monitor_that_crashes_on_a_change_of_its_contract_catches_up(
+    world: World, lose: Lose, message: type
+) -> None:
+    lose(MetricMonitorActor, message)
+    world.request("sla.suspend", id="api", by="ann")
+    world.pass_time(SECOND_MS)
+    world.observe(CRITICAL)
+    assert world.violations() == []
+    lose(MetricMonitorActor, message)
+    world.request("sla.resume", id="api", by="ann")
+    world.pass_time(SECOND_MS)
+    world.observe(CRITICAL)
+    assert len(world.violations()) == 1
+
+
+@pytest.fixture
+def refuse_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Actor]], None]:
+    """Has the next actor of a kind fail to start."""
+
+    def refuse_next(kind: type[Actor]) -> None:
+        init = kind.init
+
+        def fail_once(actor: Actor, ctx: Any, fresh: bool) -> None:
+            monkeypatch.setattr(kind, "init", init)
+            raise RuntimeError("not now")
+
+        monkeypatch.setattr(kind, "init", fail_once)
+
+    return refuse_next
+
+
+def test_a_violation_that_does_not_start_is_opened_by_the_next_bad_sample(
+    world: World, refuse_start: Callable[[type[Actor]], None]
+) -> None:
+    refuse_start(ViolationActor)
+    world.observe(CRITICAL)
+    assert world.violations() == []
+    world.pass_time(2 * SECOND_MS)
+    world.observe(CRITICAL)
+    assert len(world.violations()) == 1
+    assert world.shown("api")["open_violations"] == [world.violation()["id"]]
+
+
+def test_an_escalation_that_does_not_start_shows_as_one_that_nobody_answered(
+    world: World, refuse_start: Callable[[type[Actor]], None]
+) -> None:
+    refuse_start(EscalationActor)
+    world.observe(CRITICAL)
+    assert world.status("api")["escalations_failed"] == 1
+    world.recover()
+    assert world.violation()["status"] == "resolved"
+    assert world.host.addresses("violation") == []

@@ -18,8 +18,10 @@ from slakeeper.otp.filesystem import File, FileSystem
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.sim import SimSystem
-from slakeeper.otp.sim_cell import Boot, Handler, Observer, SimCell
+from slakeeper.otp.sim_boot import Boot, Handler
+from slakeeper.otp.sim_cell import SimCell
 from slakeeper.otp.sim_fault import Faults, Link
+from slakeeper.otp.sim_observer import Observer
 
 MINUTE_MS = 60_000
 ORDERS = 40

@@ -1,0 +1,86 @@
+"""Bugs planted in actors are found by a handful of seeds: what has to hold does not hold by itself."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from slakeeper.actors.escalation import EscalationActor
+from slakeeper.actors.ingest import IngestActor
+from slakeeper.actors.ledger import LedgerActor
+from slakeeper.actors.message import BatchNoted, Observe
+from slakeeper.actors.monitor import SAMPLES, MetricMonitorActor
+from slakeeper.actors.outbox import FIRST_RETRY_MS, Delivery, Outbox
+from slakeeper.otp.actor import Actor
+from slakeeper.otp.context import Context
+from tests.simulation import soak
+
+SEEDS, HOURS = 6, 1.5
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def forgets_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are not noted: one that comes twice counts twice."""
+    monkeypatch.setattr(IngestActor, "handle_call", lambda actor, ctx, request: BatchNoted(request.up, ()))
+
+
+def keeps_samples_outside_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = MetricMonitorActor.handle_cast
+
+    def handle_cast(actor: MetricMonitorActor, ctx: Context, message: Any) -> None:
+        if isinstance(message, Observe):
+            actor.apply((SAMPLES, ctx.now_ms, message.samples))
+        else:
+            handle(actor, ctx, message)
+
+    monkeypatch.setattr(MetricMonitorActor, "handle_cast", handle_cast)
+
+
+def sends_again_what_may_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery without an answer is tried again, whatever its channel wants."""
+
+    def after_failure(outbox: Outbox, ctx: Context, delivery: Delivery, error: BaseException) -> Delivery:
+        return replace(delivery, due_ms=ctx.now_ms + FIRST_RETRY_MS)
+
+    monkeypatch.setattr(Outbox, "_after_failure", after_failure)
+
+
+def books_what_it_has_booked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(actor: Any, event: Any) -> None:
+        actor._entries[f"{len(actor._entries)}"] = event
+
+    def book(actor: Any, ctx: Context, entries: list[Any]) -> None:
+        for entry in entries:
+            ctx.emit(entry)
+
+    monkeypatch.setattr(LedgerActor, "apply", apply)
+    monkeypatch.setattr(LedgerActor, "_book", book)
+
+
+def goes_on_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An escalation that starts again does not go on: its walk has no timer."""
+    init = EscalationActor.init
+
+    def forget(actor: Actor, ctx: Context, fresh: bool) -> None:
+        if fresh:
+            init(actor, ctx, fresh)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EscalationActor, "init", forget)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "plant",
+    [
+        forgets_batches,
+        keeps_samples_outside_of_events,
+        sends_again_what_may_have_arrived,
+        books_what_it_has_booked,
+        goes_on_without_asking,
+    ],
+)
+def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch, quiet: None) -> None:
+    plant(monkeypatch)
+    assert any(soak.run(seed, HOURS, "storm").problems for seed in range(SEEDS))
