@@ -135,6 +135,7 @@ class AlertActor(Actor):
             costs={
                 item.violation.id: cost(environment, item.violation, ctx.now_ms) for item in self._due(ctx)
             },
+            desk=environment.desk,
         )
         if after != self._group:
             ctx.emit(after)
@@ -155,5 +156,10 @@ class AlertActor(Actor):
         if not sent:
             ctx.emit(MessageGivenUp(ctx.now_ms))
         ids = list(ended.notification.violation_ids)
-        payload = {"channel": ended.channel, "violation_ids": ids, "detail": ended.detail}
+        payload = {
+            "channel": ended.channel,
+            "violation_ids": ids,
+            "status": ended.status.value,
+            "detail": ended.detail,
+        }
         ctx.publish("alert.sent" if sent else "alert.failed", payload)

@@ -364,7 +364,8 @@ class ContractActor(Actor):
 
     def _set_status(self, ctx: Context, before: ContractStatus, after: ContractStatus) -> None:
         if self._contract.status is not before:
-            raise RequestError("conflict", f"{self._contract.id} is {self._contract.status.value}")
+            already = "already " if self._contract.status is after else ""
+            raise RequestError("conflict", f"{self._contract.id} is {already}{self._contract.status.value}")
         self._change(ctx, {**self._document, "status": after.value}, self._configured, "")
 
     def _remove(self, ctx: Context) -> None:

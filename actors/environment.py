@@ -1,6 +1,8 @@
 """What a cell gives its SLA actors: settings, doors to the outside, and tables that everyone may read."""
 
 import secrets
+import shlex
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,6 +17,7 @@ from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
+from slakeeper.sla.notification import Desk
 from slakeeper.sla.policy import EnforcementPolicy
 
 
@@ -97,8 +100,11 @@ class Environment:
         senders: an open channel for each name in ``enforcement.channels``.
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
+        desk: where what people are told is to be acknowledged; None when it goes without saying.
         catalog: metric name to monitors.
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
+        source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
+        sources_failing: name of a source to why it fails now; written by source actors.
         contracts: contract id to what is known of it; written by contracts.
         accounts: contract id to each metric's running account; written by monitors as windows close.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
@@ -112,8 +118,11 @@ class Environment:
     senders: Mapping[str, Sender]
     pollers: Mapping[str, Poller]
     lock_dir: Path
+    desk: Desk | None = None
     catalog: Catalog = field(default_factory=Catalog)
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
+    source_errors: dict[str, str] = field(default_factory=dict)
+    sources_failing: dict[str, str] = field(default_factory=dict)
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
     violations: set[str] = field(default_factory=set)
@@ -179,13 +188,16 @@ class Environment:
         return None
 
 
-def open_environment(
-    enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, lock_dir: Path
-) -> Environment:
-    """An environment with every channel and every enabled, polled source open."""
+def open_environment(enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, data: Path) -> Environment:
+    """An environment with every channel and every enabled, polled source open.
+
+    Args:
+        data: the data directory, which people on this machine name to reach the system.
+    """
     senders = {name: open_channel(name, channel) for name, channel in enforcement.channels.items()}
     pollers: dict[str, Poller] = {}
     for name, source in monitoring.sources.items():
         if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
             pollers[name] = open_source(name, source)
-    return Environment(enforcement, monitoring, senders, pollers, lock_dir)
+    desk = Desk(socket.gethostname(), f"slakeeper --data {shlex.quote(str(data))}")
+    return Environment(enforcement, monitoring, senders, pollers, data / "locks", desk)

@@ -217,6 +217,7 @@ class EscalationActor(Actor):
             effect.level_index,
             ctx.now_ms,
             cost=cost(environment, self._news, ctx.now_ms),
+            desk=environment.desk,
         )
         recipient = Recipient(level.recipients, level.room, level.service)
         self._outbox.post(ctx, effect.key, level.channel, recipient, message)
@@ -237,7 +238,13 @@ class EscalationActor(Actor):
             )  # fmt: skip
             self._record(ctx, ended)
         if delivery.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED):
-            payload = {"violation_id": self._violation.id, "channel": delivery.channel, "key": delivery.key}
+            payload = {
+                "violation_id": self._violation.id,
+                "channel": delivery.channel,
+                "key": delivery.key,
+                "status": delivery.status.value,
+                "detail": delivery.detail,
+            }
             ctx.publish("escalation.sent", payload)
         else:
             ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))

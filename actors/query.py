@@ -23,16 +23,19 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
+from slakeeper.actors.metric_row import metric_line, metric_rows, removed_rows
 from slakeeper.actors.monitor import MetricView
 from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
-from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Standing
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
+
+DOWN = "down"
+"""The ``reason`` of an ``unavailable`` that is an answer: the cell is there, the actor is not."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Picture:
     Attributes:
         metrics: those whose monitor answers.
         removed: of metrics that have left the contract, but whose time before that counts in the period.
+        down: what is the matter with the monitors of the others, by metric.
         states: state and weight of these, and of those that nobody watches now while a violation of them is open:
             nobody has seen them recover, so they are violating.
         remaining_ms: time of the running period that can still count, weighted mean over ``metrics``.
@@ -50,6 +54,7 @@ class Picture:
     view: ContractView
     metrics: list[MetricView]
     removed: list[MetricView]
+    down: dict[str, str]
     states: list[tuple[MonitorState, Decimal]]
     standing: Standing
     status: str
@@ -76,7 +81,15 @@ def require_running(host: Host, address: str) -> None:
         RequestError: ``unavailable``.
     """
     if not host.is_running(address):
-        raise RequestError("unavailable", f"{address} is {host.inspector.describe(address)['status']}")
+        raise RequestError("unavailable", f"{address} is {_condition(host, address)}", reason=DOWN)
+
+
+def _condition(host: Host, address: str) -> str:
+    """How an actor is: running, suspended, restarting, quarantined, stopped."""
+    if not host.exists(address):
+        return "stopped"
+    status: str = host.inspector.describe(address)["status"]
+    return status
 
 
 def ask(host: Host, address: str, request: Any) -> Any:
@@ -91,13 +104,16 @@ def picture(host: Host, sla_id: str) -> Picture:
     """Everything known of a contract now; of a metric whose monitor is down only that a violation of it is open."""
     view = describe_contract(host, sla_id)
     metrics: list[MetricView] = []
+    down: dict[str, str] = {}
     states: list[tuple[MonitorState, Decimal]] = []
     for metric in view.contract.metrics:
         described: MetricView | None = ask(host, monitor_address(sla_id, metric.name), DescribeMetric())
         if described is not None:
             metrics.append(described)
             states.append((MonitorState(described.state), described.metric.weight))
-        elif metric.name in view.open_violations:
+            continue
+        down[metric.name] = _condition(host, monitor_address(sla_id, metric.name))
+        if metric.name in view.open_violations:
             states.append((MonitorState.VIOLATING, metric.weight))
     gone: list[MetricView | None] = [
         ask(host, monitor_address(sla_id, name), DescribeMetric()) for name in sorted(view.removed)
@@ -112,7 +128,7 @@ def picture(host: Host, sla_id: str) -> Picture:
     status = compliance.contract_status(
         view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms
     )
-    return Picture(view, metrics, removed, states, standing, status.value, _remaining_ms(metrics))
+    return Picture(view, metrics, removed, down, states, standing, status.value, _remaining_ms(metrics))
 
 
 def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
@@ -150,25 +166,26 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
         "alerts_failed": ask(host, alert_address(sla_id), CountGivenUp()) or 0,
-        "metrics_down": _metrics_down(seen),
-        "metrics": [_metric_line(each) for each in seen.metrics],
+        "metrics_down": list(seen.down),
+        "metrics": [metric_line(host, sla_id, each) for each in seen.metrics],
     }
 
 
 def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
-    """The line of a contract whose actor does not answer."""
-    down = host.inspector.describe(contract_address(sla_id))["status"]
+    """The line of a contract whose actor does not answer; what only it knows is None."""
+    down = _condition(host, contract_address(sla_id))
     return {
         "id": sla_id,
         "name": sla_id,
         "status": down if down == "quarantined" else "unavailable",
+        "actor_status": down,
         "compliance_score": None,
         "attainment": None,
         "service_level": None,
         "error_budget_remaining": None,
         "error_budget_remaining_ms": None,
-        "time_period_remaining_ms": 0,
-        "open_violations": 0,
+        "time_period_remaining_ms": None,
+        "open_violations": None,
         "escalations_failed": 0,
         "alerts_failed": 0,
         "metrics_down": [],
@@ -183,25 +200,19 @@ def _escalations_failed(host: Host, view: ContractView) -> int:
     return sum(each is not None and each.escalation_failed_at_ms is not None for each in found)
 
 
-def _metrics_down(seen: Picture) -> list[str]:
-    answered = {each.metric.name for each in seen.metrics}
-    return [metric.name for metric in seen.view.contract.metrics if metric.name not in answered]
-
-
 def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
     """One contract as ``sla show`` shows it: as loaded, plus version, status, period and metrics."""
     seen = picture(host, sla_id)
     contract, standing = seen.view.contract, seen.standing
     running = period.period_from(contract, seen.view.since_ms, host.now_ms)
     document = contract.to_document()
-    described = {each["name"]: each for each in document["metrics"]}
     return {
         **document,
         "version": seen.view.version,
         "status": seen.status,
         "contract_status": contract.status.value,
         "open_violations": sorted(seen.view.open_violations.values()),
-        "metrics_down": _metrics_down(seen),
+        "metrics_down": list(seen.down),
         "period": {
             "start": None if running is None else running.start_ms,
             "end": None if running is None else running.end_ms,
@@ -214,18 +225,8 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
             "error_budget_ms": _number(standing.error_budget_ms),
             "error_budget_spent_ms": _number(standing.error_budget_spent_ms),
         },
-        "metrics": [
-            {**described[each.metric.name], **_metric_line(each), **_metric_detail(each)}
-            for each in seen.metrics
-        ],
-        "metrics_removed": [
-            {
-                "name": each.metric.name,
-                "removed": seen.view.removed[each.metric.name],
-                **_account(each.account),
-            }
-            for each in seen.removed
-        ],
+        "metrics": metric_rows(host, contract, seen.metrics, seen.down),
+        "metrics_removed": removed_rows(seen.removed, seen.view.removed),
         "status_history": [
             {"at": change.at_ms, "status": change.status.value}
             for change in ask(host, report_address(sla_id), ListStatus()) or ()
@@ -272,6 +273,17 @@ def find_violation(host: Host, violation_id: str) -> Violation:
     raise RequestError("not_found", f"no violation {violation_id}")
 
 
+def violation_document(host: Host, violation_id: str) -> dict[str, Any]:
+    """One violation with all that is known of it, and what was booked for it.
+
+    Raises:
+        RequestError: ``not_found``.
+    """
+    violation = find_violation(host, violation_id)
+    booked = [each for each in entries(host, violation.sla_id) if each.violation_id == violation_id]
+    return {**violation.to_document(), "compensation": [each.to_document() for each in booked]}
+
+
 def estimate(host: Host, violation_id: str) -> list[LedgerEntry]:
     """What a violation is worth: its ledger entries when it is resolved, else what would be booked now."""
     violation = find_violation(host, violation_id)
@@ -290,40 +302,6 @@ def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
     for address in addresses:
         listed.extend(ask(host, address, ListEntries()) or ())
     return sorted(listed, key=lambda entry: (entry.booked_at_ms, entry.id))
-
-
-def _metric_line(view: MetricView) -> dict[str, Any]:
-    return {
-        "name": view.metric.name,
-        "state": view.state,
-        "value": view.value,
-        "threshold": float(view.metric.value),
-        "condition": view.metric.condition.value,
-        "unit": view.metric.unit,
-    }
-
-
-def _metric_detail(view: MetricView) -> dict[str, Any]:
-    account = view.account
-    return {
-        "samples_accepted": view.counters.get("accepted", 0),
-        "samples_late": view.counters.get("late", 0),
-        "samples_duplicate": view.counters.get("duplicate", 0),
-        "breach_probability": view.breach_probability,
-        **_account(account),
-    }
-
-
-def _account(account: Account) -> dict[str, Any]:
-    return {
-        "account": {
-            "known_ms": account.known_ms,
-            "good_ms": account.good_ms,
-            "bad_ms": account.bad_ms,
-            "unknown_ms": account.unknown_ms,
-            "excluded_ms": account.excluded_ms,
-        },
-    }
 
 
 def _number(value: Fraction | None) -> int | float | None:

@@ -69,6 +69,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "sla.resume": lambda host, payload: _ask_contract(host, payload, ResumeContract(text(payload, "by"))),
         "sla.remove": _remove,
         "violations": _violations,
+        "violation.show": lambda host, payload: query.violation_document(host, text(payload, "id")),
         "violation.ack": lambda host, payload: _ask_violation(
             host, payload, AcknowledgeViolation(text(payload, "by"), text(payload, "note", ""))
         ),
@@ -152,10 +153,12 @@ def _catalog(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _status(host: Host, payload: Any) -> dict[str, Any]:
+    environment: Environment = host.environment
     return {
         "slas": [query.status_line(host, each) for each in contract_ids(host)],
         **host.stats(),
         "counts": dict(host.counts),
+        "sources_failing": dict(environment.sources_failing),
     }
 
 
@@ -252,6 +255,8 @@ def _plain(value: Any) -> Any:
 def _text_of(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return str(value)

@@ -159,6 +159,10 @@ class Reading:
                 self.report(place + where, reason, message)
 
 
+# What a text has to look like, in words.
+_FORMS = {r"^[\w.]+:[\w.]+$": "module:function, such as my_package.remedies:restart"}
+
+
 def explain(error: ErrorDetails, located: Located) -> tuple[Place, str, str]:
     """One of pydantic's errors as (place, reason, message). Shows no value that may be secret."""
     kind, message, place = error["type"], error["msg"], located.place
@@ -190,6 +194,18 @@ def explain(error: ErrorDetails, located: Located) -> tuple[Place, str, str]:
         return place, kind, "a list should stand here, each item after a dash"
     if kind in {"dict_type", "model_type"}:
         return place, kind, "keys with values should stand here"
+    if kind in {"too_short", "too_long"}:
+        context = error.get("ctx", {})
+        least = kind == "too_short"
+        number = context.get("min_length" if least else "max_length", 1)
+        items = "item" if number == 1 else "items"
+        return place, kind, f"{key!r} has at {'least' if least else 'most'} {number} {items}"
+    if kind == "string_too_short":
+        return place, kind, f"{key!r} is empty"
+    if kind == "string_pattern_mismatch":
+        form = _FORMS.get(str(error.get("ctx", {}).get("pattern")), "in the form it has to have")
+        shown = "this" if located.is_secret else repr(given)
+        return place, kind, f"{shown} is not {form}"
     if kind == "bool_type":
         return place, kind, "true or false should stand here"
     if kind == "int_type":

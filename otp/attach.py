@@ -25,7 +25,15 @@ _KILL_WAIT_S = 10.0
 
 
 class NotRunning(Exception):
-    """No system runs on this data directory."""
+    """No system runs on this data directory.
+
+    Attributes:
+        data: that directory.
+    """
+
+    def __init__(self, data: Path, message: str = "") -> None:
+        super().__init__(message or f"nothing runs on {data}")
+        self.data = data
 
 
 class TimedOut(Exception):
@@ -47,7 +55,7 @@ def running(data: Path) -> dict[str, Any]:
     """
     heart = run_file.holder(data)
     if heart is None:
-        raise NotRunning(f"nothing runs on {data}")
+        raise NotRunning(data)
     run = run_file.read(data)
     if run is None or run.get("pid") != heart.pid:
         # It has the lock and has not written anything yet.
@@ -153,7 +161,7 @@ def stop_system(data: Path, timeout_s: float = 60.0) -> None:
     run = running(data)
     heart = run_file.holder(data)
     if heart is None:
-        raise NotRunning(f"nothing runs on {data}")
+        raise NotRunning(data)
     with contextlib.suppress(ProcessLookupError):
         os.kill(heart.pid, signal.SIGTERM)
     if not posix.await_end(heart, timeout_s):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import sys
 import time
 import traceback
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slakeeper.otp.run_file import HeartError
+
+STOPPED_EARLY = "stopped while it was starting"
+_STOPPED = {"failed": STOPPED_EARLY, "kind": "Stopped"}
 
 
 class NotStarted(HeartError):
@@ -65,7 +69,14 @@ def _detach(
 ) -> NoReturn:
     status = 1
     report = _Report(write_fd)
+
+    def stop(*_: object) -> None:
+        report.send(_STOPPED)
+        os._exit(0)
+
     try:
+        # Until the heart takes its signals there is nothing to stop in order.
+        signal.signal(signal.SIGTERM, stop)
         os.setsid()
         if os.fork():
             os._exit(0)
@@ -79,6 +90,7 @@ def _detach(
         os.chdir("/")
 
         status = run(lambda facts: report.send({"ready": dict(facts)}))
+        report.send(_STOPPED)  # nobody hears it once it was ready
     except BaseException as error:  # noqa: BLE001  everything is reported, and then the process ends
         if not isinstance(error, HeartError):
             traceback.print_exc()

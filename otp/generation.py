@@ -7,7 +7,7 @@ admin, its logger, the root supervisor) all of it is killed and the next one is 
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ class Generation:
         key: seals every frame of this generation, 32 bytes.
         admin_port: where Thespian's admin listens, on loopback.
         heart_pid: the process that adopts orphans.
+        restarts: how often each process below the root was started again by earlier generations and for this one.
         launcher_pid: its child, 0 before that is forked.
         report_fd: a pipe to the heart for the launcher, Thespian's admin and its logger.
         root_fd: another one, for the root alone: its lines may be longer than a pipe takes at once.
@@ -52,6 +53,7 @@ class Generation:
     log_level: int | str
     spec: SystemSpec
     facts: Mapping[str, Any]
+    restarts: Mapping[str, int] = field(default_factory=dict)
     launcher_pid: int = 0
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from slakeeper.otp import log as logs
 from slakeeper.otp import notify, posix, run_file
 from slakeeper.otp.backoff import Backoff, jitter_fraction
-from slakeeper.otp.generation import HEART, Generation, name_process
+from slakeeper.otp.generation import HEART, PILLARS, Generation, name_process
 from slakeeper.otp.life import Ended, Life
 from slakeeper.otp.service import SystemSpec
 from slakeeper.otp.stop_signal import StopSignals
@@ -40,8 +40,10 @@ class Heart:
     Args:
         data: the data directory; made when it is not there.
         build: makes the processes of a generation; called with the run's facts (data, runtime_dir, token, nonce,
-            generation). Import what services need before: a fork brings it along.
+            generation), and was_ready: whether an earlier generation of this heart was up. Import what services need
+            before: a fork brings it along.
         ready: called once, when the system is up for the first time, with pid, http, data, cells and all facts.
+        claim: of the data directory, when the caller has taken it already; the heart gives it back in any case.
         log: where the heart logs; by default to ``data/log/slakeeper.log``.
         log_level: the least that its processes log.
         log_limit_bytes: size at which the log is put aside and a new one begun [bytes].
@@ -57,6 +59,7 @@ class Heart:
         ready: Callable[[dict[str, Any]], None],
         log: logging.Logger | None = None,
         *,
+        claim: run_file.Claim | None = None,
         log_level: int | str = logging.INFO,
         log_limit_bytes: int = 32 * 1024 * 1024,
         logs_kept: int = 5,
@@ -67,6 +70,7 @@ class Heart:
         self._build = build
         self._ready = ready
         self._log = log
+        self._claim = claim
         self._log_level = log_level
         self._log_limit_bytes = log_limit_bytes
         self._logs_kept = logs_kept
@@ -74,6 +78,7 @@ class Heart:
         self._backoff = backoff or Backoff(min_ms=250, max_ms=30_000)
         self._run: dict[str, Any] = {}
         self._number = 0
+        self._restarts: dict[str, int] = {}
         self._was_ready = False
         self._poll = select.poll()
         self._stop = StopSignals(self._poll)
@@ -89,14 +94,14 @@ class Heart:
             DataDirUnusable: it cannot be written.
             StartFailed: the system did not come up for the first time. Later failures are tried again for ever.
         """
-        run_file.prepare(self._data)
-        lock_fd = run_file.lock(self._data)
-        logger = self._logger()
+        claim = self._claim or run_file.claim(self._data)
+        lock_fd = claim.lock_fd
         self._stop.take()
+        logger = self._logger()
         try:
             posix.adopt_orphans()
             name_process(HEART, self._data)
-            for name in run_file.clean_leftovers(self._data):
+            for name in claim.killed:
                 logger.warning("killed %s, left by a heart that was killed", name)
             self._generations(logger, lock_fd)
         finally:
@@ -122,6 +127,12 @@ class Heart:
                 return
             if not self._was_ready and (ended.start_failed or self._number >= _FIRST_START_TRIES):
                 raise StartFailed(ended.reason)
+            # The next generation starts each of them once more.
+            self._restarts |= {
+                row["name"]: row["restarts"] + 1
+                for row in self._run["processes"]
+                if row["name"] not in PILLARS
+            }
             failures = 1 if time.monotonic() - began > _STABLE_S else failures + 1
             wait_ms = 0
             if failures > 1:
@@ -153,7 +164,7 @@ class Heart:
         key = secrets.token_bytes(32)
         self._begin_run(facts, key)
         try:
-            spec = self._build(dict(facts))
+            spec = self._build({**facts, "was_ready": self._was_ready})
         except Exception as error:
             # The caller's own code, with whatever a configuration may do wrong.
             logger.exception("the system's processes cannot be worked out")
@@ -169,6 +180,7 @@ class Heart:
             log_level=self._log_level,
             spec=spec,
             facts=facts,
+            restarts=dict(self._restarts),
         )
         self._publish(admin_port=generation.admin_port, **spec.facts)
         life = Life(generation, self._poll, self._patience_s)

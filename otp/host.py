@@ -284,7 +284,7 @@ class Host:
         if seat is None or seat.actor is None:
             raise ActorStopped(f"no actor at {address}")
         if seat.suspended:
-            raise RequestError("unavailable", f"{address} is suspended")
+            raise RequestError("unavailable", f"{address} is suspended", reason="down")
         answer: list[Any] = []
         call = Call(request, lambda value, error: answer.append((value, error)))
         self._handle(seat, CALL, call)

@@ -133,9 +133,12 @@ class Inspector:
         """The place of an actor, by address or registered name.
 
         Raises:
-            RequestError: ``not_found``.
+            RequestError: ``not_found``, or ``invalid`` for a supervisor.
         """
         seat = self._host.find(address)
+        root, _, name = address.partition("/")
+        if seat is None and root == self._host.tree.spec.address and name in self._host.tree.nodes:
+            raise RequestError("invalid", f"{address} is a supervisor: it can only be shown")
         if seat is None:
             raise RequestError("not_found", f"no actor at {address}")
         return seat

@@ -66,7 +66,10 @@ class RootDesk:
         )
 
     def table(self, with_stats: bool) -> list[dict[str, Any]]:
-        """Every process of the system, with what its last beat said if ``with_stats``."""
+        """Every process of the system, with what its last beat said if ``with_stats``.
+
+        Restarts are counted over all generations of the heart.
+        """
         root = self._root
         pids = {
             HEART: root.generation.heart_pid,
@@ -86,7 +89,7 @@ class RootDesk:
                 "name": info.id,
                 "pid": None if child is None else child.pid,
                 "status": info.status,
-                "restarts": info.restarts,
+                "restarts": info.restarts + root.generation.restarts.get(info.id, 0),
             }
             if child is not None and info.id == CONTACT:
                 line["port"] = child.port

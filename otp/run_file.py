@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,31 @@ class AlreadyRunning(HeartError):
 
 class DataDirUnusable(HeartError):
     """The data directory cannot be written."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A data directory that is this process's own, and empty of what an earlier heart left running.
+
+    Attributes:
+        lock_fd: holds the lock; see :func:`lock`.
+        killed: names of the processes that had to be killed for it.
+    """
+
+    lock_fd: int
+    killed: tuple[str, ...]
+
+
+def claim(data: Path) -> Claim:
+    """Takes the data directory; from then on whoever wants to stop the system finds this process.
+
+    Raises:
+        AlreadyRunning: another process has it.
+        DataDirUnusable: it cannot be made or written.
+    """
+    prepare(data)
+    lock_fd = lock(data)
+    return Claim(lock_fd, tuple(clean_leftovers(data)))
 
 
 def prepare(data: Path) -> None:
@@ -78,6 +104,12 @@ def lock(data: Path) -> int:
             # Perhaps only somebody asking who holds it, see below.
             time.sleep(_LOCK_PAUSE_S)
             continue
+        if not _is_at(data / "lock", fd):
+            # A start that was refused has taken a directory away again that it had made.
+            os.close(fd)
+            prepare(data)
+            fd = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            continue
         me = posix.identify(os.getpid())
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps([os.getpid(), me.started if me else 0, posix.boot_id()]).encode(), 0)
@@ -85,6 +117,14 @@ def lock(data: Path) -> int:
     os.close(fd)
     written = _written_holder(data)
     raise AlreadyRunning(data, written.pid if written else None)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """Whether the open file is still the one at that path."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def holder(data: Path) -> ProcessId | None:

@@ -167,7 +167,7 @@ def describe_node(
         root: address of the tree's root; it stands before those of the supervisors below.
 
     Returns:
-        Nested address, kind, type, strategy, restart, pid, status, restarts, children.
+        Nested address, kind, type, strategy, restart, pid, status, restarts, children; of an actor also suspended.
     """
     children: list[dict[str, Any]] = []
     for child_id in core.child_ids(node.state):
@@ -184,6 +184,7 @@ def describe_node(
                     "restart": seat.spec.restart.value,
                     "pid": None,
                     "status": core.child_status(node.state, child_id),
+                    "suspended": seat.suspended,
                     "restarts": core.child_restarts(node.state, child_id),
                     "children": [],
                 }

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.notification import Notification, NotificationKind, alert
+from slakeeper.sla.notification import Desk, Notification, NotificationKind, alert
 from slakeeper.sla.policy import AlertSettings
 from slakeeper.sla.violation import Violation
 
@@ -98,12 +98,14 @@ def flush(
     *,
     held_until_ms: int | None = None,
     costs: Mapping[str, str] | None = None,
+    desk: Desk | None = None,
 ) -> tuple[Group, list[Notification]]:
     """The messages due by ``now_ms``: openings in one; rises and ends in one for each incident.
 
     Args:
         held_until_ms: end of the maintenance that goes on; everything waits until then.
         costs: for some violation ids what they cost so far, in words.
+        desk: where the messages are to be acknowledged.
     """
     if group.due_ms is None or group.due_ms > now_ms:
         return group, []
@@ -131,7 +133,7 @@ def flush(
         latest = {item.violation.id: item.violation for item in news}
         for key, part in _by_incident(group, identities, is_end=is_end):
             violations = [latest[each] for each in part]
-            messages.append(alert(contract, kind, violations, now_ms, dedup_key=key, costs=costs))
+            messages.append(alert(contract, kind, violations, now_ms, dedup_key=key, costs=costs, desk=desk))
     return _end(group, ended), messages
 
 

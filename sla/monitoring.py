@@ -1,9 +1,10 @@
 """What is watched and how (``monitoring.yaml`` as values)."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 from slakeeper.sla.duration import DAY_MS, SECOND_MS, DurationMs, SpanMs
 from slakeeper.sla.field import Flag, Number, Url, Whole
@@ -40,7 +41,7 @@ class HostSource(Source):
 
 
 class PrometheusSource(Source):
-    """PromQL instant queries against ``url``."""
+    """PromQL instant queries against ``url``; a token, or a username with its password, when it asks for one."""
 
     type: Literal["prometheus"]
     url: Url
@@ -48,6 +49,12 @@ class PrometheusSource(Source):
     username: str | None = None
     password: SecretStr | None = None
     enabled: Flag = True
+
+    @model_validator(mode="after")
+    def _has_one_way_in(self) -> Self:
+        if self.token is not None and self.username is not None:
+            raise PydanticCustomError("two_logins", "give a token or a username, not both")
+        return self
 
 
 class CustomSource(Source):

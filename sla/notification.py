@@ -52,6 +52,19 @@ class Notification:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a reader of a message has to go to acknowledge.
+
+    Attributes:
+        host: the machine.
+        command: how the command line is called there, up to the command itself: ``slakeeper --data /srv/sla``.
+    """
+
+    host: str
+    command: str
+
+
 def alert(
     contract: Sla,
     kind: NotificationKind,
@@ -60,6 +73,7 @@ def alert(
     *,
     dedup_key: str,
     costs: Mapping[str, str] | None = None,
+    desk: Desk | None = None,
 ) -> Notification:
     """News about one or more violations of one contract for the alert channels.
 
@@ -67,6 +81,7 @@ def alert(
         kind: opened, worsened or resolved.
         violations: at least one.
         costs: for some violation ids what they cost so far, in words.
+        desk: where to acknowledge, None when that goes without saying.
 
     Raises:
         ValueError: no violation.
@@ -80,7 +95,7 @@ def alert(
         sla_name=contract.name or contract.id,
         severity=severity,
         subject=_subject(contract, kind, severity, violations),
-        body=_body(contract, kind, violations, now_ms, costs or {}),
+        body=_body(contract, kind, violations, now_ms, costs or {}, desk),
         dedup_key=dedup_key,
         violation_ids=tuple(violation.id for violation in violations),
         at_ms=now_ms,
@@ -97,6 +112,7 @@ def escalation(
     *,
     kind: NotificationKind = NotificationKind.ESCALATION,
     cost: str = "",
+    desk: Desk | None = None,
 ) -> Notification:
     """A level of the escalation walk, or with ``kind`` escalation_failed its end without an answer.
 
@@ -104,6 +120,7 @@ def escalation(
         key: of the walk's ``Notify`` or ``EscalationFailed``.
         level: counted from 0.
         cost: what the violation costs so far, in words.
+        desk: where to acknowledge, None when that goes without saying.
     """
     return Notification(
         id=f"{violation.id}.{key}",
@@ -112,7 +129,7 @@ def escalation(
         sla_name=contract.name or contract.id,
         severity=violation.severity,
         subject=_subject(contract, kind, violation.severity, [violation]),
-        body=_body(contract, kind, [violation], now_ms, {violation.id: cost} if cost else {}),
+        body=_body(contract, kind, [violation], now_ms, {violation.id: cost} if cost else {}, desk),
         dedup_key=violation.id,
         violation_ids=(violation.id,),
         at_ms=now_ms,
@@ -184,15 +201,16 @@ def _body(
     violations: Sequence[Violation],
     now_ms: int,
     costs: Mapping[str, str],
+    desk: Desk | None,
 ) -> str:
     parts = [_paragraph(contract, violation, now_ms, costs.get(violation.id, "")) for violation in violations]
     if kind is NotificationKind.ESCALATION_FAILED:
         parts.insert(0, "Every level of the escalation was told and nobody has acknowledged.")
     waiting = [violation.id for violation in violations if violation.is_open]
     if waiting:
-        parts.append(
-            "Acknowledge with:\n" + "\n".join(f"  slakeeper ack {each} --by YOUR-NAME" for each in waiting)
-        )
+        where, command = (f" on {desk.host}", desk.command) if desk is not None else ("", "slakeeper")
+        lines = [f"  {command} ack {each} --by YOUR-NAME" for each in waiting]
+        parts.append("\n".join([f"Acknowledge{where} with:", *lines]))
     return "\n\n".join(parts) + "\n"
 
 

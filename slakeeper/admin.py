@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from slakeeper.client import Cluster, RequestFailed, connect
+from slakeeper.concern import failing_sources
 from slakeeper.otp.service import RequestRefused, ServiceContext
 
 # A command waits this long for the cells; one that is being restarted is back within a second.
@@ -98,7 +99,13 @@ def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any])
         cell = cells.get(process["name"], {})
         counted = {"actors": cell.get("actors", 0), "mailbox": cell.get("mailbox", 0)}
         rows.append({**process, **counted})
-    return {"slas": answer["slas"], "processes": rows, "cells": answer["cells"]}
+    failing = failing_sources(answer["cells"])
+    return {
+        "slas": answer["slas"],
+        "processes": rows,
+        "cells": answer["cells"],
+        "sources_failing": failing,
+    }
 
 
 def _tree(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,6 +171,7 @@ _COMMANDS: dict[str, _Command] = {
     "violations": lambda service, cluster, payload: {
         "violations": cluster.violations(payload.get("sla"), bool(payload.get("all"))).result(PATIENCE_S)
     },
+    "violation": lambda service, cluster, payload: cluster.violation(payload["id"]).result(PATIENCE_S),
     "ack": lambda service, cluster, payload: cluster.acknowledge(
         payload["id"], payload["by"], payload.get("note")
     ).result(PATIENCE_S),

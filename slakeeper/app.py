@@ -114,7 +114,7 @@ class App:
         """
         topology = running(Path(data).absolute()).get("topology")
         if topology is None:
-            raise NotRunning(f"the service on {data} is only starting")
+            raise NotRunning(Path(data), f"the service on {data} is only starting")
         cluster = connect(topology["cells"], topology["partitions"])
         return cls(cluster, cluster.close)
 

@@ -6,10 +6,8 @@ Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or confi
 
 import gc
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,17 @@ import click
 
 from slakeeper import __version__
 from slakeeper.cli_actor import actor
-from slakeeper.otp.attach import running, stop_system
+from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
     DATA_OPTION,
     FAILED,
     TIMED_OUT,
     Session,
+    by_option,
     command,
     fail,
+    said,
 )
 
 STOP_TIMEOUT_S = 60.0
@@ -99,6 +99,8 @@ def start(
 @command(main, "stop")
 def stop(session: Session) -> None:
     """Stop the service; returns when every process is gone and everything is on disk."""
+    from slakeeper.otp.attach import stop_system
+
     try:
         stop_system(session.data, STOP_TIMEOUT_S)
     except PermissionError:
@@ -109,6 +111,7 @@ def stop(session: Session) -> None:
 @command(main, "status")
 def status(session: Session) -> None:
     """Contracts with their compliance, and processes."""
+    from slakeeper.otp.attach import running
     from slakeeper.text import status_text
 
     run = running(session.data)
@@ -147,20 +150,27 @@ def tree(session: Session, watch: bool, every: float) -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files.")
 def check(session: Session, config: Path | None) -> None:
     """Validate a configuration without starting; lists every error with file and line."""
-    from slakeeper.launch import problems_of
+    from slakeeper.reading import config_directory, problems_of
 
-    problems = problems_of(config)
+    folder = config_directory(config)
+    problems = problems_of(folder)
     if session.as_json:
         click.echo(
-            json.dumps({"ok": not problems, "errors": [problem.to_document() for problem in problems]})
+            json.dumps(
+                {
+                    "ok": not problems,
+                    "folder": str(folder),
+                    "errors": [problem.to_document() for problem in problems],
+                }
+            )
         )
     else:
         for problem in problems:
             click.echo(str(problem))
         click.echo(
-            f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
+            f"{len(problems)} error{'s' if len(problems) != 1 else ''} in {folder}"
             if problems
-            else "The configuration is valid."
+            else f"The configuration in {folder} is valid."
         )
     if problems:
         sys.exit(BAD_CONFIGURATION)
@@ -170,6 +180,7 @@ def check(session: Session, config: Path | None) -> None:
 def dashboard(session: Session) -> None:
     """Print an address that signs a browser in to the dashboard, once."""
     from slakeeper.client import mint_ticket
+    from slakeeper.otp.attach import running
 
     run = running(session.data)
     if not run.get("http") or not run.get("token"):
@@ -213,10 +224,10 @@ def sla_show(session: Session, sla_id: str) -> None:
 
 @command(sla, "define")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")
+@by_option
 def sla_define(session: Session, file: Path, by: str) -> None:
     """Define the contracts of FILE, or give them a new version; none is taken when one is wrong."""
-    from slakeeper.launch import contracts_of
+    from slakeeper.reading import contracts_of
 
     contracts, problems = contracts_of(file)
     if problems:
@@ -227,18 +238,12 @@ def sla_define(session: Session, file: Path, by: str) -> None:
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
-def _by_option(run: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--by", default=lambda: os.environ.get("USER", "operator"), help="Who does this.")(
-        run
-    )
-
-
 def _contract_act(name: str, past: str, text: str) -> None:
     def act(session: Session, sla_id: str, by: str) -> None:
         session.show(session.ask(name, id=sla_id, by=by), lambda _: f"{sla_id} {past}")
 
     act.__doc__ = text
-    command(sla, name)(_by_option(click.argument("sla_id", metavar="ID")(act)))
+    command(sla, name)(by_option(click.argument("sla_id", metavar="ID")(act)))
 
 
 _contract_act("suspend", "is suspended", "From now on nothing counts for or against the contract.")
@@ -256,7 +261,7 @@ _contract_act(
 @click.option("--ts", help="When it was measured: Unix milliseconds or ISO 8601 (default: now).")
 def observe(session: Session, metric: str, value: float, sla_id: str | None, ts: str | None) -> None:
     """Report one sample of METRIC."""
-    from slakeeper.launch import read_ts
+    from slakeeper.reading import read_ts
 
     at_ms = None
     if ts is not None:
@@ -268,63 +273,10 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
     session.show(answer, lambda _: "accepted")
 
 
-# -- violations -----------------------------------------------------------------------------------------------------
-
-
-@command(main, "violations")
-@click.option("--sla", "sla_id", help="Only of this contract.")
-@click.option("--all", "include_resolved", is_flag=True, help="Resolved ones too.")
-def violations(session: Session, sla_id: str | None, include_resolved: bool) -> None:
-    """Open violations."""
-    from slakeeper.text import violations_text
-
-    session.show(session.ask("violations", sla=sla_id, all=include_resolved)["violations"], violations_text)
-
-
-def _violation_line(row: dict[str, Any]) -> str:
-    return f"{row['id']}: {row['sla_id']} {row['metric_name']} is {row['status']}"
-
-
-@command(main, "ack")
-@click.argument("violation_id", metavar="ID")
-@click.option("--by", required=True, help="Who takes care of it.")
-@click.option("--note", default="", help="For those who come later.")
-def ack(session: Session, violation_id: str, by: str, note: str) -> None:
-    """Acknowledge a violation: somebody is on it, its escalation stops."""
-    session.show(session.ask("ack", id=violation_id, by=by, note=note), _violation_line)
-
-
-@command(main, "resolve")
-@click.argument("violation_id", metavar="ID")
-@click.option("--by", required=True, help="Who decides that it is over.")
-@click.option("--note", default="", help="Why.")
-def resolve(session: Session, violation_id: str, by: str, note: str) -> None:
-    """Resolve a violation by hand."""
-    session.show(session.ask("resolve", id=violation_id, by=by, note=note), _violation_line)
-
-
-@command(main, "escalate")
-@click.argument("violation_id", metavar="ID")
-@_by_option
-def escalate(session: Session, violation_id: str, by: str) -> None:
-    """Tell the next level of a violation's escalation now."""
-    from slakeeper.text import escalated_text
-
-    session.show(session.ask("escalate", id=violation_id, by=by), escalated_text)
-
-
-@command(main, "remediate")
-@click.argument("violation_id", metavar="ID")
-@click.argument("action")
-@click.option("--dry-run", is_flag=True, help="Record what would be done and do nothing.")
-@_by_option
-def remediate(session: Session, violation_id: str, action: str, dry_run: bool, by: str) -> None:
-    """Run an action on a violation by hand."""
-    answer = session.ask("remediate", id=violation_id, action=action, dry_run=dry_run, by=by)
-    session.show(answer, lambda row: f"{row['id']}: {action} started")
-
-
 # -- money ------------------------------------------------------------------------------------------------------------
+
+
+_hidden = click.Group("hidden")
 
 
 @main.group(invoke_without_command=True)
@@ -336,9 +288,6 @@ def compensation(context: click.Context, sla_id: str | None, data: Path | None, 
     """What is owed; approve or reject what waits for a decision."""
     if context.invoked_subcommand is None:
         context.invoke(_compensation_list, sla_id=sla_id, data=data, as_json=as_json)
-
-
-_hidden = click.Group("hidden")
 
 
 @command(_hidden, "list")
@@ -355,8 +304,8 @@ def _decision(name: str, past: str, *, approve: bool) -> None:
         session.show(answer, lambda row: f"{row['id']}: {past}")
 
     decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
-    with_reason = click.option("--reason", required=True, help="Why.")(decide)
-    with_by = click.option("--by", required=True, help="The contract's approver.")(with_reason)
+    with_reason = click.option("--reason", required=True, callback=said, help="Why.")(decide)
+    with_by = click.option("--by", required=True, callback=said, help="The contract's approver.")(with_reason)
     command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
 
 
@@ -391,3 +340,5 @@ def report(
 
 
 main.add_command(actor)
+for each in (violations, ack, resolve, escalate, remediate):
+    main.add_command(each)

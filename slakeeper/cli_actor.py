@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from slakeeper.session import Session, command
-from slakeeper.text import crash_text, letters_text, trace_text
 
 # How often a trace is fetched: soon enough to feel live, seldom enough not to be seen in what is measured.
 TRACE_EVERY_S = 0.3
@@ -42,6 +41,8 @@ _operation("kill", "killed", "Kill an actor or a process; its supervisor does wh
 @click.option("--for", "for_s", type=click.FloatRange(0.0), help="Seconds to watch; until Ctrl-C by default.")
 def trace(session: Session, address: str, for_s: float | None) -> None:
     """Show live what an actor does: messages in and out, crashes, restarts. With --json one document a line."""
+    from slakeeper.text import trace_text
+
     until_s = None if for_s is None else time.monotonic() + for_s
     last = session.ask("trace", address=address, since=None)["last"]
     try:
@@ -61,12 +62,16 @@ def trace(session: Session, address: str, for_s: float | None) -> None:
 @click.option("--full", is_flag=True, help="With the messages before and the traceback.")
 def crashes(session: Session, full: bool) -> None:
     """The last crashes of actors, the newest at the end: why, on what, after what."""
+    from slakeeper.text import crash_text
+
     session.show(session.ask("crashes")["crashes"], lambda rows: crash_text(rows, full=full))
 
 
 @command(actor, "dead-letters")
 def dead_letters(session: Session) -> None:
     """Messages that nobody took, the newest at the end."""
+    from slakeeper.text import letters_text
+
     session.show(session.ask("dead_letters")["dead_letters"], letters_text)
 
 

@@ -183,6 +183,10 @@ class Cluster:
 
         return then(self._ask("violations", payload, sla_id), merge)
 
+    def violation(self, violation_id: str) -> Future[dict[str, Any]]:
+        """One violation, open or kept, with its actions, escalations, notes and what was booked for it."""
+        return self._find("violation.show", {"id": violation_id})
+
     def acknowledge(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
         """Stops the escalation of a violation: somebody is on it."""
         return self._find("violation.ack", {"id": violation_id, "by": by, "note": note})

@@ -4,10 +4,14 @@ import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from slakeeper.concern import DEMO_SLA as SLA_ID
+from slakeeper.concern import LEFT_OVER
 from slakeeper.config.loader import Configuration
+from slakeeper.otp.attach import Client
 from slakeeper.otp.service import ProcessSpec, RequestRefused, ServiceContext
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
@@ -16,8 +20,6 @@ from slakeeper.sla.policy import ActionCondition, AutomaticAction, WebhookRemedy
 
 FAULTS = ("slow", "errors")
 SLOW_S = 0.4
-
-SLA_ID = "demo_shop"
 
 
 def demo_process(port: int) -> ProcessSpec:
@@ -87,6 +89,13 @@ def with_demo(configuration: Configuration, port: int) -> Configuration:
         service=configuration.service,
         thresholds=configuration.thresholds,
     )
+
+
+def left_over(data: Path) -> str:
+    """What to say about the demo's contract where it runs without the demo; empty when it is not there."""
+    with Client(data) as client:
+        rows = client.request("slas", {})["slas"]
+    return LEFT_OVER if any(row["id"] == SLA_ID for row in rows) else ""
 
 
 def demo(args: Mapping[str, Any], context: ServiceContext) -> "DemoService":

@@ -11,10 +11,11 @@ from typing import Any
 from slakeeper.client import Cluster, connect
 from slakeeper.config.loader import Configuration, load
 from slakeeper.config.problem import ConfigError
-from slakeeper.launch import StartError, empty_configuration
+from slakeeper.launch import ConfigurationRefused, StartError
 from slakeeper.layout import CellPlace, LayoutError, cell_settings, make_layout
 from slakeeper.otp import run_file
 from slakeeper.otp.attach import NotRunning, running, stop_system
+from slakeeper.reading import empty_configuration
 from slakeeper.supervisors.cell import make_loop
 
 STOP_TIMEOUT_S = 60.0
@@ -26,7 +27,7 @@ def _configuration(folder: Path | None) -> Configuration:
     try:
         return load(folder, os.environ)
     except ConfigError as error:
-        raise StartError(str(error), is_configuration=True) from error
+        raise ConfigurationRefused(str(error)) from error
 
 
 class InlineSystem:

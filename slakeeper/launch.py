@@ -1,100 +1,48 @@
-"""Starting the service: configuration read, system built, heart run in this process, in the background, or viewed."""
+"""Starting the service: configuration read, system built, heart run in this process, in the background, or viewed.
 
+The process that becomes the heart takes the data directory before it does anything that takes time: from then on
+``slakeeper stop`` finds it. So nothing heavy is imported here, and it is forked before anything is read.
+"""
+
+import contextlib
 import gc
 import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
-from slakeeper.config.loader import DEFAULT_DIR, Configuration, load, load_contracts
-from slakeeper.config.problem import ConfigError, Problem
-from slakeeper.config.service import ServiceSettings
-from slakeeper.layout import LayoutError
-from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import parse_instant
-from slakeeper.sla.monitoring import MonitoringPolicy
-from slakeeper.sla.policy import EnforcementPolicy
+from slakeeper.otp.daemon import STOPPED_EARLY, NotStarted, start_detached
+from slakeeper.otp.run_file import Claim, HeartError, claim
+
+if TYPE_CHECKING:
+    from slakeeper.config.loader import Configuration
+    from slakeeper.otp.heart import Heart
 
 # What `start` prints, and no more: the rest of run.json is for the owner of the data directory.
 READY_KEYS = ("pid", "http", "data", "cells")
 
 START_TIMEOUT_S = 60.0
 
+# In the data directory: it was started with the demo, whose contract is in it.
+DEMO_MEMORY = "demo"
 
-class StartError(Exception):
+
+class StartError(HeartError):
     """The service did not start; several lines when the configuration has several errors."""
 
-    def __init__(self, message: str, *, is_configuration: bool = False) -> None:
-        super().__init__(message)
-        self.is_configuration = is_configuration
+    is_configuration = False
 
 
-# In the data directory: the folder it was last started with.
-CONFIG_MEMORY = "config-folder"
+class ConfigurationRefused(StartError):
+    """It did not start because of what it was told: an option, or a line of the configuration."""
 
-
-def config_directory(given: Path | None, data: Path | None = None) -> Path:
-    """The folder to read the configuration from.
-
-    The one asked for; else the one this data directory was last started with, so that a start without options does
-    not bring other contracts into it; else ``./config`` when there are YAML files in it; else the shipped one.
-    """
-    if given is not None:
-        return given.absolute()
-    memory = None if data is None else data / CONFIG_MEMORY
-    if memory is not None and memory.is_file():
-        return Path(memory.read_text().rstrip("\n"))
-    local = Path("config").absolute()
-    return local if any(local.glob("*.y*ml")) else DEFAULT_DIR
-
-
-def _remember(data: Path, folder: Path) -> None:
-    if folder.resolve() != DEFAULT_DIR.resolve():
-        (data / CONFIG_MEMORY).write_text(f"{folder}\n")
-
-
-def empty_configuration() -> Configuration:
-    """No contracts, no channels, no sources."""
-    return Configuration((), EnforcementPolicy(), MonitoringPolicy(), ServiceSettings(), {})
-
-
-def problems_of(given: Path | None) -> list[Problem]:
-    """Every error of a configuration; empty when it is valid."""
-    try:
-        load(config_directory(given), os.environ)
-    except ConfigError as error:
-        return list(error.errors)
-    return []
-
-
-def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[Problem]]:
-    """The contracts of one file, or all its errors."""
-    contracts, problems = load_contracts(file)
-    return tuple(contracts), list(problems)
-
-
-def read_ts(text: str) -> int:
-    """A sample's time as people give it: Unix milliseconds, or ISO 8601.
-
-    Raises:
-        ValueError: neither.
-    """
-    if text.removeprefix("-").isdigit():
-        at_ms = int(text)
-        if at_ms < 0:
-            raise ValueError(f"{text} is before 1970: give Unix milliseconds or ISO 8601")
-        return at_ms
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not an instant: give Unix milliseconds or ISO 8601") from error
+    is_configuration = True
 
 
 def _plainly(reason: str) -> str:
@@ -108,7 +56,11 @@ def _plainly(reason: str) -> str:
 
 @dataclass(frozen=True)
 class Start:
-    """What the command line asked for."""
+    """What the command line asked for.
+
+    Attributes:
+        here: where it was asked, from which relative paths go: a background process is elsewhere.
+    """
 
     data: Path
     config: Path | None = None
@@ -117,6 +69,7 @@ class Start:
     demo: bool = False
     without_config: bool = False
     parent: int | None = None
+    here: Path = field(default_factory=Path.cwd)
 
     def plain(self, ready: Callable[[Mapping[str, Any]], None]) -> int:
         """Runs the heart in this process until it is told to stop, or its ``parent`` has ended."""
@@ -124,40 +77,55 @@ class Start:
             from slakeeper.otp import posix
 
             posix.die_with(self.parent, signal.SIGTERM)
-        return self._run(self._configuration(), ready)
+        is_up = False
+
+        def up(facts: Mapping[str, Any]) -> None:
+            nonlocal is_up
+            is_up = True
+            ready(facts)
+
+        with _ending_at_once():
+            status = self._run(up)
+        if not is_up:
+            click.echo(f"slakeeper: {STOPPED_EARLY}", err=True)
+        return status
 
     def detached(self) -> dict[str, Any]:
         """Starts in the background and returns what is ready: pid, http, data, cells."""
-        from slakeeper.otp.daemon import start_detached
-        from slakeeper.otp.run_file import HeartError
-
-        configuration = self._configuration()
-        _import_services()
+        is_new = not self.data.exists()
         try:
-            facts = start_detached(
-                lambda ready: self._run(configuration, ready), self._output(), timeout_s=START_TIMEOUT_S
-            )
-        except HeartError as error:
-            raise StartError(_plainly(str(error))) from error
+            facts = start_detached(self._run, self._output(), timeout_s=START_TIMEOUT_S)
+        except NotStarted as error:
+            if error.kind != ConfigurationRefused.__name__:
+                raise StartError(_plainly(str(error))) from error
+            if is_new:
+                _leave_no_trace(self.data)
+            raise ConfigurationRefused(str(error)) from error
+        if not self.demo and (self.data / DEMO_MEMORY).exists():
+            from slakeeper.demo import left_over
+
+            if note := left_over(self.data):
+                click.echo(f"slakeeper: {note}", err=True)
         return {key: facts.get(key) for key in READY_KEYS}
 
     def with_view(self) -> int:
         """Runs the heart in a child process and shows live status here until either ends."""
-        from slakeeper.view import show
-
-        configuration = self._configuration()
-        _import_services()
         read_fd, write_fd = os.pipe()
         parent = os.getpid()
         child = os.fork()
         if child == 0:
             os.close(read_fd)
-            os._exit(self._viewed_heart(configuration, write_fd, parent))
+            os._exit(self._viewed_heart(write_fd, parent))
         os.close(write_fd)
         gc.enable()
+        # Ctrl-C is passed on to the heart, which stops; the view ends when the heart has.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: _pass_on(child))
+        from slakeeper.view import show
+
         return show(self.data, child, read_fd, demo=self.demo)
 
-    def _viewed_heart(self, configuration: Configuration, write_fd: int, parent: int) -> int:
+    def _viewed_heart(self, write_fd: int, parent: int) -> int:
         from slakeeper.otp import posix
 
         # Ctrl-C reaches the view alone, which passes it on: the heart takes a second signal for impatience.
@@ -167,57 +135,87 @@ class Start:
         status = 1
         try:
             # A byte, not a close: processes forked from here hold the pipe open as well.
-            status = self._run(configuration, lambda facts: _say_ready(write_fd))
+            status = self.plain(lambda facts: _say_ready(write_fd))
         except StartError as error:
+            status = 2 if error.is_configuration else 1
             for line in str(error).splitlines():
                 click.echo(f"slakeeper: {line}", err=True)
         return status
 
-    def _configuration(self) -> Configuration:
+    def _run(self, ready: Callable[[Mapping[str, Any]], None]) -> int:
+        """Takes the data directory, reads the configuration, and is the heart from then on."""
+        is_new = not self.data.exists()
         try:
-            found = (
-                empty_configuration()
-                if self.without_config
-                else load(config_directory(self.config, self.data), os.environ)
-            )
+            return self._heart(claim(self.data), ready).run()
+        except ConfigurationRefused:
+            if is_new:
+                _leave_no_trace(self.data)
+            raise
+        except StartError:
+            raise
+        except HeartError as error:
+            raise StartError(_plainly(str(error))) from error
+
+    def _heart(self, held: Claim, ready: Callable[[Mapping[str, Any]], None]) -> "Heart":
+        try:
+            return self._made_heart(held, ready)
+        except BaseException:
+            os.close(held.lock_fd)
+            raise
+
+    def _made_heart(self, held: Claim, ready: Callable[[Mapping[str, Any]], None]) -> "Heart":
+        from slakeeper.demo import demo_port, demo_process
+        from slakeeper.layout import LayoutError
+        from slakeeper.otp.heart import Heart, freeze
+        from slakeeper.reading import config_directory, remember
+        from slakeeper.system import build_system
+
+        folder = None if self.without_config else config_directory(self.config, self.data, self.here)
+        configuration = self._configuration(folder)
+        _import_services()
+        _try_address(configuration.service.http)
+        extra = (demo_process(demo_port(configuration)),) if self.demo else ()
+        try:
+            build = build_system(self.data, configuration, extra)
+        except LayoutError as error:
+            raise StartError(str(error)) from error
+        if folder is not None:
+            remember(self.data, folder)
+        if self.demo:
+            (self.data / DEMO_MEMORY).touch()
+        freeze()
+        return Heart(
+            self.data,
+            build,
+            ready,
+            claim=held,
+            log_level=configuration.service.log_level.upper(),
+            log_limit_bytes=configuration.service.retention.log_bytes,
+            logs_kept=configuration.service.retention.log_files,
+            patience_s=configuration.service.hang_after / 1000,
+        )
+
+    def _configuration(self, folder: Path | None) -> "Configuration":
+        from pydantic import ValidationError
+
+        from slakeeper.config.loader import Configuration, load
+        from slakeeper.config.problem import ConfigError
+        from slakeeper.reading import empty_configuration
+
+        try:
+            found = empty_configuration() if folder is None else load(folder, os.environ)
             service = found.service.override(http=self.http, cells=self.cells)
         except ConfigError as error:
-            raise StartError(str(error), is_configuration=True) from error
+            raise ConfigurationRefused(str(error)) from error
         except ValidationError as error:
             lines = [f"--{line['loc'][0]}: {line['msg']}" for line in error.errors(include_url=False)]
-            raise StartError("\n".join(lines), is_configuration=True) from error
+            raise ConfigurationRefused("\n".join(lines)) from error
         changed = Configuration(found.slas, found.enforcement, found.monitoring, service, found.thresholds)
         if self.demo:
             from slakeeper.demo import with_demo
 
             changed = with_demo(changed, _free_port())
         return changed
-
-    def _run(self, configuration: Configuration, ready: Callable[[Mapping[str, Any]], None]) -> int:
-        from slakeeper.demo import demo_port, demo_process
-        from slakeeper.otp.heart import Heart, freeze
-        from slakeeper.otp.run_file import HeartError
-        from slakeeper.system import build_system
-
-        _import_services()
-        extra = (demo_process(demo_port(configuration)),) if self.demo else ()
-        try:
-            build = build_system(self.data, configuration, extra)
-            if not self.without_config:
-                _remember(self.data, config_directory(self.config, self.data))
-            freeze()
-            heart = Heart(
-                self.data,
-                build,
-                ready,
-                log_level=configuration.service.log_level.upper(),
-                log_limit_bytes=configuration.service.retention.log_bytes,
-                logs_kept=configuration.service.retention.log_files,
-                patience_s=configuration.service.hang_after / 1000,
-            )
-            return heart.run()
-        except (HeartError, LayoutError) as error:
-            raise StartError(_plainly(str(error))) from error
 
     def _output(self) -> Path:
         try:
@@ -233,9 +231,53 @@ class Start:
         return output
 
 
+def _leave_no_trace(data: Path) -> None:
+    """Takes away a data directory that was made for a start which was refused before it began."""
+    with contextlib.suppress(OSError):
+        for each in ("log/output.log", "lock"):
+            (data / each).unlink(missing_ok=True)
+        for folder in (data / "log", data):
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Until the heart takes its signals there is nothing to stop in order, and whoever stops it does not wait."""
+
+    def end(*_: object) -> None:
+        os.write(2, f"slakeeper: {STOPPED_EARLY}\n".encode())
+        os._exit(0)
+
+    kept = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _pass_on(heart: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(heart, signal.SIGTERM)
+
+
 def _say_ready(fd: int) -> None:
     os.write(fd, b"1")
     os.close(fd)
+
+
+def _try_address(http: str) -> None:
+    """Finds out whether HTTP can be served there, before any process defines a contract.
+
+    Raises:
+        StartError: it cannot.
+    """
+    from slakeeper.web.server import bind, parse_address
+
+    try:
+        bind(*parse_address(http)).close()
+    except OSError as error:
+        raise StartError(f"gateway did not start: {error.strerror}") from error
 
 
 def _free_port() -> int:

@@ -7,7 +7,7 @@ AT_ONCE = frozenset({"ping", "status", "tree"})
 
 # Sending these twice does what sending them once does.
 REPEATABLE = AT_ONCE | {
-    "samples", "catalog", "sla.list", "sla.show", "sla.document", "violations", "compensation",
+    "samples", "catalog", "sla.list", "sla.show", "sla.document", "violations", "violation.show", "compensation",
     "compensation.estimate", "report", "actor.state",
 }  # fmt: skip
 
@@ -31,8 +31,8 @@ class RequestFailed(Exception):
 class Unavailable(RequestFailed):
     """Nobody answered, or not in time. The request may or may not have been carried out."""
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        super().__init__("unavailable", message)
+    def __init__(self, message: str, retry_after_s: int = 1, details: dict[str, Any] | None = None) -> None:
+        super().__init__("unavailable", message, details)
         self.retry_after_s = retry_after_s
 
 
@@ -47,5 +47,5 @@ def failure_of(error: Any) -> RequestFailed:
     details = {key: value for key, value in error.items() if key not in {"code", "message"}}
     code, message = str(error.get("code", "internal")), str(error.get("message", "no reason given"))
     if code == "unavailable":
-        return Unavailable(message)
+        return Unavailable(message, details=details)
     return RequestFailed(code, message, details)

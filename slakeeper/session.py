@@ -3,14 +3,13 @@
 import functools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-
-from slakeeper.otp.attach import Client, NotRunning, RequestFailed, TimedOut
 
 FAILED, BAD_CONFIGURATION, NOT_RUNNING, TIMED_OUT = 1, 2, 3, 4
 
@@ -28,6 +27,8 @@ class Session:
 
     def ask(self, name: str, **payload: Any) -> dict[str, Any]:
         """Has the admin process carry out a command."""
+        from slakeeper.otp.attach import Client
+
         with Client(self.data) as client:
             return client.request(name, payload, REQUEST_TIMEOUT_S)
 
@@ -51,9 +52,8 @@ def command(
         @functools.wraps(run)
         def guarded(data: Path | None, as_json: bool, **options: Any) -> None:
             context = click.get_current_context()
-            inherited = context.find_root().params
-            chosen = data or inherited.get("data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
-            session = Session(Path(chosen).absolute(), as_json=as_json or bool(inherited.get("as_json")))
+            chosen = data or _above(context, "data") or Path(os.environ.get(DATA_VARIABLE, "slakeeper-data"))
+            session = Session(Path(chosen).absolute(), as_json=as_json or bool(_above(context, "as_json")))
             _guard(lambda: run(session, **options))
 
         with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(guarded)
@@ -63,6 +63,15 @@ def command(
     return decorate
 
 
+def _above(context: click.Context | None, name: str) -> Any:
+    """What an option was given before the command's name: to a group of commands, or to `slakeeper` itself."""
+    while context is not None:
+        if value := context.params.get(name):
+            return value
+        context = context.parent
+    return None
+
+
 DATA_OPTION = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
@@ -70,19 +79,24 @@ DATA_OPTION = click.option(
 )
 
 
+def said(context: click.Context, option: click.Parameter, given: str) -> str:
+    """Refuses an option that was given and says nothing: `--by "$USER"` where there is no USER."""
+    if not given.strip():
+        raise click.BadParameter("it is empty: say who, or why", context, option)
+    return given
+
+
+def by_option(run: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command ``--by``, whoever is logged in by default."""
+    who = click.option(
+        "--by", default=lambda: os.environ.get("USER") or "operator", callback=said, help="Who does this."
+    )
+    return who(run)
+
+
 def _guard(run: Callable[[], None]) -> None:
     try:
         run()
-    except NotRunning as error:
-        fail(NOT_RUNNING, f"{error}; start it with: slakeeper start")
-    except TimedOut as error:
-        fail(TIMED_OUT, str(error))
-    except RequestFailed as failure:
-        for problem in failure.details.get("errors", ()):
-            click.echo(
-                f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]", err=True
-            )
-        fail(TIMED_OUT if failure.code == "unavailable" else FAILED, str(failure))
     except PermissionError as error:
         # The data directory is its owner's alone.
         fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -92,3 +106,36 @@ def _guard(run: Callable[[], None]) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail(FAILED, f"{error.filename or 'output'}: {error.strerror}")
+    except Exception as error:
+        _explain(error)
+        raise
+
+
+def _explain(error: Exception) -> None:
+    """Ends the command when the error is one of the way to the running system."""
+    # Only now: `start` goes without Thespian for as long as it can.
+    from slakeeper.otp.attach import NotRunning, RequestFailed, TimedOut
+
+    match error:
+        case NotRunning():
+            fail(NOT_RUNNING, _nothing_runs(error.data))
+        case TimedOut():
+            fail(TIMED_OUT, str(error))
+        case RequestFailed():
+            for problem in error.details.get("errors", ()):
+                click.echo(
+                    f"slakeeper: {problem.get('path', '')}: {problem['message']} [{problem['reason']}]",
+                    err=True,
+                )
+            # Nobody answered; an answer that something is down is an answer.
+            is_silence = error.code == "unavailable" and error.details.get("reason") != "down"
+            fail(TIMED_OUT if is_silence else FAILED, str(error))
+
+
+def _nothing_runs(data: Path) -> str:
+    """Where was looked comes first: to start another, empty service there is seldom what is wanted."""
+    here = shlex.quote(str(data))
+    return (
+        f"nothing runs on {data}; name another data directory with --data or {DATA_VARIABLE}, "
+        f"or start one here: slakeeper --data {here} start"
+    )

@@ -1,6 +1,6 @@
 """The system as data: which processes there are, and what each is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from slakeeper.config.loader import Configuration
 from slakeeper.layout import CellPlace, Layout, cell_settings, make_layout
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.service import ProcessSpec, SystemSpec
+from slakeeper.sla.contract import Sla
 
 # Processes are few and each restart costs tens of milliseconds: ten within a minute is a defect that starting
 # again from disk as a whole may mend; then the heart takes over with growing waits.
@@ -33,7 +34,10 @@ def build_system(
     def build(facts: dict[str, Any]) -> SystemSpec:
         runtime = Path(facts["runtime_dir"])
         places = [_place(layout, cell, runtime) for cell in layout.cells]
-        cells = [_cell(cell, layout, data, configuration, runtime) for cell in layout.cells]
+        # What somebody started defines its contracts once. A later generation goes on with what there is: a contract
+        # that was removed by command meanwhile stays removed.
+        contracts = () if facts.get("was_ready") else configuration.slas
+        cells = [_cell(cell, layout, data, configuration, contracts, runtime) for cell in layout.cells]
         shared = {"cells": places, "partitions": layout.partition_count}
         gateway = {
             **shared,
@@ -64,10 +68,15 @@ def _socket(layout: Layout, cell: CellPlace, runtime: Path) -> Path:
 
 
 def _cell(
-    cell: CellPlace, layout: Layout, data: Path, configuration: Configuration, runtime: Path
+    cell: CellPlace,
+    layout: Layout,
+    data: Path,
+    configuration: Configuration,
+    contracts: Sequence[Sla],
+    runtime: Path,
 ) -> ProcessSpec:
     socket_path = _socket(layout, cell, runtime)
-    settings = cell_settings(cell, layout, data, configuration, configuration.slas, socket_path)
+    settings = cell_settings(cell, layout, data, configuration, contracts, socket_path)
     return ProcessSpec(cell.name, "slakeeper.supervisors.cell:cell", {"settings": settings})
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+from slakeeper.concern import status_concerns
 from slakeeper.sla.duration import format_duration, format_instant
 
 # Longer cells are cut: a table that wraps is no table.
@@ -16,16 +17,20 @@ EXACT_DIGITS = 15
 # As often as anybody wants to know that a budget was spent.
 _MANY_TIMES = 9_999
 
-# Counts of a contract's status that nobody wants to see.
-_FAILED = (
-    ("escalations_failed", "violations of which everybody was told and nobody has answered"),
-    ("alerts_failed", "messages not delivered within the last day; the log says why"),
-)
 
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: str = "") -> str:
+    """Columns as wide as they need to be; numbers to the right.
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Columns as wide as they need to be; numbers to the right."""
-    listed = [[_cell(value) for value in row] for row in rows]
+    Args:
+        whole: the heading of a column that is never cut, by rights the last.
+    """
+    listed = [
+        [
+            _printable(str(value)) if heading == whole else _cell(value)
+            for heading, value in zip(headings, row, strict=True)
+        ]
+        for row in rows
+    ]
     widths = [max(len(line[index]) for line in [list(headings), *listed]) for index in range(len(headings))]
     numeric = [
         bool(listed) and all(_is_number(line[index]) for line in listed) for index in range(len(headings))
@@ -53,8 +58,8 @@ def status_text(status: Mapping[str, Any]) -> str:
                 percent(row["attainment"]),
                 percent(row["service_level"]),
                 budget(row["error_budget_remaining"]),
-                format_duration(row["time_period_remaining_ms"] // 1000 * 1000),
-                row["open_violations"],
+                seconds(row["time_period_remaining_ms"]),
+                number(row["open_violations"]),
             )
             for row in status["slas"]
         ),
@@ -67,13 +72,10 @@ def status_text(status: Mapping[str, Any]) -> str:
         ),
     )
     head = f"{status['state']}, up {format_duration(int(status['uptime_s']) * 1000)}, HTTP on {status.get('http')}"
-    notes = [
-        f"{row['id']}: {count} {what}"
-        for row in status["slas"]
-        for key, what in _FAILED
-        if (count := row.get(key))
-    ]
-    parts = [head, slas if status["slas"] else "No contracts.", "\n".join(notes), processes]
+    if (status.get("generation") or 1) > 1:
+        head += f", generation {status['generation']}"
+    noted = [_printable(line) for line in status_concerns(status)]
+    parts = [head, slas if status["slas"] else "No contracts.", "\n".join(noted), processes]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -134,12 +136,15 @@ def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:
             )
             for row in rows
         ),
+        whole="HOW",
     )
 
 
 def tree_text(node: Mapping[str, Any], indent: str = "", mark: str = "") -> str:
     """The tree with one node a line."""
     notes = [node["status"]] if node["status"] != "running" else []
+    if node.get("suspended"):
+        notes.append("suspended")
     if node.get("strategy"):
         notes.append(node["strategy"])
     if node.get("pid"):
@@ -195,10 +200,12 @@ def letters_text(rows: Sequence[Mapping[str, Any]]) -> str:
 def contract_text(document: Mapping[str, Any]) -> str:
     """One contract for people: what was promised and how it stands."""
     period = document["period"]
+    named = f"{document['id']}: {document['name']}" if document["name"] else document["id"]
+    has_period = period["start"] is not None
     lines = [
-        f"{document['id']}: {document['name']}, version {document['version']}, {document['status']}",
+        f"{named}, version {document['version']}, {document['status']}",
         f"promised {document['service_level']} %, attained {percent(period['attainment'])} %",
-        f"period {instant(period['start'])} to {instant(period['end'])}",
+        f"period {instant(period['start'])} to {instant(period['end'])}" if has_period else "no period runs",
         f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
         "",
         table(
@@ -210,15 +217,18 @@ def contract_text(document: Mapping[str, Any]) -> str:
                     number(row["value"]),
                     f"{row['condition']} {number(row['threshold'])}",
                     row["unit"],
-                    row["samples_accepted"],
-                    row["samples_late"],
-                    row["samples_duplicate"],
+                    number(row["samples_accepted"]),
+                    number(row["samples_late"]),
+                    number(row["samples_duplicate"]),
                     number(row["breach_probability"]),
                 )
                 for row in document["metrics"]
             ),
         ),
     ]
+    reasons = [f"{row['name']}: {row['reason']}" for row in document["metrics"] if row.get("reason")]
+    if reasons:
+        lines += ["", *map(_printable, reasons)]
     if document["open_violations"]:
         lines += ["", "open violations: " + ", ".join(document["open_violations"])]
     return "\n".join(lines)
@@ -270,6 +280,11 @@ def clock_time(at_ms: int) -> str:
 def duration(duration_ms: float | None) -> str:
     """A duration; a dash for none."""
     return "-" if duration_ms is None else format_duration(round(duration_ms))
+
+
+def seconds(duration_ms: float | None) -> str:
+    """A duration in whole seconds; a dash for none."""
+    return "-" if duration_ms is None else format_duration(int(duration_ms) // 1000 * 1000)
 
 
 def _cell(value: Any) -> str:

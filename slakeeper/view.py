@@ -4,7 +4,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import sys
 import textwrap
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import click
 
 from slakeeper.client import Cluster, RequestFailed, connect
+from slakeeper.concern import status_concerns
 from slakeeper.otp.attach import NotRunning, running
 from slakeeper.text import budget, instant, number, percent, table
 
@@ -40,37 +40,33 @@ def show(data: Path, heart: int, ready_fd: int, *, demo: bool) -> int:
     Returns:
         The heart's exit status; 1 when it was killed by a signal.
     """
-    # Ctrl-C is passed on to the heart, which stops; the view ends when the heart has.
-    for number_ in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number_, lambda signum, frame: _pass_on(heart))
-    _wait_readable(ready_fd, heart)
+    is_up = _await_ready(ready_fd, heart)
     os.close(ready_fd)
     view = _View(data, demo=demo)
     waiter = threading.Thread(target=view.run, name="view", daemon=True)
-    waiter.start()
+    if is_up:
+        waiter.start()
     _, status = os.waitpid(heart, 0)
     view.stop()
-    waiter.join(ASK_TIMEOUT_S)
+    if is_up:
+        waiter.join(2 * ASK_TIMEOUT_S)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         click.echo(f"slakeeper: the heart was killed by signal {-code}", err=True)
         return 1
+    if is_up and code == 0:
+        click.echo("slakeeper stopped")
     return code
 
 
-def _pass_on(heart: int) -> None:
-    try:
-        os.kill(heart, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-
-
-def _wait_readable(fd: int, heart: int) -> None:
+def _await_ready(fd: int, heart: int) -> bool:
+    """Whether the system is up; False when its heart has ended instead."""
     poll = select.poll()
-    poll.register(fd, select.POLLIN | select.POLLHUP)
-    while not poll.poll(1000):
+    poll.register(fd, select.POLLIN)
+    while not any(event & select.POLLIN for _, event in poll.poll(200)):
         if os.waitid(os.P_PID, heart, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return
+            return False
+    return True
 
 
 class _View:
@@ -119,13 +115,15 @@ class _View:
         try:
             run = running(self._data)
         except NotRunning:
-            return "stopping"
+            return "slakeeper stopping"
+        if run.get("state") == "stopping":
+            return "slakeeper stopping"  # nothing of it answers any more
         self._follow(run)
         parts = [
             f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"
         ]
         if self._cluster is not None:
-            parts += self._asked(self._cluster)
+            parts += self._asked(self._cluster, run.get("processes", ()))
         processes = [row for row in run.get("processes", ()) if row.get("pid")]
         named = (row["name"] + f" {row['pid']}" + _restarts(row) for row in processes)
         parts.append(textwrap.fill("processes: " + "  ".join(named), _width(), subsequent_indent=" " * 11))
@@ -134,12 +132,12 @@ class _View:
         parts.append(self._hints(run))
         return "\n\n".join(parts)
 
-    def _asked(self, cluster: Cluster) -> list[str]:
+    def _asked(self, cluster: Cluster, processes: Iterable[Mapping[str, Any]]) -> list[str]:
         try:
             status = cluster.status().result(ASK_TIMEOUT_S)
             rows = cluster.violations().result(ASK_TIMEOUT_S)
         except (RequestFailed, TimeoutError) as error:
-            return [f"(the cells do not answer: {error})"]
+            return [f"(the cells do not answer: {str(error) or 'no answer in time'})"]
         self._busiest_cell = _busiest(status.get("cells", ())) or self._busiest_cell
         slas = table(
             ("SLA", "STATUS", "SCORE %", "ATTAINED %", "TARGET %", "BUDGET LEFT", "OPEN", "METRICS"),
@@ -151,7 +149,7 @@ class _View:
                     percent(row["attainment"]),
                     percent(row["service_level"]),
                     budget(row["error_budget_remaining"]),
-                    row["open_violations"],
+                    number(row["open_violations"]),
                     ", ".join(f"{m['name']} {number(m['value'])}" for m in row.get("metrics", ())),
                 )
                 for row in status["slas"]
@@ -168,7 +166,8 @@ class _View:
                 for row in rows[:10]
             ),
         )  # fmt: skip
-        return [slas, violations if rows else "No open violations."]
+        noted = "\n".join(status_concerns({**status, "processes": processes}))
+        return [slas, *filter(None, [noted]), violations if rows else "No open violations."]
 
     def _follow(self, run: Mapping[str, Any]) -> None:
         topology = run.get("topology")
@@ -197,7 +196,7 @@ class _View:
             f"  {command}{options} observe throughput 50          # push a sample that breaks sla_002"
         )
         if self._last_violation:
-            lines.append(f"  {command}{options} ack {self._last_violation} --by $USER")
+            lines.append(f"  {command}{options} ack {self._last_violation} --by me")
         lines.append(
             f"  {command}{options} actor kill {self._busiest_cell}              # it comes back with its state"
         )
@@ -227,6 +226,15 @@ def _command() -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+def _told(event: Mapping[str, Any], about: str) -> str:
+    """A message that went to the log only has told nobody."""
+    channel, detail = event["channel"], str(event.get("detail", ""))
+    if event.get("status") == "logged" or detail.startswith("logged"):
+        why = detail.partition(": ")[2]
+        return f"nobody told about {about}: {why or f'channel {channel} is the log'}"
+    return f"told {channel} about {about}"
+
+
 def _event_text(event: Mapping[str, Any]) -> str:
     """One line for what people want to see; empty for the rest."""
     violation = event.get("violation") or {}
@@ -245,9 +253,11 @@ def _event_text(event: Mapping[str, Any]) -> str:
         case "escalation.failed":
             return f"escalation failed, nobody answered: {about}"
         case "escalation.sent":
-            return f"told {event['channel']} about {event['violation_id']}"
-        case "alert.sent" | "alert.failed" as topic:
-            return f"{topic.replace('.', ' ')}: {event['channel']}: {event['detail']}"
+            return _told(event, event["violation_id"])
+        case "alert.sent":
+            return _told(event, ", ".join(event["violation_ids"]))
+        case "alert.failed":
+            return f"alert failed: {event['channel']}: {event['detail']}"
         case "remediation.ended":
             return f"action {event['action']}: {event['outcome']}"
         case "compensation.booked":

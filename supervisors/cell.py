@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class CellSettings:
         data: the data directory.
         partitions: the names of its own partitions by number, or for an isolated contract {0: its own}.
         partition_count: how many partitions there are in all; 1 for an isolated contract's cell.
-        contracts: documents of the contracts the configuration defines here.
+        contracts: documents of the contracts the configuration defines here, each time the cell is made anew.
         socket_path: where it listens; None when it serves its own process only.
     """
 
@@ -77,7 +77,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
             partition = Partition(settings.data / "partitions" / name, codec)
             partition.open()
             partitions[number] = partition
-        environment = open_environment(settings.enforcement, settings.monitoring, settings.data / "locks")
+        environment = open_environment(settings.enforcement, settings.monitoring, settings.data)
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
@@ -111,6 +111,9 @@ class CellService:
     """A cell as the service of a process."""
 
     def __init__(self, settings: CellSettings, context: ServiceContext) -> None:
+        if context.restarts:
+            # The configuration was brought in when the system was started; what was removed since stays removed.
+            settings = replace(settings, contracts=())
         self._loop = make_loop(settings, context.crashed)
 
     def start(self) -> Mapping[str, Any]:

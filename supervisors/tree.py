@@ -25,9 +25,10 @@ def cell_tree(name: str, sources: Iterable[str]) -> SupervisorSpec:
     The order is that of the layers: what comes later builds on what comes before and is restarted with it.
 
     Args:
-        sources: names of the polled sources; each gets a SourceActor here.
+        sources: names of the polled sources; each gets a SourceActor here. Other cells have theirs of the same source,
+            so the cell's name is part of the address.
     """
-    polled = tuple(ActorSpec(f"source:{source}", "source", source) for source in sources)
+    polled = tuple(ActorSpec(f"source:{source}@{name}", "source", source) for source in sources)
     return SupervisorSpec(
         name,
         LAYERS,

@@ -65,7 +65,7 @@ def create_app(
         host: the host that was bound; with the loopback names what ``Host`` may say.
         names: further names that ``Host`` may say.
         processes: the root's process table, rows ``{"name", "pid", "restarts", …}``; must be quick.
-        run: ``{"state", "uptime_s"}`` of the system; must be quick.
+        run: ``{"state", "uptime_s", "generation"?}`` of the system; must be quick.
 
     Returns:
         The app; ``app.state.hub`` is the `EventHub` to close before the server stops.
@@ -116,6 +116,7 @@ class _Api:
             "/v1/slas": self.slas,
             "/v1/slas/{id}": self.sla,
             "/v1/violations": self.violations,
+            "/v1/violations/{id}": self.violation,
             "/v1/compensation": self.compensation,
             "/v1/reports/{sla}": self.report,
         }
@@ -187,6 +188,9 @@ class _Api:
         include_resolved = _flag(request, "all")
         sla_id = request.query_params.get("sla") or None
         return JSONResponse(await self._bridge.answer(self._cluster.violations(sla_id, include_resolved)))
+
+    async def violation(self, request: Request) -> Response:
+        return JSONResponse(await self._bridge.answer(self._cluster.violation(request.path_params["id"])))
 
     async def compensation(self, request: Request) -> Response:
         sla_id = request.query_params.get("sla") or None

@@ -36,6 +36,21 @@ _GAUGES = (
         "time_period_remaining_ms",
         "What is left of the running period [ms]",
     ),
+    (
+        "slakeeper_sla_escalations_failed",
+        "escalations_failed",
+        "Open violations of which every level was told and nobody answered",
+    ),
+    (
+        "slakeeper_sla_alerts_failed",
+        "alerts_failed",
+        "Alerts of the contract that could not be delivered",
+    ),
+    (
+        "slakeeper_sla_metrics_down",
+        "metrics_down",
+        "Metrics of the contract that nobody watches: their monitor is down",
+    ),
 )
 
 
@@ -80,8 +95,9 @@ class _Snapshot(Collector):
         for name, key, text in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["sla"])
             for row in rows:
-                if row.get(key) is not None:
-                    family.add_metric([row["id"]], float(row[key]))
+                value = row.get(key)
+                if value is not None:
+                    family.add_metric([row["id"]], float(len(value) if isinstance(value, list) else value))
             yield family
         states = GaugeMetricFamily(
             "slakeeper_sla_status", "1 for the contract's status", labels=["sla", "status"]
@@ -97,11 +113,18 @@ class _Snapshot(Collector):
         mailbox = GaugeMetricFamily(
             "slakeeper_cell_mailbox", "Messages that wait in the cell", labels=["cell"]
         )
+        failing = GaugeMetricFamily(
+            "slakeeper_source_failing",
+            "1 for a source that did not answer the cell when it was last asked",
+            labels=["source", "cell"],
+        )
         for cell in self._status["cells"]:
+            for source in cell.get("sources_failing") or ():
+                failing.add_metric([source, cell["name"]], 1.0)
             up.add_metric([cell["name"]], float(cell["up"]))
             actors.add_metric([cell["name"]], float(cell["actors"]))
             mailbox.add_metric([cell["name"]], float(cell["mailbox"]))
-        yield from (up, actors, mailbox)
+        yield from (up, actors, mailbox, failing)
         in_flight = GaugeMetricFamily(
             "slakeeper_in_flight_samples", "Samples that the cell owes an answer for", labels=["cell"]
         )

@@ -183,12 +183,13 @@ class RunFile:
         return list(self.read().get("processes") or ())
 
     def facts(self) -> dict[str, Any]:
-        """``{"state", "uptime_s"}`` of the whole system."""
+        """``{"state", "uptime_s", "generation"}`` of the whole system."""
         content = self.read()
         since_s = _started_at_s(content.get("pid")) or self._began_s
         return {
             "state": content.get("state", "running"),
             "uptime_s": round(max(0.0, time.time() - since_s), 3),
+            "generation": content.get("generation", 1),
         }
 
 

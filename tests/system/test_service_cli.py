@@ -205,14 +205,14 @@ def test_without_json_people_read_tables(service: Service) -> None:
 
 def test_check_says_that_a_configuration_is_valid(service: Service, config: Path) -> None:
     plain, document = (service.invoke("check", "--config", str(config), *more) for more in ([], ["--json"]))
-    assert (plain.code, plain.out) == (0, "The configuration is valid.\n")
-    assert document.document == {"ok": True, "errors": []}
+    assert (plain.code, plain.out) == (0, f"The configuration in {config} is valid.\n")
+    assert document.document == {"ok": True, "folder": str(config), "errors": []}
 
 
 REFUSED = {
     ("sla", "show", "nobody"): (1, "slakeeper: no contract nobody"),
     ("sla", "suspend", "nobody"): (1, "slakeeper: no contract nobody"),
-    ("sla", "resume", "mail"): (1, "slakeeper: mail is active"),
+    ("sla", "resume", "mail"): (1, "slakeeper: mail is already active"),
     ("ack", "v0", "--by", "eva"): (1, "slakeeper: no violation v0"),
     ("resolve", "v0", "--by", "eva"): (1, "slakeeper: no violation v0"),
     ("escalate", "v0"): (1, "slakeeper: no violation v0"),

@@ -103,6 +103,8 @@ def test_the_demo_is_shown_broken_healed_and_stopped_by_ctrl_c(foreground: Foreg
 
     processes, sockets = service.everything(), service.sockets()
     assert foreground.press_ctrl_c() == 0
+    assert foreground.text.endswith("slakeeper stopped\n")
+    assert "do not answer" not in foreground.text
     assert_gone(processes, sockets)
     # In order, not in haste: everything that was journalled is in a snapshot as well.
     journals = {
@@ -124,3 +126,15 @@ def test_a_killed_foreground_takes_the_service_with_it(foreground: Foreground) -
     foreground.end()
     until(lambda: not any(process.alive() for process in processes), what="the end of all processes")
     assert_gone(processes, sockets)
+
+
+def test_a_start_without_the_demo_says_that_its_contract_is_left(make_service: MakeService) -> None:
+    service = make_service()
+    assert service.cli(*service.start_arguments, "--demo", "--detach").code == 0
+    service.stop()
+    answer = service.cli(*service.start_arguments, "--detach")
+    assert answer.code == 0
+    assert answer.complaint.endswith("slakeeper sla remove demo_shop")
+    assert service.cli("sla", "remove", "demo_shop").code == 0
+    service.stop()
+    assert service.cli(*service.start_arguments, "--detach").err == ""

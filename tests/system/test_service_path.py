@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import socket
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,8 @@ def test_a_broken_promise_goes_all_the_way(
     assert letter.subject == "[critical] The web: uptime"
     assert "promised  > 99.999 %" in letter.text
     assert "measured  99.5 %" in letter.text
-    assert f"slakeeper ack {violation_id} --by YOUR-NAME" in letter.text
+    assert f"Acknowledge on {socket.gethostname()} with:" in letter.text
+    assert f"slakeeper --data {service.data} ack {violation_id} --by YOUR-NAME" in letter.text
     (call,) = hooks.of("opened", violation_id)
     signed = call.headers["x-slakeeper-timestamp"].encode() + b"." + call.body
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()

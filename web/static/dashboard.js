@@ -92,6 +92,31 @@ function fill(id, rows) {
   find(`${id}-count`).textContent = rows.length ? String(rows.length) : "";
 }
 
+// What a row of the contracts does not say and nobody may miss.
+function concerns(sla) {
+  const lines = [];
+  if (sla.actor_status) lines.push(`its actor is ${sla.actor_status}: nobody decides about it`);
+  if (sla.escalations_failed) lines.push(`${sla.escalations_failed} violation${sla.escalations_failed > 1 ? "s" : ""} nobody answered for`);
+  if (sla.alerts_failed) lines.push(`${sla.alerts_failed} alert${sla.alerts_failed > 1 ? "s" : ""} could not be delivered`);
+  if ((sla.metrics_down || []).length) lines.push(`not watched, the monitor is down: ${sla.metrics_down.join(", ")}`);
+  return lines;
+}
+
+const METRIC_TONE = { violating: "below", source_error: "below", at_risk: "risk" };
+
+function metricList(metrics) {
+  if (!(metrics || []).length) return "–";
+  return make("ul", "metrics", ...metrics.map((metric) => {
+    const item = make(
+      "li", METRIC_TONE[metric.state] || "", `${metric.name} `, make("strong", "", number(metric.value, 4)),
+      metric.state === "ok" || metric.state === "violating" ? null : ` ${metric.state.replaceAll("_", " ")}`,
+    );
+    item.title = `${metric.state}: promised ${metric.condition} ${number(metric.threshold, 4)} ${metric.unit || ""}`
+      + (metric.reason ? `; ${metric.reason}` : "");
+    return item;
+  }));
+}
+
 const named = (name, sub) => make("div", "", name, sub && sub !== name ? make("div", "sub", sub) : null);
 
 function slaRow(sla) {
@@ -99,9 +124,12 @@ function slaRow(sla) {
   return {
     className: sla.stale ? "stale" : "",
     cells: [
-      pill(sla.status), named(sla.name || sla.id, sla.id), percent(sla.compliance_score, 1),
+      pill(sla.status),
+      make("div", "", named(sla.name || sla.id, sla.id), ...concerns(sla).map((line) => make("div", "sub below", line))),
+      metricList(sla.metrics), percent(sla.compliance_score, 1),
       make("span", below ? "below" : "", percent(sla.attainment, 4)), percent(sla.service_level, 4),
-      budget(sla.error_budget_remaining), number(sla.open_violations, 0), `in ${span(sla.time_period_remaining_ms)}`,
+      budget(sla.error_budget_remaining), number(sla.open_violations, 0),
+      sla.time_period_remaining_ms === null ? "–" : `in ${span(sla.time_period_remaining_ms)}`,
     ],
   };
 }
@@ -113,7 +141,7 @@ function violationRow(violation) {
   else if ((violation.remediation_actions || []).length) handled = "remediation runs";
   return {
     cells: [
-      pill(violation.severity), violation.sla_id, violation.metric_name,
+      pill(violation.severity), make("code", "id", violation.id), violation.sla_id, violation.metric_name,
       number(violation.actual_value, 4), number(violation.worst_value, 4), number(violation.threshold_value, 4),
       since(violation.start_time), handled,
     ],
@@ -134,7 +162,22 @@ function tile(text, count, tone) {
   return make("li", count ? tone : "", make("strong", "", String(count)), text);
 }
 
+// A new generation starts every process once more: that is one event, and shown apart.
+function ownRestarts(status) {
+  const earlier = (status.generation || 1) - 1;
+  const above = new Set(["heart", "launcher", "thespian-admin", "thespian-logger", "root"]);
+  const own = status.processes.filter((process) => !above.has(process.name));
+  return own.reduce((sum, process) => sum + Math.max(0, (process.restarts || 0) - earlier), 0);
+}
+
+function failingSources(cells) {
+  const failing = new Map();
+  for (const cell of cells) for (const [name, why] of Object.entries(cell.sources_failing || {})) failing.set(name, why);
+  return [...failing].map(([name, why]) => `${name}: ${why}`);
+}
+
 function showStatus(status) {
+  const generations = status.generation || 1;
   const counts = {};
   for (const sla of status.slas) counts[sla.status] = (counts[sla.status] || 0) + 1;
   const order = (sla) => STATUSES.indexOf(sla.status);
@@ -144,8 +187,12 @@ function showStatus(status) {
   find("summary").replaceChildren(
     tile("healthy", counts.healthy || 0, "good"), tile("warning", counts.warning || 0, "warn"),
     tile("critical", counts.critical || 0, "bad"), tile("breached", counts.breached || 0, "lost"),
-    tile("restarts", status.processes.reduce((sum, process) => sum + (process.restarts || 0), 0), "warn"),
+    tile("restarts", ownRestarts(status), "warn"),
+    ...(generations > 1 ? [tile("generation", generations, "warn")] : []),
   );
+  const failing = failingSources(status.cells || []);
+  find("sources").hidden = failing.length === 0;
+  find("sources").textContent = `${failing.length === 1 ? "A source fails" : `${failing.length} sources fail`}: ${failing.join("; ")}`;
   const state = pill(status.state);
   state.id = "state";
   find("state").replaceWith(state);

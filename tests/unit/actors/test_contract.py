@@ -150,7 +150,7 @@ def test_suspending_twice_is_refused(world: World) -> None:
     world.request("sla.suspend", id="api", by="ann")
     with pytest.raises(RequestError) as caught:
         world.request("sla.suspend", id="api", by="ann")
-    assert caught.value.code == "conflict"
+    assert (caught.value.code, str(caught.value)) == ("conflict", "api is already suspended")
 
 
 def test_it_stays_suspended_after_a_restart_with_the_same_configuration(world: World) -> None:

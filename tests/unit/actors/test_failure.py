@@ -52,7 +52,13 @@ def test_a_monitor_that_keeps_crashing_is_set_aside_and_the_others_go_on(two: Wo
     assert two.status("b")["status"] != "healthy"
     row = two.status("api")
     assert (row["metrics"], row["metrics_down"], row["id"]) == ([], ["latency"], "api")
-    assert two.shown("api")["metrics_down"] == ["latency"]
+    shown = two.shown("api")
+    assert shown["metrics_down"] == ["latency"]
+    (listed,) = shown["metrics"]
+    assert (listed["name"], listed["state"], listed["value"], listed["threshold"]) == (
+        "latency", "quarantined", None, 250,
+    )  # fmt: skip
+    assert listed["reason"] == "nobody watches it: its monitor is quarantined"
 
 
 def test_a_violation_that_nobody_watches_now_is_still_one(two: World) -> None:
@@ -106,7 +112,8 @@ def test_a_contract_that_is_set_aside_is_shown_as_that(two: World) -> None:
     ):
         with pytest.raises(RequestError) as caught:
             two.request(kind, **payload)
-        assert caught.value.code == "unavailable"
+        assert (caught.value.code, caught.value.details["reason"]) == ("unavailable", "down")
+        assert str(caught.value) == "contract:api is quarantined"
 
 
 def test_a_suspended_actor_keeps_nobody_from_an_answer(two: World) -> None:
@@ -120,13 +127,15 @@ def test_a_suspended_actor_keeps_nobody_from_an_answer(two: World) -> None:
         "monitor:api:latency",
     ):
         assert two.request("actor.suspend", address=address)["status"] == "suspended"
-    assert two.status("api")["status"] == "unavailable"
+    row = two.status("api")
+    assert (row["status"], row["actor_status"]) == ("unavailable", "suspended")
+    assert (row["time_period_remaining_ms"], row["open_violations"]) == (None, None)
     assert two.status("b")["status"] != "unavailable"
     assert two.violations(resolved=True) == []
     assert two.ledger() == []
     with pytest.raises(RequestError) as caught:
         two.request("violation.ack", id=violation, by="ann")
-    assert caught.value.code == "unavailable"
+    assert (caught.value.code, caught.value.details) == ("unavailable", {"reason": "down"})
     for address in (
         "contract:api",
         f"violation:{violation}",
@@ -224,7 +233,7 @@ RUBBISH: list[Any] = [
 
 KINDS_OF_REQUEST = [
     "ping", "samples", "catalog", "status", "tree", "sla.list", "sla.show", "sla.document", "sla.define",
-    "sla.suspend", "sla.resume", "sla.remove", "violations", "violation.ack", "violation.resolve",
+    "sla.suspend", "sla.resume", "sla.remove", "violations", "violation.show", "violation.ack", "violation.resolve",
     "violation.escalate", "violation.enforce", "violation.remediate", "compensation", "compensation.decide",
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
     "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver",

@@ -356,3 +356,27 @@ def test_metrics_of_one_name_in_contracts_that_differ_by_a_colon_are_kept_apart(
     assert [(row["sla_id"], row["metric_name"]) for row in world.violations()] == [("a", "b:c")]
     world.observe(WARNING, "c")
     assert len(world.violations()) == 2
+
+
+def test_one_violation_is_shown_with_what_was_booked_for_it(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.define()
+    world.observe(CRITICAL)
+    violation = world.violation()["id"]
+    shown = world.request("violation.show", id=violation)
+    assert (shown["status"], shown["worst_value"], shown["compensation"]) == ("open", CRITICAL, [])
+    world.recover()
+    world.settle()
+    shown = world.request("violation.show", id=violation)
+    assert shown["status"] == "resolved"
+    assert [entry["violation_id"] for entry in shown["compensation"]] == [violation]
+    with pytest.raises(RequestError, match="no violation v0"):
+        world.request("violation.show", id="v0")
+
+
+def test_the_state_of_an_actor_is_readable_also_where_it_is_packed(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.define()
+    world.observe(GOOD)
+    for address in world.host.addresses("monitor") + world.host.addresses("ingest"):
+        assert "b'" not in str(world.request("actor.state", address=address)["state"]), address

@@ -1,6 +1,9 @@
 """Polled sources: readings become samples, errors become source errors, one question at a time."""
 
+import logging
 from collections.abc import Callable
+
+import pytest
 
 from tests.unit.actors.cell_world import (
     CRITICAL,
@@ -61,7 +64,7 @@ def test_a_source_that_fails_is_shown_apart_from_silence_and_counts_as_unknown(m
     world.pass_time(MINUTE_MS)
     assert world.metric()["state"] == "source_error"
     assert world.violations() == []
-    state = world.request("actor.state", address="source:prom")["state"]
+    state = world.request("actor.state", address="source:prom@cell-0")["state"]
     assert (state["errors"], state["last_error"]) == (4, "refused")
     poller.error = None
     world.pass_time(15 * SECOND_MS)
@@ -129,7 +132,7 @@ def test_bindings_are_there_again_after_a_restart_and_after_a_crash_of_the_monit
 
 def test_a_source_actor_that_is_killed_asks_again(make_world: MakeWorld) -> None:
     world, poller = polled(make_world)
-    world.request("actor.kill", address="source:prom")
+    world.request("actor.kill", address="source:prom@cell-0")
     world.pass_time(MINUTE_MS)
     assert len(poller.asked) >= 4
 
@@ -148,3 +151,21 @@ def test_jitter_spreads_polls_and_two_runs_poll_at_the_same_moments(make_world: 
         moments.append(times)
     assert moments[0] == moments[1]
     assert len({b - a for a, b in zip(moments[0], moments[0][1:], strict=False)}) > 1
+
+
+def test_why_a_source_fails_is_shown_and_counted_and_logged_once(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, poller = polled(make_world)
+    with caplog.at_level(logging.INFO, "slakeeper.source"):
+        poller.error = ConnectionError("refused")
+        world.pass_time(MINUTE_MS)
+        assert world.metric()["reason"] == "refused"
+        assert world.request("status")["sources_failing"] == {"prom": "refused"}
+        poller.error = None
+        world.pass_time(MINUTE_MS)
+    assert world.metric()["reason"] is None
+    assert world.request("status")["sources_failing"] == {}
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "source:prom@cell-0 fails: refused"), ("INFO", "source:prom@cell-0 answers again"),
+    ]  # fmt: skip

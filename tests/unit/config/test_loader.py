@@ -626,3 +626,21 @@ def test_a_wrong_currency_is_explained_in_words(write: Write) -> None:
     assert "currency is three capital letters, such as EUR" in messages(
         write(f"slas: [{{id: a, currency: euro, metrics: [{METRIC}]}}]\n")
     )
+
+
+def test_what_a_text_or_a_list_has_to_be_is_said_in_words(write: Write) -> None:
+    directory = write(
+        enforcement="remedies:\n  a: {type: python, entry: nothing}\n  b: {type: command, argv: []}\n",
+        monitoring="sources:\n  p: {type: prometheus, url: 'http://x', token: t, username: u, password: p}\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(directory, {})
+    assert [(each.line, each.reason, each.message) for each in caught.value.errors] == [
+        (
+            2,
+            "string_pattern_mismatch",
+            "'nothing' is not module:function, such as my_package.remedies:restart",
+        ),
+        (3, "too_short", "'argv' has at least 1 item"),
+        (2, "two_logins", "give a token or a username, not both"),
+    ]

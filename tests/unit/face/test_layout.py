@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from slakeeper.config.loader import Configuration
-from slakeeper.launch import empty_configuration
 from slakeeper.layout import LayoutError, cell_settings, make_layout
+from slakeeper.reading import empty_configuration
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.system import build_system
 

@@ -1,12 +1,14 @@
 """What people read on a terminal."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slakeeper import text
-from slakeeper.launch import config_directory, problems_of, read_ts
+from slakeeper.reading import config_directory, problems_of, read_ts
 from slakeeper.view import _busiest, _event_text
+from slakeeper.violation_text import violation_text
 
 ROW: dict[str, Any] = {
     "id": "api", "status": "healthy", "compliance_score": 100, "attainment": 99.9712345, "service_level": 99.9,
@@ -55,12 +57,64 @@ def test_status_shows_a_contract_of_which_nothing_is_known() -> None:
     assert "quarantined (stale)" in text.status_text(status)
 
 
-def test_status_says_what_could_not_be_delivered_and_whom_nobody_answered() -> None:
-    row = {**ROW, "escalations_failed": 1, "alerts_failed": 3}
-    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [row], "processes": []}
+def test_status_shows_a_dash_for_what_a_contract_that_is_down_does_not_say() -> None:
+    down = {**ROW, "status": "unavailable", "actor_status": "suspended", "time_period_remaining_ms": None,
+            "open_violations": None}  # fmt: skip
+    shown = text.status_text(
+        {"state": "running", "uptime_s": 0, "http": None, "slas": [down], "processes": []}
+    )
+    assert shown.splitlines()[3].split()[-2:] == ["-", "-"]
+    assert "api: its actor is suspended" in shown
+
+
+def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
+    row = {**ROW, "escalations_failed": 1, "alerts_failed": 2, "metrics_down": ["latency", "errors"]}
+    cells = [{"sources_failing": {"prom": "refused"}}, {"sources_failing": {"prom": "refused"}}, {}]
+    status = {"state": "running", "uptime_s": 0, "http": None, "generation": 3, "slas": [row],
+              "processes": [PROCESS], "cells": cells}  # fmt: skip
     shown = text.status_text(status)
-    assert f"{ROW['id']}: 3 messages not delivered within the last day" in shown
-    assert f"{ROW['id']}: 1 violations of which everybody was told" in shown
+    assert "HTTP on None, generation 3\n" in shown
+    assert shown.split("\n\n")[2].splitlines() == [
+        "api: 1 violation nobody answered for: every level was told",
+        "api: 2 alerts could not be delivered",
+        "api: not watched, the monitor is down: latency, errors",
+        "1 source fails: prom: refused",
+    ]
+    well = text.status_text({**status, "slas": [ROW], "cells": []})
+    assert len(well.split("\n\n")) == 3
+
+
+def test_the_contract_of_a_demo_that_does_not_run_is_said_to_be_left_over() -> None:
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [{**ROW, "id": "demo_shop"}]}
+    assert "sla remove demo_shop" in text.status_text({**status, "processes": [PROCESS]})
+    assert "sla remove" not in text.status_text({**status, "processes": [{**PROCESS, "name": "demo"}]})
+
+
+def test_a_contract_shows_why_a_metric_has_no_value_and_leaves_out_what_it_has_not() -> None:
+    metric = {"name": "latency", "state": "source_error", "reason": "refused", "value": None, "condition": "lt",
+              "threshold": 250.0, "unit": "ms", "samples_accepted": None, "samples_late": None,
+              "breach_probability": None}  # fmt: skip
+    period = {
+        "start": None,
+        "end": None,
+        "attainment": None,
+        "error_budget_ms": None,
+        "error_budget_spent_ms": None,
+    }
+    shown = text.contract_text(
+        {"id": "p", "name": "", "version": 1, "status": "expired", "service_level": 99, "period": period,
+         "metrics": [metric], "open_violations": []}
+    ).splitlines()  # fmt: skip
+    assert shown[0] == "p, version 1, expired"
+    assert shown[2] == "no period runs"
+    assert shown[-1] == "latency: refused"
+
+
+def test_the_arithmetic_of_a_credit_is_never_cut() -> None:
+    how = "credit = 10 * (threshold - actual) with threshold = 99.999 and actual = 99.5 = 4.990"
+    row = {"id": "c", "sla_id": "api", "rule": "r", "compensation_type": "credit", "amount": "4.990",
+           "status": "approved", "arithmetic": how}  # fmt: skip
+    assert text.compensation_text([row]).endswith(how)
 
 
 def test_status_without_contracts_says_so() -> None:
@@ -85,17 +139,53 @@ def test_a_violation_is_one_line() -> None:
     assert "300.25" in line
 
 
+def test_one_violation_shows_what_was_done_said_and_booked() -> None:
+    document = {
+        "id": "v1", "sla_id": "api", "metric_name": "latency", "severity": "info", "status": "resolved",
+        "condition": "lt", "unit": "ms", "actual_value": 200.0, "first_value": 260.0, "worst_value": 300.25,
+        "threshold_value": 250.0, "start_time": 1_800_000_000_000, "end_time": 1_800_000_060_000,
+        "acknowledged": True, "acknowledged_by": "ann", "acknowledged_time": 1_800_000_030_000,
+        "acknowledge_note": "on it", "resolved": True, "resolved_by": None, "resolve_note": "",
+        "escalation_failed_time": None,
+        "remediation_actions": [
+            {"execution_time": 1_800_000_010_000, "name": "restart", "action_type": "automatic", "target": "web",
+             "attempt": 1, "status": "completed", "by": "", "result": "x" * 90},
+        ],
+        "escalations": [
+            {"at": 1_800_000_020_000, "severity": "info", "level": 0, "channel": "email", "recipients": ["a@b.c"],
+             "status": "logged", "detail": "logged: channel email has no address"},
+        ],
+        "compensation": [
+            {"id": "c1", "compensation_type": "credit", "amount": "1.5", "status": "pending", "arithmetic": "1 + 0.5"},
+        ],
+    }  # fmt: skip
+    head, actions, escalations, booked = violation_text(document).split("\n\n")
+    assert head.splitlines() == [
+        "v1: api latency, info, resolved",
+        "promised lt 250 ms; measured 260 at first, 300.25 at worst, 200 last",
+        "since 2027-01-15T08:00:00Z until 2027-01-15T08:01:00Z",
+        "acknowledged by ann at 2027-01-15T08:00:30Z: on it",
+        "resolved by itself",
+    ]
+    assert actions.endswith("x" * 90)
+    assert "nobody told" in escalations
+    assert booked.endswith("1 + 0.5")
+    bare = {**document, "remediation_actions": [], "escalations": [], "compensation": []}
+    assert violation_text(bare).endswith("No action was run.\n\nNobody was escalated to.")
+
+
 def test_the_tree_has_one_node_a_line() -> None:
     leaf = {"address": "contract:api", "status": "quarantined", "restarts": 6, "children": []}
+    asleep = {"address": "b", "status": "running", "suspended": True}
     tree = {
         "address": "cell-0", "status": "running", "strategy": "rest_for_one", "pid": 7, "restarts": 0,
-        "children": [{"address": "a", "status": "running", "children": [leaf]}, {"address": "b", "status": "running"}],
+        "children": [{"address": "a", "status": "running", "children": [leaf]}, asleep],
     }  # fmt: skip
     assert text.tree_text(tree).splitlines() == [
         "cell-0  (rest_for_one, pid 7)",
         "├─ a",
         "│  └─ contract:api  (quarantined, restarts 6)",
-        "└─ b",
+        "└─ b  (suspended)",
     ]
 
 
@@ -149,6 +239,26 @@ def test_a_sample_may_be_dated_in_milliseconds_or_iso() -> None:
             read_ts(wrong)
 
 
+def test_a_number_of_seconds_is_refused_with_its_milliseconds() -> None:
+    with pytest.raises(ValueError, match="looks like seconds; in Unix milliseconds it is 1795636454000"):
+        read_ts("1795636454")
+
+
+def test_a_message_that_went_to_the_log_has_told_nobody() -> None:
+    escalated = {
+        "topic": "escalation.sent",
+        "channel": "email",
+        "violation_id": "v1",
+        "status": "sent",
+        "detail": "ok",
+    }
+    assert _event_text(escalated) == "told email about v1"
+    fallen = {**escalated, "status": "logged", "detail": "logged: channel email has no address"}
+    assert _event_text(fallen) == "nobody told about v1: channel email has no address"
+    alert = {"topic": "alert.sent", "channel": "log", "violation_ids": ["v1"], "detail": "logged"}
+    assert _event_text(alert) == "nobody told about v1: channel log is the log"
+
+
 def test_the_configuration_of_this_folder_comes_before_the_shipped_one(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +267,7 @@ def test_the_configuration_of_this_folder_comes_before_the_shipped_one(
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "sla_definitions.yaml").write_text("slas: [{id: 5}]\n")
     assert config_directory(None) == tmp_path / "config"
-    [first, *_] = problems_of(None)
+    [first, *_] = problems_of(config_directory(None))
     assert (first.line, str(first.file).endswith("sla_definitions.yaml")) == (1, True)
     assert problems_of(tmp_path / "nothing") != []
 
@@ -166,6 +276,7 @@ def test_a_data_directory_is_started_again_with_the_configuration_it_was_started
     (tmp_path / "config-folder").write_text(f"{tmp_path / 'mine'}\n")
     assert config_directory(None, tmp_path) == tmp_path / "mine"
     assert config_directory(tmp_path / "other", tmp_path) == tmp_path / "other"
+    assert config_directory(Path("other"), tmp_path, tmp_path / "here") == tmp_path / "here" / "other"
 
 
 VIOLATION = {

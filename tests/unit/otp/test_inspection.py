@@ -138,3 +138,20 @@ def test_a_significant_actor_takes_its_supervisor_with_it() -> None:
     assert world.host.ended is None
     with pytest.raises(RequestError):
         world.host.inspector.describe("host/job")
+
+
+def test_a_supervisor_can_be_shown_and_nothing_else(world: HostWorld) -> None:
+    for operate in (world.host.inspector.kill, world.host.inspector.suspend, world.host.inspector.resume):
+        with pytest.raises(RequestError) as caught:
+            operate("host/dynamic")
+        assert (caught.value.code, str(caught.value)) == (
+            "invalid", "host/dynamic is a supervisor: it can only be shown",
+        )  # fmt: skip
+
+
+def test_the_tree_shows_who_is_suspended(world: HostWorld) -> None:
+    world.host.inspector.suspend("a")
+    (dynamic,) = (each for each in world.host.tree.describe()["children"] if each["children"])
+    assert {each["address"]: (each["status"], each["suspended"]) for each in dynamic["children"]} == {
+        "a": ("running", True), "b": ("running", False),
+    }  # fmt: skip

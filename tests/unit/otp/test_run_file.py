@@ -1,5 +1,6 @@
 """The heart's files: one holder, private, replaced as a whole, cleaned after a kill."""
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -128,3 +129,18 @@ def test_leftovers_are_killed_only_when_they_are_the_same_process(data: Path) ->
         for child in children:
             child.kill()
             child.wait()
+
+
+def test_a_lock_is_held_on_the_file_that_others_find(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, calls = fcntl.flock, []
+
+    def taken_away(fd: int, operation: int) -> None:
+        flock(fd, operation)
+        calls.append(fd)
+        if len(calls) == 1:  # by another start, which held it until now and was refused
+            (data / "lock").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", taken_away)
+    fd = run_file.lock(data)
+    assert os.path.samestat(os.fstat(fd), (data / "lock").stat())
+    os.close(fd)

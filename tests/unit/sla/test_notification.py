@@ -9,6 +9,7 @@ import pytest
 
 from slakeeper.sla.compensation import cost_line, estimate
 from slakeeper.sla.notification import (
+    Desk,
     NotificationKind,
     alert,
     escalation,
@@ -55,6 +56,17 @@ def test_an_opening_says_what_broke_by_how_much_since_when_what_it_costs_and_how
         "Acknowledge with:\n"
         f"  slakeeper ack {seen.id} --by YOUR-NAME\n"
     )
+
+
+def test_where_to_acknowledge_names_the_host_and_the_data_directory() -> None:
+    desk = Desk("db7", "slakeeper --data '/srv/my sla'")
+    wanted = (
+        "Acknowledge on db7 with:\n"
+        f"  slakeeper --data '/srv/my sla' ack {violation().id} --by YOUR-NAME\n"
+    )  # fmt: skip
+    assert news(NotificationKind.OPENED, violation(), desk=desk).endswith(wanted)
+    walked = escalation(BERLIN, violation(), "k", 0, NOW_MS, desk=desk)
+    assert walked.body.endswith(wanted)
 
 
 def test_an_end_says_until_when_and_asks_for_nothing() -> None:

@@ -91,7 +91,7 @@ def test_every_layer_sets_a_child_aside_rather_than_end() -> None:
 
 def test_each_polled_source_has_an_actor_and_a_pushed_one_has_none(cells: Cells) -> None:
     host, _ = cells.make()
-    assert host.addresses("source") == ["source:me"]
+    assert host.addresses("source") == ["source:me@cell-0"]
 
 
 def test_configured_contracts_are_defined_each_in_its_partition(cells: Cells) -> None:

@@ -299,8 +299,11 @@ def test_health_and_readiness_need_no_token(site: Site, cells: list[FakeCell]) -
 
 def test_metrics_are_prometheus_text(site: Site, cells: list[FakeCell]) -> None:
     row = {"id": "api", "status": "warning", "compliance_score": 80.0, "attainment": "99.95", "service_level": 99.9,
-           "error_budget_remaining": 0.5, "open_violations": 1}  # fmt: skip
-    cells[0].handlers["status"] = lambda payload: {"slas": [row], "actors": 9, "mailbox": 2}
+           "error_budget_remaining": 0.5, "open_violations": 1, "escalations_failed": 1,
+           "metrics_down": ["latency", "errors"]}  # fmt: skip
+    cells[0].handlers["status"] = lambda payload: {
+        "slas": [row], "actors": 9, "mailbox": 2, "sources_failing": {"prom": "refused"},
+    }  # fmt: skip
     site.post_samples(GOOD, {"metric": "nobody", "value": 1}, {"metric": "latency", "value": "x"})
     answer = site.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -312,6 +315,9 @@ def test_metrics_are_prometheus_text(site: Site, cells: list[FakeCell]) -> None:
         'slakeeper_sla_open_violations{sla="api"} 1.0',
         'slakeeper_sla_status{sla="api",status="warning"} 1.0',
         'slakeeper_sla_status{sla="api",status="healthy"} 0.0',
+        'slakeeper_sla_escalations_failed{sla="api"} 1.0',
+        'slakeeper_sla_metrics_down{sla="api"} 2.0',
+        'slakeeper_source_failing{cell="cell-0",source="prom"} 1.0',
         'slakeeper_cell_up{cell="cell-1"} 1.0',
         'slakeeper_cell_actors{cell="cell-0"} 9.0',
         "slakeeper_samples_accepted_total 1.0",

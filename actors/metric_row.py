@@ -1,0 +1,100 @@
+"""The metrics of a contract as users see them: how each stands, and of one that nobody watches why."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import monitor_address
+from slakeeper.actors.monitor import MetricView
+from slakeeper.otp.host import Host
+from slakeeper.sla.account import Account
+from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.signal import MonitorState
+
+
+def metric_rows(
+    host: Host, contract: Sla, views: Iterable[MetricView], down: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Every metric in the contract's order; of one whose monitor is down what was promised, and why it is down.
+
+    Args:
+        views: of the metrics whose monitor answers.
+        down: how the monitors of the others are, by metric.
+    """
+    described = {each["name"]: each for each in contract.to_document()["metrics"]}
+    answered = {each.metric.name: each for each in views}
+    rows: list[dict[str, Any]] = []
+    for metric in contract.metrics:
+        view = answered.get(metric.name)
+        if view is None:
+            rows.append({**described[metric.name], **_down_row(metric, down[metric.name])})
+        else:
+            line = metric_line(host, contract.id, view)
+            rows.append({**described[metric.name], **line, **_detail(view)})
+    return rows
+
+
+def _down_row(metric: Metric, condition: str) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "state": condition,
+        "reason": f"nobody watches it: its monitor is {condition}",
+        "value": None,
+        "threshold": float(metric.value),
+        "condition": metric.condition.value,
+        "unit": metric.unit,
+        "samples_accepted": None,
+        "samples_late": None,
+        "samples_duplicate": None,
+        "breach_probability": None,
+        "account": None,
+    }
+
+
+def metric_line(host: Host, sla_id: str, view: MetricView) -> dict[str, Any]:
+    """How a metric stands, in short; ``reason`` says why its source has no value for it."""
+    environment: Environment = host.environment
+    address = monitor_address(sla_id, view.metric.name)
+    is_failing = MonitorState(view.state) is MonitorState.SOURCE_ERROR
+    return {
+        "name": view.metric.name,
+        "state": view.state,
+        "reason": environment.source_errors.get(address) if is_failing else None,
+        "value": view.value,
+        "threshold": float(view.metric.value),
+        "condition": view.metric.condition.value,
+        "unit": view.metric.unit,
+    }
+
+
+def _detail(view: MetricView) -> dict[str, Any]:
+    return {
+        "samples_accepted": view.counters.get("accepted", 0),
+        "samples_late": view.counters.get("late", 0),
+        "samples_duplicate": view.counters.get("duplicate", 0),
+        "breach_probability": view.breach_probability,
+        "account": account_row(view.account),
+    }
+
+
+def removed_rows(views: Iterable[MetricView], removed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Metrics that have left the contract and still count in the period.
+
+    Args:
+        removed: when and by whom, by metric.
+    """
+    return [
+        {"name": each.metric.name, "removed": removed[each.metric.name], "account": account_row(each.account)}
+        for each in views
+    ]
+
+
+def account_row(account: Account) -> dict[str, Any]:
+    """What a metric's time in a period was [ms]."""
+    return {
+        "known_ms": account.known_ms,
+        "good_ms": account.good_ms,
+        "bad_ms": account.bad_ms,
+        "unknown_ms": account.unknown_ms,
+        "excluded_ms": account.excluded_ms,
+    }

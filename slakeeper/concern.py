@@ -1,0 +1,57 @@
+"""What a table of contracts does not say and nobody may miss: who was not told, what is not watched."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# The contract of `start --demo`, and what to say of it where nothing measures it any more.
+DEMO_SLA = "demo_shop"
+LEFT_OVER = (
+    f"the contract {DEMO_SLA} is left from a start with --demo and nothing measures it; resolve what is open about it "
+    f"and end it with: slakeeper sla remove {DEMO_SLA}"
+)
+
+
+def concerns(row: Mapping[str, Any]) -> list[str]:
+    """Lines about one contract of the status, for people; none when all is well."""
+    found = []
+    if row.get("actor_status"):
+        found.append(
+            f"its actor is {row['actor_status']}: nobody decides about it; "
+            f"see: slakeeper actor state contract:{row['id']}"
+        )
+    if failed := row.get("escalations_failed"):
+        found.append(f"{_count(failed, 'violation')} nobody answered for: every level was told")
+    if failed := row.get("alerts_failed"):
+        found.append(f"{_count(failed, 'alert')} could not be delivered")
+    if down := row.get("metrics_down"):
+        found.append(f"not watched, the monitor is down: {', '.join(down)}")
+    return [f"{row['id']}: {each}" for each in found]
+
+
+def failing_sources(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Why each source fails that fails now, by name; of several cells' reasons the first."""
+    failing: dict[str, str] = {}
+    for cell in cells:
+        for name, reason in (cell.get("sources_failing") or {}).items():
+            failing.setdefault(name, reason)
+    return failing
+
+
+def status_concerns(status: Mapping[str, Any]) -> list[str]:
+    """All lines about a status: its contracts', then its sources'; ``processes`` of it tells whether the demo runs."""
+    lines = [line for row in status["slas"] for line in concerns(row)]
+    if any(row["id"] == DEMO_SLA for row in status["slas"]) and not any(
+        row["name"] == "demo" for row in status["processes"]
+    ):
+        lines.append(LEFT_OVER)
+    failing = failing_sources(status.get("cells", ()))
+    if failing:
+        verb = "sources fail" if len(failing) > 1 else "source fails"
+        lines.append(
+            f"{len(failing)} {verb}: " + "; ".join(f"{name}: {why}" for name, why in failing.items())
+        )
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,83 @@
+"""What the command line reads before anything is sent: the configuration's folder, contracts in a file, an instant."""
+
+import os
+from pathlib import Path
+
+from slakeeper.config.loader import DEFAULT_DIR, Configuration, load, load_contracts
+from slakeeper.config.problem import ConfigError, Problem
+from slakeeper.config.service import ServiceSettings
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import parse_instant
+from slakeeper.sla.monitoring import MonitoringPolicy
+from slakeeper.sla.policy import EnforcementPolicy
+
+# In the data directory: the folder it was last started with.
+CONFIG_MEMORY = "config-folder"
+
+
+def config_directory(given: Path | None, data: Path | None = None, here: Path | None = None) -> Path:
+    """The folder to read the configuration from.
+
+    The one asked for; else the one this data directory was last started with, so that a start without options does
+    not bring other contracts into it; else ``./config`` when there are YAML files in it; else the shipped one.
+
+    Args:
+        here: where the command was given, from which relative paths go; the working directory by default.
+    """
+    here = here or Path.cwd()
+    if given is not None:
+        return here / given
+    memory = None if data is None else data / CONFIG_MEMORY
+    if memory is not None and memory.is_file():
+        return Path(memory.read_text().rstrip("\n"))
+    local = here / "config"
+    return local if any(local.glob("*.y*ml")) else DEFAULT_DIR
+
+
+def remember(data: Path, folder: Path) -> None:
+    """Leaves in the data directory which folder it was started with; the shipped one is found without."""
+    if folder.resolve() != DEFAULT_DIR.resolve():
+        (data / CONFIG_MEMORY).write_text(f"{folder}\n")
+
+
+def empty_configuration() -> Configuration:
+    """No contracts, no channels, no sources."""
+    return Configuration((), EnforcementPolicy(), MonitoringPolicy(), ServiceSettings(), {})
+
+
+def problems_of(folder: Path) -> list[Problem]:
+    """Every error of a configuration; empty when it is valid."""
+    try:
+        load(folder, os.environ)
+    except ConfigError as error:
+        return list(error.errors)
+    return []
+
+
+def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[Problem]]:
+    """The contracts of one file, or all its errors."""
+    contracts, problems = load_contracts(file)
+    return tuple(contracts), list(problems)
+
+
+# Unix seconds of 2001 and of 2286: between them a number of seconds is an instant of our time.
+_LIKELY_S = (1_000_000_000, 10_000_000_000)
+
+
+def read_ts(text: str) -> int:
+    """A sample's time as people give it: Unix milliseconds, or ISO 8601.
+
+    Raises:
+        ValueError: neither; or a number that must have been meant as seconds.
+    """
+    if text.removeprefix("-").isdigit():
+        at_ms = int(text)
+        if at_ms < 0:
+            raise ValueError(f"{text} is before 1970: give Unix milliseconds or ISO 8601")
+        if _LIKELY_S[0] <= at_ms < _LIKELY_S[1]:
+            raise ValueError(f"{text} looks like seconds; in Unix milliseconds it is {text}000")
+        return at_ms
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an instant: give Unix milliseconds or ISO 8601") from error

@@ -1,0 +1,94 @@
+"""One violation for people: what was measured, who was told, what was tried, what was said and what was booked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from slakeeper.text import instant, number, table
+
+
+def violation_text(document: Mapping[str, Any]) -> str:
+    """Everything about a violation; parts of which there is nothing are left out."""
+    unit = f" {document['unit']}" if document.get("unit") else ""
+    measured = (
+        f"promised {document['condition']} {number(document['threshold_value'])}{unit}; measured "
+        f"{number(document['first_value'])} at first, {number(document['worst_value'])} at worst, "
+        f"{number(document['actual_value'])} last"
+    )
+    what = f"{document['sla_id']} {document['metric_name']}, {document['severity']}, {document['status']}"
+    head = [
+        f"{document['id']}: {what}",
+        measured,
+        f"since {instant(document['start_time'])}" + _until(document),
+    ]
+    parts = ["\n".join([*head, *_words(document)]), _actions(document), _escalations(document)]
+    parts.append(_booked(document))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _until(document: Mapping[str, Any]) -> str:
+    return f" until {instant(document['end_time'])}" if document["end_time"] is not None else ""
+
+
+def _words(document: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if document["acknowledged"]:
+        who, at = document["acknowledged_by"], instant(document["acknowledged_time"])
+        lines.append(f"acknowledged by {who} at {at}" + _note(document["acknowledge_note"]))
+    if document["resolved"]:
+        by = f" by {document['resolved_by']}" if document["resolved_by"] else " by itself"
+        lines.append(f"resolved{by}" + _note(document["resolve_note"]))
+    if document["escalation_failed_time"] is not None:
+        lines.append(
+            f"every level was told and nobody answered by {instant(document['escalation_failed_time'])}"
+        )
+    return lines
+
+
+def _note(note: str) -> str:
+    return f": {note}" if note else ""
+
+
+def _actions(document: Mapping[str, Any]) -> str:
+    rows = document["remediation_actions"]
+    if not rows:
+        return "No action was run."
+    return table(
+        ("AT", "ACTION", "TYPE", "TARGET", "ATTEMPT", "STATUS", "BY", "RESULT"),
+        (
+            (instant(row["execution_time"]), row["name"], row["action_type"], row["target"], row["attempt"],
+             row["status"], row["by"], row["result"])
+            for row in rows
+        ),
+        whole="RESULT",
+    )  # fmt: skip
+
+
+def _escalations(document: Mapping[str, Any]) -> str:
+    rows = document["escalations"]
+    if not rows:
+        return "Nobody was escalated to."
+    return table(
+        ("AT", "POLICY", "LEVEL", "CHANNEL", "TO", "STATUS", "DETAIL"),
+        (
+            (instant(row["at"]), row["severity"], row["level"] + 1, row["channel"], ", ".join(row["recipients"]),
+             # A line in slakeeper's own log has reached nobody.
+             "nobody told" if row["status"] == "logged" else row["status"], row["detail"])
+            for row in rows
+        ),
+        whole="DETAIL",
+    )  # fmt: skip
+
+
+def _booked(document: Mapping[str, Any]) -> str:
+    rows = document["compensation"]
+    if not rows:
+        return ""
+    return table(
+        ("BOOKED", "TYPE", "AMOUNT", "CURRENCY", "STATUS", "HOW"),
+        (
+            (row["id"], row["compensation_type"], row["amount"], row.get("currency") or "", row["status"],
+             row.get("arithmetic", ""))
+            for row in rows
+        ),
+        whole="HOW",
+    )  # fmt: skip
