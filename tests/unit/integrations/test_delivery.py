@@ -103,7 +103,9 @@ def test_a_failure_says_what_is_known(
     channel: Opened, reply: Behaviour, expected: Failure, server: FakeServer, notification: Notification
 ) -> None:
     server.then(reply)
-    assert failure(channel(server.url, 200), notification)[0] == expected
+    # Only what never answers is waited for in vain; a busy machine is no reason to be late for the rest.
+    timeout_ms = 200 if isinstance(reply, Hang | Drip) else 10_000
+    assert failure(channel(server.url, timeout_ms), notification)[0] == expected
     assert len(server.requests) == 1
 
 
