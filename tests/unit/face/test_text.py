@@ -92,7 +92,7 @@ def test_the_contract_of_a_demo_that_does_not_run_is_said_to_be_left_over() -> N
 
 def test_a_contract_shows_why_a_metric_has_no_value_and_leaves_out_what_it_has_not() -> None:
     metric = {"name": "latency", "state": "source_error", "reason": "refused", "value": None, "condition": "lt",
-              "threshold": 250.0, "unit": "ms", "samples_accepted": None, "samples_late": None, "samples_duplicate": None,
+              "threshold": 250.0, "unit": "ms", "samples_accepted": None, "samples_late": None,
               "samples_duplicate": None, "breach_probability": None}  # fmt: skip
     period = {
         "start": None,
