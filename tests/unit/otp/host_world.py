@@ -1,6 +1,7 @@
-"""A host without a disk on a clock of its own, and actors that do what they are told."""
+"""Hosts on a clock of their own, without a disk and with one, and actors that do what they are told."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from slakeeper.otp.actor import IGNORE, NO_REPLY, Actor, ActorSpec, Overflow, RequestError, SupervisorSpec
@@ -9,6 +10,7 @@ from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Call, Context
 from slakeeper.otp.host import Host
+from slakeeper.otp.partition import Partition
 
 Do = Callable[[Context], Any]
 
@@ -49,6 +51,8 @@ class Puppet(Actor):
         match request:
             case "heard":
                 return list(self.heard)
+            case "arg":
+                return self.arg
             case "later":
                 self.caller = ctx.caller
                 return NO_REPLY
@@ -61,6 +65,27 @@ class Puppet(Actor):
             case "crash":
                 raise RuntimeError("on a call")
         return ("echo", request)
+
+
+class Ledger(Puppet):
+    """Records what it is sent."""
+
+    durable: ClassVar[bool] = True
+
+    def handle_cast(self, ctx: Context, message: Any) -> None:
+        if callable(message) or isinstance(message, Exception):
+            super().handle_cast(ctx, message)
+        else:
+            ctx.emit(message)
+
+    def apply(self, event: Any) -> None:
+        self.heard.append(event)
+
+    def dump(self) -> Any:
+        return self.heard
+
+    def load(self, state: Any) -> None:
+        self.heard = list(state)
 
 
 class Trapping(Puppet):
@@ -77,6 +102,7 @@ class Rolling(Narrow):
 
 KINDS: Mapping[str, type[Actor]] = {
     "puppet": Puppet,
+    "ledger": Ledger,
     "trapping": Trapping,
     "narrow": Narrow,
     "rolling": Rolling,
@@ -101,15 +127,20 @@ class HostWorld:
             Flags(Strategy.SIMPLE_ONE_FOR_ONE, intensity=1_000),
             (ActorSpec("worker", "puppet", "template", Restart.TRANSIENT),),
         )
-        tree = SupervisorSpec("host", MANY, (SupervisorSpec("dynamic", MANY), pool, *more))
-        self.host = Host(tree, {**KINDS, **kinds}, self.clock, Codec(), {}, NoExecutor())
+        self.spec = SupervisorSpec("host", MANY, (SupervisorSpec("dynamic", MANY), pool, *more))
+        self.kinds = {**KINDS, **kinds}
+        self.partition: Partition | None = None
+        self.start()
+
+    def start(self) -> None:
+        self.host = Host(self.spec, self.kinds, self.clock, Codec(), {}, NoExecutor())
         self.host.start()
 
     def add(
         self, *addresses: str, kind: str = "puppet", arg: Any = None, restart: Restart = Restart.PERMANENT
     ) -> None:
         for address in addresses:
-            self.host.start_child("dynamic", ActorSpec(address, kind, arg, restart))
+            self.host.start_child("dynamic", ActorSpec(address, kind, arg, restart), self.partition)
 
     def tell(self, address: str, message: Any) -> None:
         """Delivers a message, or has the actor do something, and everything that follows."""
@@ -136,3 +167,27 @@ class HostWorld:
     def incarnation(self, address: str) -> int:
         number: int = self.host.inspector.describe(address)["incarnation"]
         return number
+
+
+class DurableWorld(HostWorld):
+    """Records its ledgers in a directory; ``again`` is a crash of the whole process."""
+
+    partition: Partition
+
+    def __init__(
+        self, directory: Path, kinds: Mapping[str, type[Actor]] = KINDS, *more: SupervisorSpec
+    ) -> None:
+        self.directory = directory
+        super().__init__(kinds, *more)
+
+    def start(self) -> None:
+        codec = Codec()
+        self.partition = home = Partition(self.directory, codec)
+        home.open()
+        partitions = {"p": home}
+        self.host = Host(self.spec, self.kinds, self.clock, codec, partitions, NoExecutor(), home=home)
+        self.host.start()
+
+    def again(self) -> None:
+        self.partition.close()
+        self.start()
