@@ -114,3 +114,29 @@ def test_two_actors_that_ask_each_other_do_not_block(world: HostWorld) -> None:
     world.tell("b", lambda ctx: ctx.call("a", 2, tag="to a"))
     assert ends(world, "a") == [Replied("to b", ("echo", 1), None)]
     assert ends(world, "b") == [Replied("to a", ("echo", 2), None)]
+
+
+def test_a_call_that_waits_for_one_that_a_sibling_ends_is_answered(world: HostWorld) -> None:
+    taken = world.call("b", "later")
+    world.host.inspector.suspend("b")
+    waiting = world.call("b", 7)
+    world.add("new", arg=lambda ctx: ctx.terminate_child("dynamic", "b"))
+    world.turn()
+    assert [type(error) for _, error in (*taken, *waiting)] == [ActorStopped, ActorStopped]
+
+
+def test_every_call_has_ended_when_the_host_has_stopped(world: HostWorld) -> None:
+    taken = world.call("b", "later")
+    world.host.inspector.suspend("a")
+    waiting = world.call("a", 7)
+    world.host.stop()
+    assert [type(error) for _, error in (*taken, *waiting)] == [ActorStopped, ActorStopped]
+
+
+def test_a_reply_to_one_that_left_is_not_for_the_next_at_its_address(world: HostWorld) -> None:
+    world.tell("a", lambda ctx: ctx.call("b", "later", tag=1))
+    world.host.terminate_child("a")
+    world.add("a")
+    world.host.ask("b", "answer")
+    world.turn()
+    assert world.heard("a") == []

@@ -5,14 +5,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slakeeper.otp.actor import Actor, ActorSpec, ActorStopped, SupervisorSpec
+from slakeeper.otp.actor import IGNORE, Actor, ActorLost, ActorSpec, ActorStopped, Down, SupervisorSpec
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import MAX_STASH, Host
 from slakeeper.otp.partition import Partition
-from tests.unit.otp.host_world import HostWorld, NoExecutor
+from tests.unit.otp.host_world import HostWorld, NoExecutor, Puppet
 
 IDLE_MS = 1_000
 
@@ -50,6 +50,22 @@ class Sleepy(Actor):
 
     def load(self, state: Any) -> None:
         self.count = state
+
+
+class Dozing(Puppet):
+    """Is put away after a second; does not like to get up."""
+
+    passivate_after_ms: ClassVar[int] = IDLE_MS
+
+    def init(self, ctx: Context, fresh: bool) -> str | None:
+        return IGNORE if self.arg == "stays in bed" and not fresh else None
+
+    def dump(self) -> Any:
+        return []
+
+    def load(self, state: Any) -> None:
+        if self.arg == "sleeps badly":
+            raise ValueError("a bad night")
 
 
 class Light(Sleepy):
@@ -90,6 +106,24 @@ def test_a_call_that_finds_a_full_mailbox_ends_at_once() -> None:
     ends: list[Any] = []
     world.host.call("n", 1, lambda value, error: ends.append(error))
     assert isinstance(ends[0], ActorStopped)
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("narrow", [0, 1]), ("rolling", [2, 3])])
+def test_news_never_gives_way_nor_takes_the_place_of_a_message(kind: str, kept: list[int]) -> None:
+    world = HostWorld()
+    world.add("n", kind=kind)
+    world.add("b", "c")
+    world.tell("n", lambda ctx: (ctx.monitor("b"), ctx.monitor("c")))
+    world.host.inspector.suspend("n")
+    world.host.terminate_child("b")
+    fill(world, "n", 4)
+    world.host.terminate_child("c")
+    world.host.inspector.resume("n")
+    world.turn()
+    assert [each for each in world.heard("n") if isinstance(each, Down)] == [
+        Down("b", "shutdown"), Down("c", "shutdown"),
+    ]  # fmt: skip
+    assert addresses_heard(world, "n") == kept
 
 
 def test_a_suspended_actor_keeps_only_so_many() -> None:
@@ -208,3 +242,54 @@ def test_a_killed_actor_that_was_put_away_comes_back_from_its_record(sleepy: Sle
     sleepy.turn(IDLE_MS)
     sleepy.host.inspector.kill("d")
     assert sleepy.host.ask("d", "count") == 5
+
+
+@pytest.fixture
+def dozing() -> HostWorld:
+    return HostWorld({"dozing": Dozing})
+
+
+def test_a_call_that_timed_out_keeps_nobody_awake(dozing: HostWorld) -> None:
+    dozing.add("i", kind="dozing")
+    ends = dozing.call("i", "later", timeout_ms=10)
+    dozing.turn(IDLE_MS - 1)
+    assert isinstance(ends[0][1], ActorLost)
+    for _ in range(3):
+        dozing.turn(IDLE_MS)
+    assert dozing.host.inspector.describe("i")["passive"]
+
+
+def test_a_call_it_has_not_answered_keeps_an_actor_awake(dozing: HostWorld) -> None:
+    dozing.add("i", kind="dozing")
+    ends = dozing.call("i", "later", timeout_ms=100 * IDLE_MS)
+    for _ in range(3):
+        dozing.turn(IDLE_MS)
+    assert not dozing.host.inspector.describe("i")["passive"]
+    dozing.host.ask("i", "answer")
+    assert ends == [("at last", None)]
+
+
+def test_what_waits_for_one_that_cannot_be_loaded_is_for_its_next_incarnation(dozing: HostWorld) -> None:
+    dozing.add("i", kind="dozing", arg="sleeps badly")
+    dozing.turn(IDLE_MS)
+    assert dozing.host.inspector.describe("i")["passive"]
+    dozing.tell("i", "get up")
+    (report,) = dozing.host.crash_reports
+    assert (report.address, report.reason) == ("i", "ValueError: a bad night")
+    assert dozing.heard("i") == ["get up"]
+    assert not dozing.host.dead_letters
+
+
+def test_one_that_chooses_not_to_wake_is_stopped_and_can_be_started_again(dozing: HostWorld) -> None:
+    dozing.add("i", kind="dozing", arg="stays in bed")
+    dozing.tell("i", lambda ctx: ctx.register("the-sleeper"))
+    for _ in range(2):
+        dozing.turn(IDLE_MS)
+    assert dozing.host.inspector.describe("i")["passive"]
+    dozing.tell("i", "get up")
+    assert not dozing.host.is_running("i")
+    assert dozing.host.inspector.describe("i")["status"] == "stopped"
+    assert dozing.host.whereis("the-sleeper") is None
+    assert not dozing.host.crash_reports
+    dozing.host.supervisors.restart_child("dynamic", "i")
+    assert dozing.host.is_running("i")

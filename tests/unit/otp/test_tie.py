@@ -140,3 +140,39 @@ def test_init_goes_on_before_the_first_message() -> None:
     world.add("x", arg=lambda ctx: ctx.continue_with("set up"))
     world.tell("x", "first")
     assert world.heard("x") == [("continue", "set up"), "first"]
+
+
+def test_a_name_can_be_monitored_and_its_owner_is_told_of(world: HostWorld) -> None:
+    world.tell("b", lambda ctx: ctx.register("bee"))
+    world.tell("a", lambda ctx: ctx.monitor("bee"))
+    assert world.heard("a") == []
+    world.tell("b", RuntimeError("boom"))
+    assert world.heard("a") == [Down("b", "RuntimeError: boom")]
+
+
+def test_a_monitor_by_name_can_be_ended_by_name(world: HostWorld) -> None:
+    world.tell("b", lambda ctx: ctx.register("bee"))
+    world.tell("a", lambda ctx: ctx.monitor("bee"))
+    world.tell("a", lambda ctx: ctx.demonitor("bee"))
+    world.tell("b", RuntimeError("boom"))
+    assert world.heard("a") == []
+
+
+def test_a_link_ends_a_suspended_actor_too(world: HostWorld) -> None:
+    world.tell("a", lambda ctx: ctx.link("b"))
+    world.host.inspector.suspend("a")
+    before = world.incarnation("a")
+    world.tell("b", RuntimeError("boom"))
+    assert world.incarnation("a") > before
+    assert world.host.inspector.describe("a")["status"] == "suspended", "an operator's word outlives it"
+
+
+def test_an_exit_signal_comes_before_what_waits(world: HostWorld) -> None:
+    seen: list[int] = []
+    world.tell("a", lambda ctx: ctx.link("b"))
+    world.host.cast("b", RuntimeError("boom"))
+    world.host.cast("a", lambda ctx: seen.append(world.host.tree.seats["a"].incarnation))
+    before = world.incarnation("a")
+    world.turn()
+    assert seen == [world.incarnation("a")]
+    assert seen[0] > before
