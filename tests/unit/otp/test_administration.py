@@ -164,8 +164,9 @@ def test_a_supervisor_that_cannot_start_is_refused_and_leaves_nothing(
 def test_a_changed_child_is_what_its_supervisor_starts_after_a_crash(world: HostWorld) -> None:
     api = world.host.supervisors
     api.start_child("host", SupervisorSpec("s", MANY, (ActorSpec("x", "puppet", "old"),)))
-    assert api.change(SupervisorSpec("s", MANY, (ActorSpec("x", "puppet", "new"),))) == Ok()
+    assert api.change(SupervisorSpec("s", Flags(intensity=7), (ActorSpec("x", "puppet", "new"),))) == Ok()
     assert world.host.ask("x", "arg") == "old"
+    assert world.host.inspector.describe("host/s")["intensity"] == 7
     world.tell("x", RuntimeError("boom"))
     assert world.host.ask("x", "arg") == "new"
 

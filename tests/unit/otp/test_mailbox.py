@@ -113,15 +113,16 @@ def test_news_never_gives_way_nor_takes_the_place_of_a_message(kind: str, kept: 
     world = HostWorld()
     world.add("n", kind=kind)
     world.add("b", "c")
-    world.tell("n", lambda ctx: (ctx.monitor("b"), ctx.monitor("c")))
+    world.tell("n", lambda ctx: (ctx.monitor("b"), ctx.monitor("c"), ctx.set_timer("t", 1_010, "tick")))
     world.host.inspector.suspend("n")
     world.host.terminate_child("b")
     fill(world, "n", 4)
     world.host.terminate_child("c")
+    world.turn(10)
     world.host.inspector.resume("n")
     world.turn()
-    assert [each for each in world.heard("n") if isinstance(each, Down)] == [
-        Down("b", "shutdown"), Down("c", "shutdown"),
+    assert [each for each in world.heard("n") if not isinstance(each, int)] == [
+        Down("b", "shutdown"), Down("c", "shutdown"), "tick",
     ]  # fmt: skip
     assert addresses_heard(world, "n") == kept
 

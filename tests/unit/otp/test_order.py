@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slakeeper.otp.actor import Down, Replied
+from slakeeper.otp.actor import ActorSpec, Down, Replied
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from tests.unit.otp.host_world import HostWorld
@@ -77,3 +77,13 @@ def test_messages_of_a_turn_are_handled_first_come_first_served(world: HostWorld
     world.turn()
     assert [number for address, number in seen if address == "a"] == [0, 1, 2]
     assert [number for address, number in seen if address == "b"] == [0, 1, 2]
+
+
+def test_what_waits_behind_a_message_that_ends_another_is_handled_in_the_same_turn(world: HostWorld) -> None:
+    # Its init links it to nobody, which is an exit signal, and those come before all messages.
+    spec = ActorSpec("t", "puppet", lambda ctx: ctx.link("nobody"), Restart.TEMPORARY)
+    world.host.cast("a", lambda ctx: ctx.start_child("dynamic", spec))
+    world.host.cast("a", "behind it")
+    world.turn()
+    assert not world.host.exists("t")
+    assert world.heard("a") == ["behind it"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slakeeper.otp.actor import ActorSpec, ActorStopped, Down, SupervisorSpec
+from slakeeper.otp.actor import ActorSpec, ActorStopped, Down, RequestError, StartRefused, SupervisorSpec
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine, Restart, SpecError
 from slakeeper.otp.context import Context
@@ -222,6 +222,24 @@ def test_a_temporary_child_that_does_not_start_leaves_nothing_even_where_others_
     world = HostWorld({}, SupervisorSpec("s", QUARANTINE, children))
     assert not world.host.exists("t")
     assert world.host.exists("p"), "which is tried again"
+
+
+@pytest.mark.parametrize("supervisor", ["pool", "nobody"])
+def test_a_start_that_is_refused_before_it_is_tried_leaves_nothing(world: HostWorld, supervisor: str) -> None:
+    def start(ctx: Context) -> None:
+        ctx.start_child(supervisor, ActorSpec("x", "puppet"))
+        ctx.cast("x", "hello")
+
+    with pytest.raises(RequestError) as refused:
+        world.host.start_child(supervisor, ActorSpec("x", "puppet"))
+    assert refused.value.code == "invalid"
+    assert not world.host.exists("x")
+    world.tell("a", start)
+    (told,) = world.heard("a")
+    assert isinstance(told, StartRefused)
+    assert told.address == "x"
+    assert [(each.address, each.content) for each in world.host.dead_letters] == [("x", "hello")]
+    assert not world.host.exists("x")
 
 
 def test_two_places_of_one_address_are_refused_at_the_start() -> None:

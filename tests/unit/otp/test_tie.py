@@ -158,6 +158,22 @@ def test_a_monitor_by_name_can_be_ended_by_name(world: HostWorld) -> None:
     assert world.heard("a") == []
 
 
+def test_a_monitor_by_name_ends_with_the_incarnation_that_set_it(world: HostWorld) -> None:
+    world.tell("b", lambda ctx: ctx.register("bee"))
+    world.tell("a", lambda ctx: ctx.monitor("bee"))
+    world.tell("a", RuntimeError("forgets"))
+    world.tell("a", lambda ctx: ctx.register("the-next-a"))
+    world.tell("b", RuntimeError("boom"))
+    assert world.heard("a") == []
+
+
+def test_those_who_are_all_linked_to_each_other_end_once_each(world: HostWorld) -> None:
+    world.tell("a", lambda ctx: (ctx.link("b"), ctx.link("c")))
+    world.tell("b", lambda ctx: ctx.link("c"))
+    world.tell("a", RuntimeError("boom"))
+    assert [world.host.inspector.describe(name)["restarts"] for name in "abc"] == [1, 1, 1]
+
+
 def test_a_link_ends_a_suspended_actor_too(world: HostWorld) -> None:
     world.tell("a", lambda ctx: ctx.link("b"))
     world.host.inspector.suspend("a")
