@@ -292,3 +292,20 @@ def test_a_call_that_is_made_while_the_loop_ends_is_lost(broken: bool) -> None:
     (future,) = late
     with pytest.raises(ActorLost):
         future.result(WAIT_S)
+
+
+def test_a_request_that_comes_too_late_is_refused() -> None:
+    loop = start_local(TREE, KINDS, crashed=lambda reason: None)
+    late: list[Future[Any]] = []
+
+    def last_turn() -> None:
+        late.append(loop.request("status", None))
+        breaks()
+
+    loop.post(last_turn)
+    assert loop.stop(WAIT_S)
+    for future in (*late, loop.request("status", None)):
+        with pytest.raises(RequestError) as refused:
+            future.result(WAIT_S)
+        assert refused.value.code == "unavailable"
+    assert late

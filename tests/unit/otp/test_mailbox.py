@@ -272,13 +272,17 @@ def test_a_call_it_has_not_answered_keeps_an_actor_awake(dozing: HostWorld) -> N
 
 def test_what_waits_for_one_that_cannot_be_loaded_is_for_its_next_incarnation(dozing: HostWorld) -> None:
     dozing.add("i", kind="dozing", arg="sleeps badly")
-    dozing.turn(IDLE_MS)
+    dozing.tell("i", lambda ctx: ctx.set_timer("alarm", 10 * IDLE_MS, "alarm"))
+    for _ in range(2):
+        dozing.turn(IDLE_MS)
     assert dozing.host.inspector.describe("i")["passive"]
     dozing.tell("i", "get up")
     (report,) = dozing.host.crash_reports
     assert (report.address, report.reason) == ("i", "ValueError: a bad night")
     assert dozing.heard("i") == ["get up"]
     assert not dozing.host.dead_letters
+    dozing.turn(10 * IDLE_MS)
+    assert dozing.host.counts["crashes"] == 1, "the alarm was the former one's, and wakes nobody"
 
 
 def test_one_that_chooses_not_to_wake_is_stopped_and_can_be_started_again(dozing: HostWorld) -> None:
