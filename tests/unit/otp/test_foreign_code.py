@@ -121,6 +121,7 @@ ERRORS = pytest.mark.parametrize(
         (SystemExit(1), "SystemExit: 1"),
         (RecursionError("too deep"), "RecursionError: too deep"),
     ],
+    ids=["without words", "that cannot be shown", "an exit", "a recursion"],
 )
 
 
@@ -177,6 +178,14 @@ def test_a_dead_letter_that_cannot_be_shown_is_kept_all_the_same(world: HostWorl
     (letter,) = world.host.dead_letters
     assert (letter.address, letter.message) == ("nobody", SHOWN)
     assert not world.host.crash_reports
+    assert goes_on(world)
+
+
+def test_a_crash_on_a_message_that_cannot_be_shown_is_reported_all_the_same(world: HostWorld) -> None:
+    world.tell("a", Unspeakable("told"))
+    (report,), (letter,) = world.host.crash_reports, world.host.dead_letters
+    assert report.reason == "Unspeakable: told"
+    assert report.message == letter.message == "<Unspeakable that cannot be shown: RuntimeError>"
     assert goes_on(world)
 
 
