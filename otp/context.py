@@ -125,6 +125,8 @@ class Context:
 
     def reply(self, caller: Call, value: Any) -> None:
         """Answers a request whose handler returned NO_REPLY; a caller that has given up hears nothing."""
+        if not isinstance(caller, Call):
+            raise TypeError(f"this is nobody who called: {caller!r}")
         self.effects.append((REPLY, caller, value))
 
     def continue_with(self, message: Any) -> None:
@@ -135,11 +137,11 @@ class Context:
 
     def set_timer(self, name: str, at_ms: int, message: Any) -> None:
         """Has ``message`` delivered to :meth:`Actor.handle_info` at ``at_ms``; replaces the timer of that name."""
-        self.effects.append((TIMER, name, _milliseconds(at_ms), message))
+        self.effects.append((TIMER, _text(name), _milliseconds(at_ms), message))
 
     def cancel_timer(self, name: str) -> None:
         """Forgets the timer of that name, if there is one; its message will not arrive any more."""
-        self.effects.append((CANCEL, name))
+        self.effects.append((CANCEL, _text(name)))
 
     # -- other actors -----------------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ class Context:
             effect: may block; must bound its own time.
             lane: effects of different lanes do not wait for each other (one lane for each channel or target).
         """
-        self.effects.append((PERFORM, key, effect, lane))
+        self.effects.append((PERFORM, _text(key), effect, _text(lane)))
 
     def publish(self, topic: str, payload: dict[str, Any]) -> None:
         """Tells subscribers, once this turn is durable."""

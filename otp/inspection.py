@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.context import Call
-from slakeeper.otp.crash_report import DeadLetter
+from slakeeper.otp.crash_report import DeadLetter, words_of
 from slakeeper.otp.mailbox import CALL
 from slakeeper.otp.seat import Seat, describe_seat, describe_supervisor
 
@@ -39,12 +39,15 @@ class Inspector:
         if root == tree.spec.address and name in tree.nodes:
             return describe_supervisor(tree.nodes[name])
         seat = self.seat(address)
-        state = None
-        if seat.actor is not None:
-            state = seat.actor.dump()
-        elif seat.kept is not None:
-            state = self._host.codec.decode(seat.kept)
-        return describe_seat(seat, state)
+        return describe_seat(seat, self._state_of(seat))
+
+    def _state_of(self, seat: Seat) -> Any:
+        try:
+            if seat.actor is not None:
+                return seat.actor.dump()
+            return None if seat.kept is None else self._host.codec.decode(seat.kept)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; all else about it can still be shown
+            return f"cannot be shown: {words_of(error)}"
 
     def suspend(self, address: str) -> None:
         """The actor handles nothing until :meth:`resume`; its messages wait."""

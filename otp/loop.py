@@ -345,7 +345,10 @@ class Loop:
 
     def _published(self, topic: str, payload: dict[str, Any]) -> None:
         for listener in self._listeners:
-            listener("event", {"topic": topic, **payload})
+            try:
+                listener("event", {"topic": topic, **payload})
+            except (Exception, SystemExit):  # one that fails must not keep the news from the others
+                logging.getLogger("slakeeper.otp").exception("%s: a listener failed on %s", self.name, topic)
         subscribers = [connection for connection in self._connections if connection.subscribed]
         if subscribers:
             frame = pack_frame([0, "event", {"topic": topic, **payload}])

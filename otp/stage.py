@@ -66,22 +66,24 @@ class Stage:
         seat.incarnation = self._incarnations
         try:
             actor, ctx, fresh = self._make(seat)
-            ignored = actor.init(ctx, fresh)
+            if actor.init(ctx, fresh) is IGNORE:
+                self.empty(seat)
+                return IGNORE
+            if fresh and seat.partition is not None and actor.durable:
+                # Only now: a first start that fails leaves nothing, and the next one is as fresh.
+                self._record_start(seat, seat.partition)
+            if seat.traced:
+                host.recorder.trace(host.now_ms, address, "start", f"incarnation {seat.incarnation}")
+            if ctx.effects:
+                host.carry_out(seat, ctx)
+        except JournalError:
+            raise  # the partition's affair, and so the end of the host
         except (Exception, SystemExit) as error:  # noqa: BLE001  a kind is foreign code: its supervisor decides
             self.empty(seat)
             reason = words_of(error)
+            host.binding.ended(seat, reason)
             host.crash_report(seat, reason, "init", traceback.format_exc())
             return reason
-        if ignored is IGNORE:
-            self.empty(seat)
-            return IGNORE
-        if fresh and seat.partition is not None and actor.durable:
-            # Only now: a first start that fails leaves nothing, and the next one is as fresh.
-            self._record_start(seat, seat.partition)
-        if seat.traced:
-            host.recorder.trace(host.now_ms, address, "start", f"incarnation {seat.incarnation}")
-        if ctx.effects:
-            host.carry_out(seat, ctx)
         if seat.mailbox:
             host.make_runnable(seat)
         return None
@@ -184,14 +186,16 @@ class Stage:
             if fresh and kept is not None:  # nothing on record: this is all there is of it
                 actor.load(host.codec.decode(kept))
             ignored = actor.init(ctx, False)
+            seat.timers = timers
+            if ctx.effects and ignored is not IGNORE:  # timers it sets again replace theirs
+                host.carry_out(seat, ctx)
+        except JournalError:
+            raise  # as above
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code: its supervisor decides
             seat.timers = timers
             host.fail(seat, error, "init")
             return
-        seat.timers = timers
         if ignored is IGNORE:
             self.empty(seat)
             host.binding.ended(seat, "normal")
             host.tree.stand_down(seat)
-        elif ctx.effects:  # timers it sets again replace theirs
-            host.carry_out(seat, ctx)
