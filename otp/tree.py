@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Answered = Callable[[core.Ok | core.Error], None]
 
+Ref = tuple[Seat | None, Answered]
+"""Who is told what came of a request, and the seat made for a start that is asked for; None where nobody is told."""
+
 ALREADY_STARTED = core.Refusal.ALREADY_STARTED.value
 
 # After these there is a child, or the refusal is told to whoever asked.
@@ -100,13 +103,7 @@ class Tree:
             # Messages wait for it from now on.
             seat = self.seats[address] = Seat(child.start, node, partition)
             seat.asked = True
-
-            def done(result: core.Ok | core.Error) -> None:
-                if seat.asked:  # refused before it was tried
-                    self._drop(seat)
-                answered(result)
-
-            self.drive(node, core.StartRequested(done, child))
+            self.drive(node, core.StartRequested((seat, answered), child))
 
     def request(self, supervisor: str, make: Callable[[core.Ref], core.Request]) -> core.Ok | core.Error:
         """Asks a supervisor something.
@@ -119,7 +116,7 @@ class Tree:
                 something, which between handlers it never is.
         """
         results: list[core.Ok | core.Error] = []
-        self.drive(self.node(supervisor), make(results.append))
+        self.drive(self.node(supervisor), make((None, results.append)))
         if not results:
             raise RequestError("unavailable", f"{supervisor} has not answered yet")
         return results[0]
@@ -168,7 +165,10 @@ class Tree:
             self._host.report(node, action)
         elif isinstance(action, core.Reply):
             if action.ref is not None:
-                cast("Answered", action.ref)(action.result)
+                seat, answered = cast("Ref", action.ref)
+                if seat is not None and seat.asked:  # refused before it was tried
+                    self._drop(seat)
+                answered(action.result)
         else:
             self._act_rarely(node, action)
 
