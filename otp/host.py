@@ -15,8 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Background
 from concurrent.futures import Future
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from slakeeper.otp import context as do
 from slakeeper.otp import supervisor as core
@@ -27,29 +26,27 @@ from slakeeper.otp.actor import (
     ActorSpec,
     ActorStopped,
     Overflow,
-    Performed,
     RequestError,
-    StartRefused,
     SupervisorSpec,
     child_spec,
 )
 from slakeeper.otp.administration import Administration
 from slakeeper.otp.clock import Clock
 from slakeeper.otp.codec import Codec
-from slakeeper.otp.context import Call, Context, Effect
+from slakeeper.otp.context import Call, Context
 from slakeeper.otp.crash_report import CrashReport, DeadLetter, FlightRecorder, shown, words_of
+from slakeeper.otp.effect import TAKEN, Effects, Executor
 from slakeeper.otp.inspection import Inspector
 from slakeeper.otp.mailbox import (
     CALL,
     CAST,
-    CONTINUE,
     INFO,
     SIGNAL,
     content,
     may_give_way,
     outlives_its_receiver,
 )
-from slakeeper.otp.partition import Event, JournalError, Op, Partition
+from slakeeper.otp.partition import JournalError, Op, Partition
 from slakeeper.otp.seat import Node, Seat
 from slakeeper.otp.stage import Stage
 from slakeeper.otp.tie import Binding
@@ -65,16 +62,6 @@ MAX_STASH = 1_000
 
 
 PROGRESS, QUARANTINED = core.ReportKind.PROGRESS, core.ReportKind.QUARANTINED
-TAKEN = (core.Refusal.ALREADY_STARTED, core.Refusal.ALREADY_PRESENT)
-
-
-class Executor(Protocol):
-    """Runs outside effects away from the host's thread."""
-
-    def submit(
-        self, lane: str, effect: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
-    ) -> None:
-        """Runs ``effect``, then calls ``done(value, error)`` on the host's thread."""
 
 
 class Host:
@@ -115,11 +102,11 @@ class Host:
         self.timers = Timers()
         self.recorder = FlightRecorder()
         self._clock = clock
-        self._executor = executor
         self._publish = publish
         self._commit_all = commit or _commit_in_turn
-        self._stage = Stage(self, kinds)
-        self.tree = Tree(tree, self, self._stage)
+        self.effects = Effects(self, executor, publish)
+        self.stage = Stage(self, kinds)
+        self.tree = Tree(tree, self, self.stage)
         self._seats = self.tree.seats
         self.inspector = Inspector(self)
         self.supervisors = Administration(self)
@@ -174,7 +161,7 @@ class Host:
             seat = runnable.popleft()
             seat.queued = False
             if seat.kept is not None and seat.mailbox and not seat.suspended:
-                self._stage.wake(seat)
+                self.stage.wake(seat)
             mailbox = seat.mailbox
             while mailbox and seat.actor is not None and not seat.suspended and budget and not exits:
                 budget -= 1
@@ -280,7 +267,7 @@ class Host:
         self.drain()
         seat = self.find(address)
         if seat is not None and seat.kept is not None and not seat.suspended:
-            self._stage.wake(seat)
+            self.stage.wake(seat)
         if seat is None or seat.actor is None:
             raise ActorStopped(f"no actor at {address}")
         if seat.suspended:
@@ -370,7 +357,7 @@ class Host:
         """An actor ended by itself, was killed, or crashed; its supervisor decides what becomes of it."""
         if seat.traced:
             self.recorder.trace(self.now_ms, seat.spec.address, "exit", reason)
-        self._stage.empty(seat)
+        self.stage.empty(seat)
         self.binding.ended(seat, reason)
         self.tree.exited(seat, reason)
 
@@ -504,7 +491,7 @@ class Host:
             else:
                 self._handle_signal(seat, actor, ctx, how, message)
             if ctx.effects:
-                self.carry_out(seat, ctx)
+                self.effects.carry_out(seat, ctx)
         except JournalError:
             raise  # the partition's affair, and so the end of this host
         except (Exception, SystemExit) as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
@@ -533,7 +520,7 @@ class Host:
             ctx.caller = None
         if reply is NO_REPLY:
             self.binding.owes(seat, call)
-        self.carry_out(seat, ctx)
+        self.effects.carry_out(seat, ctx)
         if reply is not NO_REPLY:
             call.settle(reply)
 
@@ -545,110 +532,6 @@ class Host:
             actor.handle_info(ctx, news)
         else:
             actor.handle_continue(ctx, news)
-
-    def carry_out(self, seat: Seat, ctx: Context) -> None:
-        """Does what a handler asked for, now that it has returned."""
-        effects, ctx.effects = ctx.effects, []
-        end: Effect | None = None
-        first: list[Any] = []
-        for effect in effects:
-            what = effect[0]
-            if what == do.CAST:
-                seat.sent += 1
-                if seat.traced:
-                    self.recorder.trace(
-                        self.now_ms, seat.spec.address, "out", f"{effect[1]}: {shown(effect[2])}"
-                    )
-                self.post(effect[1], CAST, effect[2])
-            elif what == do.EVENT:
-                if seat.partition is not None and seat.kind.durable:
-                    self.record(seat.partition, Event(seat.spec.address, effect[1]))
-            elif what == do.TIMER:
-                self._set_timer(seat, *effect[1:])
-            elif what == do.PUBLISH:
-                self._released.append(partial(self._publish, *effect[1:]))
-            elif what == do.CONTINUE:
-                first.append((CONTINUE, (seat.incarnation, effect[1])))
-            elif what == do.STOP or (what == do.TERMINATE and effect[2] == seat.spec.address):
-                end = effect  # last of all, wherever it was said
-            else:
-                self._carry_out_rarer(seat, effect)
-                if seat.ctx is not ctx:
-                    return  # what it asked for has ended it
-        if first:
-            if seat.mailbox is None:
-                seat.mailbox = deque()
-            seat.mailbox.extendleft(reversed(first))
-            self.make_runnable(seat)
-        if end is not None and seat.actor is not None:
-            self._end_as_asked(seat, end)
-
-    def _end_as_asked(self, seat: Seat, end: Effect) -> None:
-        if end[0] == do.TERMINATE:
-            self.tree.forget(seat)
-        else:
-            self._stage.end_actor(seat, end[1])
-            self.exit(seat, end[1])
-
-    def _carry_out_rarer(self, seat: Seat, effect: Effect) -> None:
-        match effect:
-            case (do.PERFORM, key, run, lane):
-                self._perform(seat, key, run, lane)
-            case (do.CANCEL, name):
-                if seat.timers is not None and (timer := seat.timers.pop(name, None)) is not None:
-                    self.timers.cancel(timer)
-            case (do.START, supervisor, child):
-                self.tree.start_child(
-                    supervisor, child, seat.partition, self._teller(seat.spec.address, child.id)
-                )
-            case (do.TERMINATE, _, child):
-                self.terminate_child(child)
-            case (do.CALL, to, request, tag, timeout_ms):
-                seat.sent += 1
-                if seat.traced:
-                    self.recorder.trace(self.now_ms, seat.spec.address, "out", f"{to}: {shown(request)}")
-                self.call(to, request, self.binding.replier(seat, tag), timeout_ms)
-            case (do.REPLY, call, value):
-                call.settle(value)
-            case _:
-                self.binding.carry_out(seat, effect)
-
-    def _teller(self, asked_by: str, address: str) -> Callable[[core.Ok | core.Error], None]:
-        """Tells the actor that asked for a start when it is refused; one that is there already is none."""
-
-        def answered(result: core.Ok | core.Error) -> None:
-            if isinstance(result, core.Error) and result.reason not in TAKEN:
-                self.post(asked_by, INFO, StartRefused(address, result.detail or result.reason.value))
-
-        return answered
-
-    def _set_timer(self, seat: Seat, name: str, at_ms: int, message: Any) -> None:
-        if seat.timers is None:
-            seat.timers = {}
-        elif (former := seat.timers.get(name)) is not None:
-            self.timers.cancel(former)
-
-        def fire() -> None:
-            if seat.timers is not None:
-                seat.timers.pop(name, None)
-            self.post(seat.spec.address, INFO, message)
-
-        seat.timers[name] = self.timers.at(at_ms, fire)
-
-    def _perform(self, seat: Seat, key: str, effect: Callable[[], Any], lane: str) -> None:
-        if seat.in_flight is None:
-            seat.in_flight = set()
-        in_flight, address = seat.in_flight, seat.spec.address
-        if key in in_flight:
-            return
-        in_flight.add(key)
-
-        def done(value: Any, error: BaseException | None) -> None:
-            in_flight.discard(key)
-            if self._seats.get(address) is seat:
-                self.post(address, INFO, Performed(key, value, error))
-
-        self._released.append(lambda: self._executor.submit(lane, effect, done))
 
     def record(self, partition: Partition, op: Op) -> None:
         """Adds to what this turn makes durable."""

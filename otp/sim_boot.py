@@ -6,8 +6,9 @@ from typing import Any
 
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.clock import Clock
+from slakeeper.otp.effect import Executor
 from slakeeper.otp.filesystem import FileSystem
-from slakeeper.otp.host import Executor, Host
+from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
 
 Handler = Callable[[Host, Any], Any]

@@ -8,7 +8,8 @@ from typing import Any
 
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.crash_report import DeadLetter
-from slakeeper.otp.host import Executor, Host
+from slakeeper.otp.effect import Executor
+from slakeeper.otp.host import Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.otp.sim_actor import Doom, Reaper
 from slakeeper.otp.sim_agenda import Agenda

@@ -75,7 +75,7 @@ class Stage:
             if seat.traced:
                 host.recorder.trace(host.now_ms, address, "start", f"incarnation {seat.incarnation}")
             if ctx.effects:
-                host.carry_out(seat, ctx)
+                host.effects.carry_out(seat, ctx)
         except JournalError:
             raise  # the partition's affair, and so the end of the host
         except (Exception, SystemExit) as error:  # noqa: BLE001  a kind is foreign code: its supervisor decides
@@ -112,7 +112,7 @@ class Stage:
                 for effect in ctx.effects
                 if effect[0] not in own_end or (effect[0] == do.TERMINATE and effect[2] != seat.spec.address)
             ]
-            host.carry_out(seat, ctx)
+            host.effects.carry_out(seat, ctx)
         except JournalError:
             raise  # the partition's affair, and so the end of the host
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; the actor ends either way
@@ -188,7 +188,7 @@ class Stage:
             ignored = actor.init(ctx, False)
             seat.timers = timers
             if ctx.effects and ignored is not IGNORE:  # timers it sets again replace theirs
-                host.carry_out(seat, ctx)
+                host.effects.carry_out(seat, ctx)
         except JournalError:
             raise  # as above
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code: its supervisor decides
