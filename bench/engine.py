@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.light import SUPERVISOR, light_host
+from bench.light import IDLE_MS, SUPERVISOR, light_host
 from bench.peer import PEERS, figures_of, is_installed
 from bench.table import Limit, Row, Table, row
 from slakeeper.otp.actor import ActorSpec
+from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.host import Host
 
 RUNS, RUNS_QUICK = 15, 2
@@ -19,6 +20,7 @@ MESSAGES = 100_000
 CALLS = 20_000
 SPAWNS = 5_000
 CRASHES = 200
+NUMBERS = 100
 MANY, MANY_QUICK = 100_000, 10_000
 # The cost of one actor among so many fewer is what the cost among MANY is compared with.
 FEWER = 10
@@ -52,6 +54,9 @@ def light_rows(runs: int) -> Iterator[Row]:
     yield row("light: spawn", "us", [spawn_us() for _ in range(runs)], Limit("p50", 10))
     memory = [memory_bytes() for _ in range(min(runs, 3))]
     yield row("light: memory of an actor", "B", memory, Limit("max", 2_048))
+    live, away = put_away_bytes()
+    yield row(f"light: memory of an actor with {NUMBERS} numbers", "B", [live])
+    yield row("light: memory of the same, put away", "B", [away])
     yield row("light: crash -> serving", "us", crash_us(), Limit("p95", 1_000))
 
 
@@ -99,6 +104,26 @@ def memory_bytes() -> float:
     finally:
         tracemalloc.stop()
     return (after - before) / SPAWNS
+
+
+def put_away_bytes() -> tuple[float, float]:
+    """What an actor with some state keeps while it runs, and once it was put away for idleness."""
+    clock = ManualClock(IDLE_MS)
+    host = light_host(clock)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(SPAWNS):
+            host.start_child(SUPERVISOR, ActorSpec(f"a{number}", "idle", NUMBERS))
+        live, _ = tracemalloc.get_traced_memory()
+        clock.advance(IDLE_MS)
+        host.begin_turn()
+        away, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    if host.counts["put_away"] != SPAWNS:
+        raise RuntimeError(f"{host.counts['put_away']} of {SPAWNS} actors were put away")
+    return (live - before) / SPAWNS, (away - before) / SPAWNS
 
 
 def crash_us() -> list[float]:

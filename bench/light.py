@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 
 from slakeeper.otp.actor import Actor, SupervisorSpec
 from slakeeper.otp.child_spec import Flags
-from slakeeper.otp.clock import SystemClock
+from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 
 SUPERVISOR = "light"
+IDLE_MS = 1_000
 
 
 class Counting(Actor):
@@ -34,6 +35,22 @@ class Crashing(Counting):
         raise RuntimeError("asked to")
 
 
+class Idle(Counting):
+    """Keeps as many numbers as it was given, and is put away when it has had nothing to do for a second."""
+
+    passivate_after_ms: ClassVar[int] = IDLE_MS
+
+    def __init__(self, address: str, arg: Any) -> None:
+        super().__init__(address, arg)
+        self.numbers = {f"number {index}": index for index in range(arg)}
+
+    def dump(self) -> Any:
+        return self.numbers
+
+    def load(self, state: Any) -> None:
+        self.numbers = state
+
+
 class NoExecutor:
     """No outside effects are measured."""
 
@@ -43,10 +60,10 @@ class NoExecutor:
         raise AssertionError(f"an effect on {lane}")
 
 
-def light_host() -> Host:
+def light_host(clock: Clock | None = None) -> Host:
     """A started host with an empty supervisor, without a disk; it restarts as often as it has to."""
     tree = SupervisorSpec("bench", Flags(), (SupervisorSpec(SUPERVISOR, Flags(intensity=1_000_000)),))
-    kinds: dict[str, type[Actor]] = {"counting": Counting, "crashing": Crashing}
-    host = Host(tree, kinds, SystemClock(), Codec(), {}, NoExecutor())
+    kinds: dict[str, type[Actor]] = {"counting": Counting, "crashing": Crashing, "idle": Idle}
+    host = Host(tree, kinds, clock or SystemClock(), Codec(), {}, NoExecutor())
     host.start()
     return host
