@@ -35,6 +35,19 @@ class File(Protocol):
         """Closes without syncing; a second call does nothing."""
 
 
+class Readable(Protocol):
+    """A file open for reading; any thread may. It stays readable when its name is gone. ``str`` is its path."""
+
+    size: int
+    """When it was opened [bytes]."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """The bytes from ``offset`` on; fewer than ``length`` only where the file ends."""
+
+    def close(self) -> None:
+        """Closes it; a second call does nothing."""
+
+
 class Lock(Protocol):
     """An exclusive lock on a path, held by this process until released or dead."""
 
@@ -56,6 +69,9 @@ class FileSystem(Protocol):
 
     def read(self, path: Path) -> bytes:
         """The whole file."""
+
+    def open(self, path: Path) -> Readable:
+        """Opens a file for reading parts of it."""
 
     def create(self, path: Path) -> File:
         """Creates an empty file (mode 0600), or empties the one there, open for appending."""
@@ -93,7 +109,7 @@ def write_atomically(fs: FileSystem, path: Path, pieces: Iterable[bytes]) -> Fil
 
     Raises:
         OSError: the temporary file is removed if that is still possible; ``path`` has the old contents, or
-            the new ones when only the last step failed.
+            the new ones when only the last step failed. So too for whatever ``pieces`` raises.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     file = fs.create(temporary)
@@ -110,7 +126,7 @@ def write_atomically(fs: FileSystem, path: Path, pieces: Iterable[bytes]) -> Fil
         file.sync()
         fs.rename(temporary, path)
         fs.sync_directory(path.parent)
-    except OSError:
+    except BaseException:
         file.close()
         # Only tidying, gone wrong or gone already (renamed); the next open removes leftovers. The first error matters.
         with contextlib.suppress(OSError):
@@ -141,6 +157,32 @@ class _OsFile:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+
+
+class _OsReadable:
+    __slots__ = ("_fd", "_path", "size")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self._fd).st_size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._fd, length, offset)
+        while 0 < len(data) < length:
+            more = os.pread(self._fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __str__(self) -> str:
+        return str(self._path)
 
 
 class _OsLock:
@@ -182,6 +224,9 @@ class OsFileSystem:
 
     def read(self, path: Path) -> bytes:
         return path.read_bytes()
+
+    def open(self, path: Path) -> Readable:
+        return _OsReadable(path)
 
     def create(self, path: Path) -> File:
         flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC

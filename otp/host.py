@@ -160,7 +160,7 @@ class Host:
                 continue
             seat = runnable.popleft()
             seat.queued = False
-            if seat.kept is not None and seat.mailbox and not seat.suspended:
+            if seat.put_away and seat.mailbox and not seat.suspended:
                 self.stage.wake(seat)
             mailbox = seat.mailbox
             while mailbox and seat.actor is not None and not seat.suspended and budget and not exits:
@@ -217,9 +217,7 @@ class Host:
             seat = self._seats.get(address)
             if seat is None or not (record.tail or record.base is None):
                 continue
-            if seat.kept is not None:
-                dumps[address] = seat.kept
-            elif seat.actor is not None:
+            if seat.actor is not None:  # of one that is put away its record says it all
                 try:
                     dumps[address] = self.codec.encode(seat.actor.dump())
                 except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; its events stay as they are
@@ -266,7 +264,7 @@ class Host:
         """
         self.drain()
         seat = self.find(address)
-        if seat is not None and seat.kept is not None and not seat.suspended:
+        if seat is not None and seat.put_away and not seat.suspended:
             self.stage.wake(seat)
         if seat is None or seat.actor is None:
             raise ActorStopped(f"no actor at {address}")

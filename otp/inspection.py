@@ -45,7 +45,7 @@ class Inspector:
         try:
             if seat.actor is not None:
                 return seat.actor.dump()
-            return None if seat.kept is None else self._host.codec.decode(seat.kept)
+            return self._host.stage.restored(seat)[0].dump() if seat.put_away else None
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; all else about it can still be shown
             return f"cannot be shown: {words_of(error)}"
 

@@ -1,7 +1,8 @@
 """A partition: the durable records of a group of actors, in one journal and one series of snapshots.
 
 One commit is one journal record and one fdatasync, for however many ops. A snapshot is every record in one
-file; taking one only folds tails into bases, so that the journal before it can go.
+file; taking one folds tails into bases, so that the journal before it can go, and takes the bases out of memory:
+they are read from the file when somebody asks for them.
 """
 
 import errno
@@ -9,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from slakeeper.otp import snapshot_body
 from slakeeper.otp.codec import Codec, CodecError
-from slakeeper.otp.filesystem import TEMPORARY_SUFFIX, FileSystem, Lock, OsFileSystem
+from slakeeper.otp.filesystem import TEMPORARY_SUFFIX, FileSystem, Lock, OsFileSystem, Readable
 from slakeeper.otp.journal import Journal, JournalError, Position, recover
-from slakeeper.otp.record import Event, Op, Record, RecordTable, Started, Stopped, body
-from slakeeper.otp.snapshot import newest_snapshot, prune, write_snapshot
+from slakeeper.otp.record import Event, Op, Record, RecordTable, Started, Stopped
+from slakeeper.otp.snapshot import newest_snapshot, prune, snapshot_path, write_snapshot
 
 __all__ = ["Event", "JournalError", "Op", "Partition", "Record", "Started", "Stopped"]
 
@@ -43,6 +44,8 @@ class Partition:
         self._older_bytes = 0  # of the journal since the newest snapshot, without the current segment
         self._snapshot_seq = 0
         self._writing: Future[None] | None = None
+        self._files: list[Readable] = []  # of snapshots that bases are in; the newest last
+        self._held_bytes = 0
 
     @property
     def records(self) -> Mapping[str, Record]:
@@ -63,6 +66,11 @@ class Partition:
     def journal_bytes(self) -> int:
         """About what the next opening has to read beside the snapshot [bytes]."""
         return self._older_bytes + self._usable_journal().size
+
+    @property
+    def held_bytes(self) -> int:
+        """What came into memory since the last snapshot was begun, and stays until the next: events, states [bytes]."""
+        return self._held_bytes
 
     @property
     def snapshotting(self) -> bool:
@@ -105,6 +113,7 @@ class Partition:
         if self._failure is not None:
             raise JournalError(f"{self.directory}: {self._failure}")
         self._table.append(ops)
+        self._held_bytes += sum(len(op.data) for op in ops if isinstance(op, Event))
 
     def commit(self) -> None:
         """Makes the ops since the last commit durable, all or none; free if there are none.
@@ -131,6 +140,18 @@ class Partition:
         """
         self._usable_journal()
         self._table.undo()
+
+    def rebase(self, address: str, state: bytes) -> None:
+        """Gives a record a new base in place of its base and tail; the next snapshot takes it out of memory.
+
+        Args:
+            state: encoded; what base and tail amount to. No op of this address may wait for a commit.
+
+        Raises:
+            ValueError: an address that does not exist.
+        """
+        self._table.rebase({address: state})
+        self._held_bytes += len(state)
 
     def snapshot(self, dumps: Mapping[str, bytes], background: Executor | None = None) -> Future[None]:
         """Writes everything into one file, with new bases for some addresses, and lets old files go.
@@ -167,6 +188,9 @@ class Partition:
         except OSError as error:
             raise self._fail("beginning a segment", error) from error
         self._older_bytes += rotated_bytes
+        self._held_bytes = 0
+        while len(self._files) > 1:  # the one before moved every base into the last
+            self._files.pop(0).close()
         work = (journal.position, self._table.content(), self._older_bytes)
         if background is not None:
             self._writing = background.submit(self._write_snapshot, *work)
@@ -188,7 +212,10 @@ class Partition:
         journal, self._journal = self._journal, None
         lock, self._lock = self._lock, None
         self._failure = self._failure or "it is closed"
+        files, self._files = self._files, []
         try:
+            for file in files:
+                file.close()
             if journal is not None:
                 journal.close()
         finally:
@@ -216,7 +243,8 @@ class Partition:
         try:
             if snapshot is not None:
                 start = snapshot.position
-                self._table.load(bytes(snapshot.body))
+                self._files.append(snapshot.file)
+                self._table.load(snapshot_body.entries(self._codec, snapshot))
             history = recover(self._fs, self.directory, start)
             for payload in history.payloads:
                 self._table.replay(bytes(payload))
@@ -225,19 +253,29 @@ class Partition:
             raise JournalError(
                 f"{self.directory}: what is there since sequence {start.seq} is sound but unreadable: {error!r}"
             ) from error
-        self._snapshot_seq, self._older_bytes = start.seq, history.size
+        self._snapshot_seq, self._older_bytes, self._held_bytes = start.seq, history.size, history.size
         prune(self._fs, self.directory)
         end = history.position
         return Journal(self._fs, self.directory, replace(end, epoch=end.epoch + 1))
 
-    def _write_snapshot(self, position: Position, content: list[tuple[Any, ...]], older_bytes: int) -> None:
+    def _write_snapshot(
+        self, position: Position, content: list[snapshot_body.Entry], older_bytes: int
+    ) -> None:
         """On the executor's thread: touches only the snapshot's files and segments that are no longer written."""
+        written: snapshot_body.Written = []
         try:
-            write_snapshot(self._fs, self.directory, position, body(self._codec, content))
+            body = snapshot_body.pieces(self._codec, content, written)
+            write_snapshot(self._fs, self.directory, position, body)
+            file = self._fs.open(snapshot_path(self.directory, position.seq))
+            snapshot_body.move(written, file)
+            self._files.append(file)
             # Before the pruning: whether old files are gone or not, this snapshot counts.
             self._snapshot_seq = position.seq
             self._older_bytes -= older_bytes
             prune(self._fs, self.directory)
+        except JournalError as error:
+            self._failure = f"a snapshot could not be written: {error}"
+            raise
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise JournalError(

@@ -1,10 +1,11 @@
 """Durable records: what is known of each actor, the ops that change it, and their written form."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from slakeeper.otp.base import Base
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.snapshot_body import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ Op = Started | Event | Stopped
 
 @dataclass(slots=True)
 class Record:
-    """One actor: its state at some point (``base``, None before the first snapshot) and its events since (``tail``).
+    """One actor: its state at some point (``base``, None before the first) and its events since (``tail``).
 
-    ``arg``, ``base`` and each of ``tail`` are encoded values.
+    ``arg``, what ``base`` reads and each of ``tail`` are encoded values.
     """
 
     address: str
@@ -48,7 +49,7 @@ class Record:
     kind: str
     arg: bytes
     restart: str
-    base: bytes | None = None
+    base: Base | None = None
     tail: list[bytes] = field(default_factory=list)
     order: int = field(default=0, compare=False, repr=False)
     """Rises with each start; puts a record back into its place when its stop is undone."""
@@ -157,22 +158,22 @@ class RecordTable:
             raise ValueError(f"states of {', '.join(map(repr, sorted(unknown)))}, which do not exist")
         for address, dump in dumps.items():
             record = self.records[address]
-            record.base, record.tail = dump, []
+            record.base, record.tail = Base(dump), []
 
-    def content(self) -> list[tuple[Any, ...]]:
-        """All records as they are now, as plain values that later changes do not reach."""
+    def content(self) -> list[Entry]:
+        """All records as they are now; later changes do not reach them, but for where a state is."""
         return [
-            (r.address, r.supervisor, r.kind, r.arg, r.restart, r.base, tuple(r.tail))
+            ((r.address, r.supervisor, r.kind, r.arg, r.restart, tuple(r.tail)), r.base)
             for r in self.records.values()
         ]
 
-    def load(self, body: bytes) -> None:
-        """Adds the records of a :meth:`body`.
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Adds the records of a :meth:`content`.
 
         Raises:
-            CodecError, TypeError, ValueError: it is none.
+            TypeError, ValueError: it is none. Whatever else ``entries`` raises.
         """
-        for address, supervisor, kind, arg, restart, base, tail in self._codec.decode(body):
+        for (address, supervisor, kind, arg, restart, tail), base in entries:
             record = self._add(address, supervisor, kind, arg, restart)
             record.base, record.tail = base, list(tail)
 
@@ -182,11 +183,3 @@ class RecordTable:
         self._orders += 1
         record = self.records[address] = Record(address, supervisor, kind, arg, restart, order=self._orders)
         return record
-
-
-def body(codec: Codec, content: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
-    """A snapshot's body from :meth:`RecordTable.content`, in pieces; callable on any thread."""
-    # An array's head, then its items one by one: the whole body never lies in memory a second time.
-    yield b"\xdd" + len(content).to_bytes(4)
-    for record in content:
-        yield codec.encode(record)

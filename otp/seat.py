@@ -27,7 +27,7 @@ class Seat:
         mailbox: what waits, as (how, message); None until something has waited.
         queued: whether it stands in the host's queue.
         suspended: whether an operator told it to handle nothing.
-        kept: the encoded state of an actor that was put away for idleness; the next message brings it back.
+        put_away: whether its state is on disk only, in its record or on the shelf; the next message brings it back.
         limit: how many messages may wait; 0 is no limit.
         traced: whether its messages are recorded for somebody who watches.
         timers: those that are set, by name.
@@ -38,8 +38,8 @@ class Seat:
     """
 
     __slots__ = (
-        "actor", "asked", "ctx", "handled", "idle", "in_flight", "incarnation", "kept", "kind", "limit", "mailbox",
-        "node", "partition", "queued", "sent", "spec", "start_number", "suspended", "ties", "timers", "traced",
+        "actor", "asked", "ctx", "handled", "idle", "in_flight", "incarnation", "kind", "limit", "mailbox", "node",
+        "partition", "put_away", "queued", "sent", "spec", "start_number", "suspended", "ties", "timers", "traced",
     )  # fmt: skip
 
     def __init__(self, spec: ActorSpec, node: "Node", partition: Partition | None) -> None:
@@ -55,7 +55,7 @@ class Seat:
         self.mailbox: Mailbox | None = None
         self.queued = False
         self.suspended = False
-        self.kept: bytes | None = None
+        self.put_away = False
         self.limit = 0
         self.traced = False
         self.timers: dict[str, Timer] | None = None
@@ -68,7 +68,7 @@ class Seat:
     @property
     def is_live(self) -> bool:
         """Whether there is somebody to take a message: running, or put away."""
-        return self.actor is not None or self.kept is not None
+        return self.actor is not None or self.put_away
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ def describe_seat(seat: Seat, state: Any) -> dict[str, Any]:
         "kind": seat.spec.kind,
         "supervisor": seat.node.spec.address,
         "status": "suspended" if seat.suspended else core.child_status(seat.node.state, address),
-        "passive": seat.kept is not None,
+        "passive": seat.put_away,
         "restarts": core.child_restarts(seat.node.state, address),
         "incarnation": seat.incarnation,
         "mailbox": len(seat.mailbox or ()),

@@ -138,6 +138,27 @@ class _File:
         pass
 
 
+class _Readable:
+    def __init__(self, fs: "CrashFileSystem", path: Path, inode: _Inode) -> None:
+        self._fs = fs
+        self._path = path
+        self._inode = inode
+        self.size = len(inode.seen)
+        self.is_open = True
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        if not self.is_open:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._path))
+        self._fs.refuse_unreadable(self._path)
+        return bytes(self._inode.seen[offset : offset + length])
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+
 class _Lock:
     def __init__(self, fs: "CrashFileSystem", path: Path) -> None:
         self._fs = fs
@@ -178,9 +199,11 @@ class CrashFileSystem:
         return list(self._directories[directory].seen)
 
     def read(self, path: Path) -> bytes:
-        if path in self.unreadable:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        self.refuse_unreadable(path)
         return bytes(self._directories[path.parent].seen[path.name].seen)
+
+    def open(self, path: Path) -> _Readable:
+        return _Readable(self, path, self._directories[path.parent].seen[path.name])
 
     def create(self, path: Path) -> _File:
         inode = _Inode()
@@ -239,6 +262,10 @@ class CrashFileSystem:
             yield
             raise
         yield
+
+    def refuse_unreadable(self, path: Path) -> None:
+        if path in self.unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
     def sync_inode(self, inode: _Inode) -> None:
         try:

@@ -1,8 +1,8 @@
 """Snapshots: everything a partition holds at one sequence number, in one file.
 
-``snapshot-<seq>.msgpack``: a header (magic, format, epoch, seq, chain), the body, and last the CRC-32 over both. The
-file gets its name only when it is durable, so a bad one was damaged later; then the one before it and the
-journal since, which is kept for that, give the same state.
+``snapshot-<seq>.msgpack``: a header (magic, format, epoch, seq, chain), the body (:mod:`slakeeper.otp.snapshot_body`),
+and last the CRC-32 over both. The file gets its name only when it is durable, so a bad one was damaged later; then
+the one before it and the journal since, which is kept for that, give the same state.
 """
 
 import errno
@@ -13,25 +13,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-from slakeeper.otp.filesystem import FileSystem, write_atomically
+from slakeeper.otp.filesystem import FileSystem, Readable, write_atomically
 from slakeeper.otp.journal import JournalError, Position, segment_path, segment_seqs
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 
 _MAGIC = b"OTPSNAP\n"
 _HEADER = struct.Struct(">8sHIQI")
 _CRC = struct.Struct(">I")
+BODY_OFFSET = _HEADER.size
+"""Where the body begins in the file [bytes]."""
+
+# Read in pieces of this size, so that a snapshot need not fit into memory.
+_PIECE_BYTES = 256 * 1024
+
 _NAME = re.compile(r"snapshot-(\d{20})\.msgpack")
 _BROKEN_SUFFIX = ".broken"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A valid snapshot: what it covers, and its body."""
+    """A valid snapshot.
+
+    Attributes:
+        position: what it covers.
+        format: how the body is to be read.
+        file: open; the body is from ``BODY_OFFSET`` to ``body_end`` [bytes].
+    """
 
     position: Position
-    body: memoryview
+    format: int
+    file: Readable
+    body_end: int
 
 
 def snapshot_seqs(names: list[str]) -> list[int]:
@@ -64,10 +78,11 @@ def _framed(position: Position, body: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def newest_snapshot(fs: FileSystem, directory: Path) -> Snapshot | None:
-    """Reads the newest valid snapshot; those found bad on the way are renamed to ``*.broken``.
+    """Opens the newest valid snapshot; those found bad on the way are renamed to ``*.broken``.
 
     Returns:
-        None in a directory that never had a snapshot, or whose journal still goes back to its beginning.
+        The caller closes its file. None in a directory that never had a snapshot, or whose journal still goes back to
+        its beginning.
 
     Raises:
         JournalError: written by a newer version; or none is valid and the journal cannot stand in.
@@ -76,7 +91,7 @@ def newest_snapshot(fs: FileSystem, directory: Path) -> Snapshot | None:
     names = fs.names(directory)
     for seq in reversed(snapshot_seqs(names)):
         path = snapshot_path(directory, seq)
-        snapshot = _read(fs, path, seq)
+        snapshot = _open(fs, path, seq)
         if snapshot is not None:
             return snapshot
         fs.rename(path, path.with_name(path.name + _BROKEN_SUFFIX))
@@ -93,23 +108,43 @@ def newest_snapshot(fs: FileSystem, directory: Path) -> Snapshot | None:
     return None
 
 
-def _read(fs: FileSystem, path: Path, seq: int) -> Snapshot | None:
+def _open(fs: FileSystem, path: Path, seq: int) -> Snapshot | None:
+    snapshot: Snapshot | None = None
+    file: Readable | None = None
     try:
-        data = memoryview(fs.read(path))
+        file = fs.open(path)
+        snapshot = _valid(file, path, seq)
     except OSError as error:
-        if error.errno == errno.EIO:
-            return None
-        raise
-    if len(data) < _HEADER.size + _CRC.size or _CRC.pack(crc32(data[: -_CRC.size])) != data[-_CRC.size :]:
+        if error.errno != errno.EIO:
+            raise
+    finally:
+        if file is not None and snapshot is None:
+            file.close()
+    return snapshot
+
+
+def _valid(file: Readable, path: Path, seq: int) -> Snapshot | None:
+    body_end = file.size - _CRC.size
+    if body_end < BODY_OFFSET:
         return None
-    magic, version, epoch, header_seq, chain = _HEADER.unpack_from(data)
+    header = file.read_at(0, BODY_OFFSET)
+    crc, at = crc32(header), BODY_OFFSET
+    while at < body_end:
+        piece = file.read_at(at, min(_PIECE_BYTES, body_end - at))
+        if not piece:
+            return None
+        crc = crc32(piece, crc)
+        at += len(piece)
+    if _CRC.pack(crc) != file.read_at(body_end, _CRC.size):
+        return None
+    magic, version, epoch, header_seq, chain = _HEADER.unpack(header)
     if magic != _MAGIC or header_seq != seq:
         return None
     if version > FORMAT:
         raise JournalError(
             f"{path}: format {version}; this program reads up to {FORMAT}. Start the newer program again."
         )
-    return Snapshot(Position(seq, chain, epoch), data[_HEADER.size : -_CRC.size])
+    return Snapshot(Position(seq, chain, epoch), version, file, body_end)
 
 
 def prune(fs: FileSystem, directory: Path) -> None:

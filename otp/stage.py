@@ -1,5 +1,7 @@
 """Where actors come and go: an incarnation made from its record, put away while it is idle, woken, and ended."""
 
+import logging
+import sqlite3
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from slakeeper.otp.context import Context
 from slakeeper.otp.crash_report import words_of
 from slakeeper.otp.partition import JournalError, Partition, Started, Stopped
 from slakeeper.otp.seat import Node, Seat
+from slakeeper.otp.shelf import Shelf
 
 if TYPE_CHECKING:
     from slakeeper.otp.host import Host
@@ -27,6 +30,7 @@ class Stage:
         self._host = host
         self._kinds = kinds
         self._incarnations = 0
+        self._shelf = Shelf()
 
     # -- records ----------------------------------------------------------------------------------------------
 
@@ -74,6 +78,7 @@ class Stage:
                 self._record_start(seat, seat.partition)
             if seat.traced:
                 host.recorder.trace(host.now_ms, address, "start", f"incarnation {seat.incarnation}")
+            stays = not actor.passivate_after_ms or fresh or any(what[0] == do.EVENT for what in ctx.effects)
             if ctx.effects:
                 host.effects.carry_out(seat, ctx)
         except JournalError:
@@ -86,6 +91,11 @@ class Stage:
             return reason
         if seat.mailbox:
             host.make_runnable(seat)
+        if seat.actor is actor and not stays and not _is_busy(seat):
+            # At once: a host that starts again may have more of them than fit into memory.
+            self._put_away(seat, actor)
+        elif actor.passivate_after_ms:
+            self._watch_idleness(seat, actor.passivate_after_ms)
         return None
 
     def _record_start(self, seat: Seat, partition: Partition) -> None:
@@ -97,7 +107,7 @@ class Stage:
     def end_actor(self, seat: Seat, reason: str) -> None:
         """Runs the terminate hook and empties the seat; its record stays."""
         host = self._host
-        if seat.kept is not None:
+        if seat.put_away:
             self.wake(seat)
         actor, ctx = seat.actor, seat.ctx
         if actor is None or ctx is None:
@@ -127,28 +137,34 @@ class Stage:
             timers.cancel(timer)
         if seat.idle is not None:
             timers.cancel(seat.idle)
-        seat.actor = seat.ctx = seat.kept = seat.timers = seat.idle = None
+        if seat.put_away:
+            self._forget_state(seat)
+        seat.actor = seat.ctx = seat.timers = seat.idle = None
 
     def _make(self, seat: Seat) -> tuple[Actor, Context, bool]:
-        """Puts an actor into the seat, as its record says; the last of the result is whether it is a new one."""
-        host, spec, partition = self._host, seat.spec, seat.partition
-        kind = self._kinds[spec.kind]
-        actor = kind(spec.address, spec.arg)
-        fresh = True
-        if partition is not None:
-            record = partition.records.get(spec.address)
-            if record is not None:
-                fresh = False
-                if record.base is not None:
-                    actor.load(host.codec.decode(record.base))
-                for data in record.tail:
-                    actor.apply(host.codec.decode(data))
-        ctx = Context(actor, host)
+        """Puts an actor into the seat; the last of the result is whether it is a new one."""
+        actor, fresh = self.restored(seat)
+        kind = type(actor)
+        ctx = Context(actor, self._host)
         seat.actor, seat.ctx = actor, ctx
         seat.kind, seat.limit = kind, kind.mailbox_limit
-        if kind.passivate_after_ms:
-            self._watch_idleness(seat, kind.passivate_after_ms)
         return actor, ctx, fresh
+
+    def restored(self, seat: Seat) -> tuple[Actor, bool]:
+        """An actor as its record says, or as it was put on the shelf; and whether it is a new one."""
+        spec, partition, decode = seat.spec, seat.partition, self._host.codec.decode
+        actor = self._kinds[spec.kind](spec.address, spec.arg)
+        record = None if partition is None else partition.records.get(spec.address)
+        if record is not None:
+            if record.base is not None:
+                actor.load(decode(record.base.read()))
+            for data in record.tail:
+                actor.apply(decode(data))
+            return actor, False
+        kept = self._shelf.get(spec.address) if seat.put_away else None
+        if kept is not None:
+            actor.load(decode(kept))
+        return actor, kept is None
 
     # -- idleness ---------------------------------------------------------------------------------------------
 
@@ -158,8 +174,7 @@ class Stage:
         def look() -> None:
             if seat.incarnation != incarnation or seat.actor is None:
                 return
-            waits = seat.mailbox or seat.in_flight or (seat.ties is not None and seat.ties.calls)
-            if waits or seat.suspended or seat.handled != handled:
+            if _is_busy(seat) or seat.handled != handled:
                 self._watch_idleness(seat, after_ms)
             else:
                 self._put_away(seat, seat.actor)
@@ -167,24 +182,34 @@ class Stage:
         seat.idle = host.timers.at(host.now_ms + after_ms, look)
 
     def _put_away(self, seat: Seat, actor: Actor) -> None:
-        """Keeps the state alone; its supervisor, its timers and whoever sends to it notice nothing."""
+        """Keeps its state alone; its supervisor, its timers and whoever sends to it notice nothing."""
+        address, partition = seat.spec.address, seat.partition
+        record = None if partition is None else partition.records.get(address)
         try:
-            kept = self._host.codec.encode(actor.dump())
+            if record is None or partition is None:
+                self._shelf.put(address, self._host.codec.encode(actor.dump()))
+            elif record.tail or record.base is None:
+                partition.rebase(address, self._host.codec.encode(actor.dump()))
+        except sqlite3.Error as error:
+            logging.getLogger("slakeeper.otp").warning("%s stays in memory: %s", address, error)
+            self._watch_idleness(seat, seat.kind.passivate_after_ms)
+            return
         except (Exception, SystemExit) as error:  # noqa: BLE001  dump is foreign code: its supervisor decides
             self._host.fail(seat, error, "dump")
             return
-        seat.kept = kept
+        seat.put_away = True
         seat.actor = seat.ctx = seat.idle = None
         self._host.recorder.counts["put_away"] += 1
 
     def wake(self, seat: Seat) -> None:
         """Makes a put-away actor run again, as after a restart, but without any."""
-        host, kept, timers = self._host, seat.kept, seat.timers
-        seat.kept, seat.timers = None, None
+        host, timers = self._host, seat.timers
+        seat.timers = None
         try:
-            actor, ctx, fresh = self._make(seat)
-            if fresh and kept is not None:  # nothing on record: this is all there is of it
-                actor.load(host.codec.decode(kept))
+            try:
+                actor, ctx, _ = self._make(seat)
+            finally:
+                self._forget_state(seat)
             ignored = actor.init(ctx, False)
             seat.timers = timers
             if ctx.effects and ignored is not IGNORE:  # timers it sets again replace theirs
@@ -199,3 +224,15 @@ class Stage:
             self.empty(seat)
             host.binding.ended(seat, "normal")
             host.tree.stand_down(seat)
+        elif seat.actor is actor:
+            self._watch_idleness(seat, seat.kind.passivate_after_ms)
+
+    def _forget_state(self, seat: Seat) -> None:
+        seat.put_away = False
+        self._shelf.discard(seat.spec.address)
+
+
+def _is_busy(seat: Seat) -> bool:
+    """Whether it has something to do or to wait for, or is not to be touched."""
+    waits = seat.mailbox or seat.in_flight or (seat.ties is not None and seat.ties.calls)
+    return bool(waits) or seat.suspended

@@ -35,7 +35,11 @@ def opened(fs: CrashFileSystem) -> Partition:
 def state_of(partition: Partition) -> State:
     """What the actors would be; an actor of these tests is the sequence of its events."""
     return tuple(
-        (record.address, record.arg, (*(CODEC.decode(record.base) if record.base else ()), *record.tail))
+        (
+            record.address,
+            record.arg,
+            (*(CODEC.decode(record.base.read()) if record.base else ()), *record.tail),
+        )
         for record in partition.records.values()
     )
 

@@ -14,7 +14,7 @@ from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.supervisor import Error, Ok, Refusal
 from tests.unit.otp.host_world import MANY, DurableWorld, HostWorld, NoExecutor
-from tests.unit.otp.test_mailbox import Sleepy
+from tests.unit.otp.test_passivation import Sleepy
 
 
 @pytest.fixture

@@ -112,7 +112,9 @@ def test_a_snapshot_becomes_the_base_and_keeps_the_tails_of_others(partition: Pa
     partition.append([Event("a", b"3")])
     partition.commit()
     records = reopened(partition).records
-    assert (records["a"].base, records["a"].tail) == (b"state of a", [b"3"])
+    base = records["a"].base
+    assert base is not None
+    assert (base.read(), records["a"].tail) == (b"state of a", [b"3"])
     assert (records["b"].base, records["b"].tail) == (None, [b"2"])
     assert (partition.seq, partition.snapshot_seq) == (2, 1)
 

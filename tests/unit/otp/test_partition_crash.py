@@ -125,8 +125,8 @@ def test_any_script_survives_any_crash(script: list[Command], data: st.DataObjec
 def test_recovery_gives_the_same_records_however_often(script: list[Command]) -> None:
     run = Run(CrashFileSystem())
     run.execute(script)
-    run.partition.close()
     before = state_of(run.partition)
+    run.partition.close()
     for _ in range(3):
         partition = opened(run.fs)
         assert state_of(partition) == before == run.acknowledged

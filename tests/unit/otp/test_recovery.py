@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slakeeper.otp import journal, snapshot
 from slakeeper.otp.journal import Journal, JournalError, Position, segment_path
 from slakeeper.otp.partition import Event, Op, Partition
 from slakeeper.otp.sim_filesystem import CrashFileSystem
@@ -25,7 +26,8 @@ from tests.unit.otp.partition_world import (
 )
 
 HEADER_BYTES = 30
-GOLDEN = Path(__file__).parent / "golden" / "partition-format-1.txt"
+GOLDEN = Path(__file__).parent / "golden"
+"""Directories as they were written, by the snapshot's format: a line for each file, its name and bytes."""
 
 
 def commits(count: int) -> tuple[CrashFileSystem, list[State]]:
@@ -212,8 +214,9 @@ def two_snapshots() -> tuple[CrashFileSystem, State]:
         partition.commit()
         if partition.seq in (2, 3):
             partition.snapshot(dumps_of(partition))
+    state = state_of(partition)
     partition.close()
-    return fs, state_of(partition)
+    return fs, state
 
 
 def test_a_snapshot_cut_at_any_byte_falls_back_to_the_older_one_and_loses_nothing() -> None:
@@ -262,18 +265,20 @@ def test_after_a_fallback_two_good_snapshots_and_their_journal_are_kept_again() 
     partition.append([Event("b", b"more")])
     partition.commit()
     partition.snapshot(dumps_of(partition))
+    state = state_of(partition)
     partition.close()
     fs.put(snapshot_path(DIRECTORY, 5), b"")
-    assert state_of(opened(fs)) == state_of(partition)
+    assert state_of(opened(fs)) == state
 
 
 def test_an_only_snapshot_may_be_damaged_while_the_journal_goes_back_to_the_beginning() -> None:
     fs, _ = commits(3)
     partition = opened(fs)
     partition.snapshot(dumps_of(partition))
+    state = state_of(partition)
     partition.close()
     fs.put(snapshot_path(DIRECTORY, 3), b"nonsense")
-    assert state_of(opened(fs)) == state_of(partition)
+    assert state_of(opened(fs)) == state
 
 
 def test_no_valid_snapshot_and_no_journal_from_the_beginning_is_refused_again_and_again() -> None:
@@ -319,14 +324,14 @@ def test_records_of_a_second_writer_are_refused() -> None:
     assert "as if two programs had written" in refusal(fs)
 
 
-@pytest.mark.parametrize("name", ["journal", "snapshot"])
+@pytest.mark.parametrize(("name", "newest"), [("journal", journal.FORMAT), ("snapshot", snapshot.FORMAT)])
 def test_a_file_of_a_newer_format_is_refused_and_left_alone(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, newest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"slakeeper.otp.{name}.FORMAT", 2)
+    monkeypatch.setattr(f"slakeeper.otp.{name}.FORMAT", newest + 1)
     fs, _ = two_snapshots()
     monkeypatch.undo()
-    assert "format 2; this program reads up to 1" in refusal(fs)
+    assert f"format {newest + 1}; this program reads up to {newest}" in refusal(fs)
 
 
 def test_unfinished_files_are_removed() -> None:
@@ -336,8 +341,9 @@ def test_unfinished_files_are_removed() -> None:
     assert not [name for name in fs.files(DIRECTORY) if name.endswith(".tmp")]
 
 
-def test_files_of_the_first_format_still_load(tmp_path: Path) -> None:
-    for line in GOLDEN.read_text().splitlines():
+@pytest.mark.parametrize("version", range(1, snapshot.FORMAT + 1))
+def test_files_of_every_format_there_was_load(tmp_path: Path, version: int) -> None:
+    for line in (GOLDEN / f"partition-format-{version}.txt").read_text().splitlines():
         name, content = line.split()
         (tmp_path / name).write_bytes(bytes.fromhex(content))
     partition = Partition(tmp_path, CODEC)
