@@ -6,6 +6,8 @@ import time
 import tracemalloc
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.light import IDLE_MS, SUPERVISOR, light_host
@@ -13,7 +15,9 @@ from bench.peer import PEERS, figures_of, is_installed
 from bench.table import Limit, Row, Table, row
 from slakeeper.otp.actor import ActorSpec
 from slakeeper.otp.clock import ManualClock
+from slakeeper.otp.codec import Codec
 from slakeeper.otp.host import Host
+from slakeeper.otp.partition import Partition
 
 RUNS, RUNS_QUICK = 15, 2
 MESSAGES = 100_000
@@ -54,9 +58,11 @@ def light_rows(runs: int) -> Iterator[Row]:
     yield row("light: spawn", "us", [spawn_us() for _ in range(runs)], Limit("p50", 10))
     memory = [memory_bytes() for _ in range(min(runs, 3))]
     yield row("light: memory of an actor", "B", memory, Limit("max", 2_048))
-    live, away = put_away_bytes()
+    live, away = put_away_bytes("idle")
+    _, recorded = recorded_bytes()
     yield row(f"light: memory of an actor with {NUMBERS} numbers", "B", [live])
     yield row("light: memory of the same, put away", "B", [away])
+    yield row("light: memory of the same, recorded, put away", "B", [recorded])
     yield row("light: crash -> serving", "us", crash_us(), Limit("p95", 1_000))
 
 
@@ -106,24 +112,38 @@ def memory_bytes() -> float:
     return (after - before) / SPAWNS
 
 
-def put_away_bytes() -> tuple[float, float]:
+def put_away_bytes(kind: str, partition: Partition | None = None) -> tuple[float, float]:
     """What an actor with some state keeps while it runs, and once it was put away for idleness."""
     clock = ManualClock(IDLE_MS)
-    host = light_host(clock)
+    host = light_host(clock, partition)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(SPAWNS):
-            host.start_child(SUPERVISOR, ActorSpec(f"a{number}", "idle", NUMBERS))
+            host.start_child(SUPERVISOR, ActorSpec(f"a{number}", kind, NUMBERS), partition)
+        host.commit()
         live, _ = tracemalloc.get_traced_memory()
         clock.advance(IDLE_MS)
         host.begin_turn()
+        if partition is not None:
+            host.snapshot(partition)
         away, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     if host.counts["put_away"] != SPAWNS:
         raise RuntimeError(f"{host.counts['put_away']} of {SPAWNS} actors were put away")
     return (live - before) / SPAWNS, (away - before) / SPAWNS
+
+
+def recorded_bytes() -> tuple[float, float]:
+    """The same of a recorded one, whose state a snapshot has taken over."""
+    with TemporaryDirectory(prefix="bench-") as directory:
+        partition = Partition(Path(directory) / "partition", Codec())
+        partition.open()
+        try:
+            return put_away_bytes("idle, recorded", partition)
+        finally:
+            partition.close()
 
 
 def crash_us() -> list[float]:

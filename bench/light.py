@@ -9,6 +9,7 @@ from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
+from slakeeper.otp.partition import Partition
 
 SUPERVISOR = "light"
 IDLE_MS = 1_000
@@ -51,6 +52,12 @@ class Idle(Counting):
         self.numbers = state
 
 
+class IdleRecorded(Idle):
+    """The same, recorded in a partition."""
+
+    durable: ClassVar[bool] = True
+
+
 class NoExecutor:
     """No outside effects are measured."""
 
@@ -60,10 +67,12 @@ class NoExecutor:
         raise AssertionError(f"an effect on {lane}")
 
 
-def light_host(clock: Clock | None = None) -> Host:
-    """A started host with an empty supervisor, without a disk; it restarts as often as it has to."""
+def light_host(clock: Clock | None = None, partition: Partition | None = None) -> Host:
+    """A started host with an empty supervisor, by default without a disk; it restarts as often as it has to."""
     tree = SupervisorSpec("bench", Flags(), (SupervisorSpec(SUPERVISOR, Flags(intensity=1_000_000)),))
     kinds: dict[str, type[Actor]] = {"counting": Counting, "crashing": Crashing, "idle": Idle}
-    host = Host(tree, kinds, clock or SystemClock(), Codec(), {}, NoExecutor())
+    kinds["idle, recorded"] = IdleRecorded
+    partitions = {} if partition is None else {"partition": partition}
+    host = Host(tree, kinds, clock or SystemClock(), Codec(), partitions, NoExecutor())
     host.start()
     return host
