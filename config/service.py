@@ -66,6 +66,7 @@ class ServiceSettings(_Value):
         start_timeout: how long a process may take until it serves.
         shutdown_timeout: how long a process may take to stop before it is killed.
         log_level: least severity that is written to the log.
+        min_free_bytes: with less than this free on the disk, samples are refused so that the rest goes on [bytes].
     """
 
     partitions: Whole = Field(default=8, ge=1, le=1024)
@@ -77,6 +78,7 @@ class ServiceSettings(_Value):
     start_timeout: SpanMs = 30 * SECOND_MS
     shutdown_timeout: SpanMs = 10 * SECOND_MS
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    min_free_bytes: Whole = Field(default=64_000_000, ge=0)
     retention: ServiceRetention = Field(default_factory=ServiceRetention)
 
     @field_validator("cells")

@@ -88,6 +88,9 @@ class FileSystem(Protocol):
     def sync_directory(self, path: Path) -> None:
         """Makes the directory's names durable."""
 
+    def free_bytes(self, path: Path) -> int:
+        """Room left for this user on the disk that an existing path is on."""
+
     def lock(self, path: Path) -> Lock:
         """Locks the path exclusively, creating it if need be.
 
@@ -255,6 +258,10 @@ class OsFileSystem:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def free_bytes(self, path: Path) -> int:
+        disk = os.statvfs(path)
+        return disk.f_bavail * disk.f_frsize
 
     def lock(self, path: Path) -> Lock:
         fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

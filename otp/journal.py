@@ -40,6 +40,10 @@ class JournalError(Exception):
     """The journal or a snapshot cannot be read or written; the text names file and offset and says what to do."""
 
 
+class NoRoom(JournalError):
+    """The disk is full; nothing is damaged, and everything can go on from what it has once there is room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """The end of a history: ``seq`` of the last record (0: none yet), its crc, and the epoch that wrote it."""

@@ -21,13 +21,14 @@ from slakeeper.otp.clock import Clock
 from slakeeper.otp.context import DEFAULT_CALL_MS
 from slakeeper.otp.frame import FrameError, FrameReader, pack_frame
 from slakeeper.otp.host import Host
-from slakeeper.otp.partition import JournalError, Partition
+from slakeeper.otp.partition import JournalError, NoRoom, Partition
+from slakeeper.otp.room import Room
 
-# The loop wakes at least this often, so that its age tells a living loop from a stuck one.
 # What came into a partition since its last snapshot lies in memory, and is read again by the next opening: beyond this
 # much the next snapshot does not wait for its time.
 MAX_HELD_BYTES = 64 * 2**20
 
+# The loop wakes at least this often, so that its age tells a living loop from a stuck one.
 IDLE_WAKE_S = 0.5
 
 # What one read takes from a connection: large enough for a batch, small enough to keep turns short.
@@ -128,6 +129,8 @@ class Loop:
         socket_path: where to listen; None serves this process only.
         snapshot_interval_ms: how often each partition is snapshotted.
         crashed: told why, from the loop's thread, when the loop cannot go on.
+        room: on the disk of the partitions. None looks at nothing.
+        deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
     """
 
     def __init__(
@@ -140,6 +143,8 @@ class Loop:
         socket_path: Path | None,
         snapshot_interval_ms: int,
         crashed: Callable[[str], None],
+        room: Room | None = None,
+        deferrable: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
         self.host: Host | None = None
@@ -151,8 +156,12 @@ class Loop:
         self._socket_path = socket_path
         self._snapshot_interval_ms = snapshot_interval_ms
         self._crashed = crashed
+        self._room = room
+        self._deferrable = deferrable
+        self._low: str | None = None
+        self._waits_for: str | None = None
         self._posted: deque[Callable[[], None]] = deque()
-        self._owed: dict[Future[Any], ActorLost] = {}
+        self._owed: dict[Future[Any], Exception] = {}
         self._ending = threading.Lock()
         self._ended = False
         self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
@@ -172,6 +181,8 @@ class Loop:
 
     def start(self, timeout_s: float = 30.0) -> None:
         """Starts the thread and waits until the tree is up and the socket listens.
+
+        With a full disk it returns as well: every request is refused until there is room for the tree to start.
 
         Raises:
             Exception: whatever kept it from starting.
@@ -200,10 +211,16 @@ class Loop:
         return True
 
     def request(self, kind: str, payload: Any) -> "Future[Any]":
-        """A request from within this process; the future ends when the turn is durable."""
+        """A request from within this process; the future ends when the turn is durable, or the loop has ended."""
         future: Future[Any] = Future()
-        if not self.post(lambda: self._serve(kind, payload, lambda ok, result: _settle(future, ok, result))):
-            future.set_exception(RequestError("unavailable", f"{self.name} has ended"))
+        lost = RequestError("unavailable", f"{self.name} has ended")
+
+        def reply(ok: bool, result: Any) -> None:
+            self._answer(future, result if ok else None, None if ok else _refusal(result))
+
+        self._owed[future] = lost
+        if not self.post(lambda: self._serve(kind, payload, reply)):
+            self._answer(future, None, lost)
         return future
 
     def cast(self, address: str, message: Any) -> None:
@@ -261,17 +278,21 @@ class Loop:
 
     def _run(self) -> None:
         try:
-            host = self.host = self._build(self._published)
             self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-            if self._socket_path is not None:
-                self._listen(self._socket_path)
+            host = self.host = self._host()
+            if self._waits_for is None:
+                self._open_doors()
         except BaseException as error:  # noqa: BLE001  handed to whoever called start
             self._close()
-            self._started.set_exception(error)
+            if self._started.done():
+                self._crashed(f"{type(error).__name__}: {error}")
+            else:
+                self._started.set_exception(error)
             return
-        self._started.set_result(None)
+        self._waits_for = None
         try:
-            self._turns(host)
+            if host is not None:
+                self._turns(host)
         except (
             BaseException
         ) as error:  # the journal failed, or a bug: the process ends and starts again from disk
@@ -279,6 +300,54 @@ class Loop:
             self._crashed(f"{type(error).__name__}: {error}")
         finally:
             self._close()
+
+    def _host(self) -> Host | None:
+        """The host, once the disk has room for what it will write; None when told to stop before."""
+        while not self._stopping:
+            if self._room is None or self._room.suffices:
+                try:
+                    return self._build(self._published)
+                except NoRoom as error:
+                    lacking = str(error)
+            else:
+                lacking = str(self._room)
+            if self._waits_for is None:
+                logging.getLogger("slakeeper.otp").error(
+                    "%s waits for room on the disk: %s", self.name, lacking
+                )
+                self._open_doors()
+            self._waits_for = f"{self.name} waits for room on the disk: {lacking}"
+            self._turn_without_host()
+        return None
+
+    def _open_doors(self) -> None:
+        if self._socket_path is not None:
+            self._listen(self._socket_path)
+        self._started.set_result(None)
+
+    def _turn_without_host(self) -> None:
+        ready = self._selector.select(IDLE_WAKE_S)
+        self._last_turn_s = time.monotonic()
+        for key, mask in ready:
+            self._ready(key, mask)
+        for _ in range(len(self._posted)):
+            self._posted.popleft()()
+
+    def _look_at_the_room(self, room: Room) -> None:
+        """Says once when there is little room, and once when there is enough again."""
+        log = logging.getLogger("slakeeper.otp")
+        if room.is_low:
+            if self._low is None:
+                log.error(
+                    "%s: the disk is nearly full, %s: refused until there is room: %s",
+                    self.name,
+                    room,
+                    ", ".join(sorted(self._deferrable)),
+                )
+            self._low = f"the disk is nearly full: {room}"
+        elif self._low is not None:
+            self._low = None
+            log.warning("%s: there is room on the disk again", self.name)
 
     def _turns(self, host: Host) -> None:
         # One partition after the other: a snapshot encodes whatever changed, and meanwhile nothing else is done.
@@ -288,6 +357,8 @@ class Loop:
         while not self._stopping:
             ready = self._selector.select(self._wait_s(host))
             self._last_turn_s = time.monotonic()
+            if self._room is not None:
+                self._look_at_the_room(self._room)
             host.begin_turn()
             for key, mask in ready:
                 self._ready(key, mask)
@@ -301,6 +372,8 @@ class Loop:
             for number, partition in enumerate(host.partitions.values()):
                 if host.now_ms >= snapshot_at_ms[number] or partition.held_bytes >= MAX_HELD_BYTES:
                     snapshot_at_ms[number] = host.now_ms + interval_ms
+                    if self._room is not None and not self._room.holds(partition.snapshot_bytes):
+                        continue  # half-written it would take the journal's room; everything is in the journal
                     self._watch(host.snapshot(partition, self._writer))
         host.stop()
         self._writer.shutdown()
@@ -334,7 +407,10 @@ class Loop:
     def _serve(self, kind: str, payload: Any, reply: Callable[[bool, Any], None]) -> None:
         host = self.host
         if host is None:
-            reply(False, RequestError("unavailable", "the cell is starting").to_wire())
+            reply(False, RequestError("unavailable", self._waits_for or "the cell is starting").to_wire())
+            return
+        if self._low is not None and kind in self._deferrable:
+            reply(False, RequestError("unavailable", self._low, reason="no_room").to_wire())
             return
         handler = self._handlers.get(kind)
         try:
@@ -488,11 +564,6 @@ class Loop:
             self._answer(future, None, lost)
 
 
-def _settle(future: "Future[Any]", ok: bool, result: Any) -> None:
-    if future.cancelled():
-        return
-    if ok:
-        future.set_result(result)
-    else:
-        details = {key: value for key, value in result.items() if key not in ("code", "message")}
-        future.set_exception(RequestError(result["code"], result["message"], **details))
+def _refusal(result: Mapping[str, Any]) -> RequestError:
+    details = {key: value for key, value in result.items() if key not in ("code", "message")}
+    return RequestError(result["code"], result["message"], **details)

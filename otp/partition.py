@@ -14,11 +14,11 @@ from pathlib import Path
 from slakeeper.otp import snapshot_body
 from slakeeper.otp.codec import Codec, CodecError
 from slakeeper.otp.filesystem import TEMPORARY_SUFFIX, FileSystem, Lock, OsFileSystem, Readable
-from slakeeper.otp.journal import Journal, JournalError, Position, recover
+from slakeeper.otp.journal import Journal, JournalError, NoRoom, Position, recover
 from slakeeper.otp.record import Event, Op, Record, RecordTable, Started, Stopped
 from slakeeper.otp.snapshot import newest_snapshot, prune, snapshot_path, write_snapshot
 
-__all__ = ["Event", "JournalError", "Op", "Partition", "Record", "Started", "Stopped"]
+__all__ = ["Event", "JournalError", "NoRoom", "Op", "Partition", "Record", "Started", "Stopped"]
 
 # A snapshot that finds no room costs nothing but the room: all of it is still in the journal.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -73,6 +73,11 @@ class Partition:
         return self._held_bytes
 
     @property
+    def snapshot_bytes(self) -> int:
+        """About what the next snapshot will be [bytes]."""
+        return self._held_bytes + (self._files[-1].size if self._files else 0)
+
+    @property
     def snapshotting(self) -> bool:
         """Whether a background snapshot is still being written."""
         return self._writing is not None and not self._writing.done()
@@ -96,7 +101,7 @@ class Partition:
                 f"{self.directory / 'lock'}: another writer has this partition; stop it first"
             ) from error
         except OSError as error:
-            raise JournalError(f"{self.directory}: cannot be opened: {error}") from error
+            raise _error_of(error)(f"{self.directory}: cannot be opened: {error}") from error
         finally:
             if self._journal is None:
                 self.close()
@@ -231,7 +236,7 @@ class Partition:
 
     def _fail(self, doing: str, error: OSError) -> JournalError:
         self._failure = f"{doing} failed ({error}); what the disk has is unknown: stop, and recover from it"
-        return JournalError(f"{self.directory}: {self._failure}")
+        return _error_of(error)(f"{self.directory}: {self._failure}")
 
     def _recover(self) -> Journal:
         self._table = RecordTable(self._codec)
@@ -278,7 +283,9 @@ class Partition:
             raise
         except OSError as error:
             if error.errno in _NO_ROOM:
-                raise JournalError(
-                    f"{self.directory}: no room for snapshot {position.seq}: {error}"
-                ) from error
+                raise NoRoom(f"{self.directory}: no room for snapshot {position.seq}: {error}") from error
             raise self._fail("writing a snapshot", error) from error
+
+
+def _error_of(error: OSError) -> type[JournalError]:
+    return NoRoom if error.errno in _NO_ROOM else JournalError

@@ -187,6 +187,7 @@ class CrashFileSystem:
         self.locks: set[Path] = set()
         self.before_step: Callable[[int], None] | None = None
         self.unreadable: set[Path] = set()
+        self.free = 2**40
         self._directories: dict[Path, _Directory] = {}
 
     # -- the port -------------------------------------------------------------------------------------------
@@ -231,6 +232,9 @@ class CrashFileSystem:
     def sync_directory(self, path: Path) -> None:
         self.step()
         self._directories[path].sync()
+
+    def free_bytes(self, path: Path) -> int:
+        return self.free
 
     def lock(self, path: Path) -> _Lock:
         if path in self.locks:

@@ -117,6 +117,7 @@ def cell_settings(
         monitoring=configuration.monitoring,
         socket_path=socket_path,
         snapshot_interval_ms=configuration.service.snapshot_interval,
+        min_free_bytes=configuration.service.min_free_bytes,
     )
 
 

@@ -16,6 +16,7 @@ from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
+from slakeeper.otp.room import Room
 from slakeeper.otp.service import RequestRefused, ServiceContext
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
@@ -44,6 +45,7 @@ class CellSettings:
     monitoring: MonitoringPolicy
     socket_path: Path | None
     snapshot_interval_ms: int
+    min_free_bytes: int = 0
 
 
 def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clock | None = None) -> Loop:
@@ -99,6 +101,8 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         settings.socket_path,
         settings.snapshot_interval_ms,
         crashed,
+        Room(settings.data, settings.min_free_bytes),
+        frozenset({"samples"}),
     )
 
 

@@ -1,0 +1,132 @@
+"""A disk that fills up: samples are refused, nothing acknowledged is lost, and all goes on when there is room."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.configuration import contract, metric, write_config
+from tests.system.remains import until
+from tests.system.service import MakeService, Service
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytest_plugins = ["tests.system.service_fixtures"]
+
+RESERVE_BYTES = 4_000_000
+DISK_BYTES = 16_000_000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which is full soon; only where one may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def service(small_disk: Path, tmp_path: Path, make_service: MakeService) -> Service:
+    config = write_config(
+        tmp_path / "config",
+        [contract("shop", [metric("orders", aggregation="sum", interval="1h")])],
+        service={"min_free_bytes": RESERVE_BYTES},
+    )
+    made = make_service(config, "disk/data", cells=1)
+    made.start()
+    return made
+
+
+def fill(disk: Path, leave_bytes: int) -> None:
+    """Takes all room but so much."""
+    with (disk / "others").open("ab") as file:
+        try:
+            file.truncate(0)
+            while True:
+                file.write(bytes(100_000))
+                file.flush()
+        except OSError:
+            pass
+    size = (disk / "others").stat().st_size
+    with (disk / "others").open("r+b") as file:
+        file.truncate(max(0, size - leave_bytes))
+
+
+def clear(disk: Path) -> None:
+    (disk / "others").unlink()
+
+
+def outcome(service: Service, batch_id: str) -> int:
+    """The status of a POST of one sample with that batch id."""
+    body = {"samples": [{"metric": "orders", "value": 1}], "batch_id": batch_id}
+    return service.http("POST", "/v1/samples", body).status
+
+
+def test_samples_are_refused_below_the_reserve_and_people_are_not(service: Service, small_disk: Path) -> None:
+    assert outcome(service, "1") == 202
+    fill(small_disk, RESERVE_BYTES // 2)
+    until(lambda: outcome(service, "2") == 503, what="samples to be refused")
+    reply = service.http(
+        "POST", "/v1/samples", {"samples": [{"metric": "orders", "value": 1}], "batch_id": "3"}
+    )
+    assert int(reply.headers["retry-after"]) >= 1
+    assert "the disk is nearly full" in reply.document["reason"]
+    assert service.cli("sla", "suspend", "shop").code == 0
+    assert service.cli("sla", "resume", "shop").code == 0
+    clear(small_disk)
+    until(lambda: outcome(service, "3") == 202, what="samples to be taken again")
+    assert {row["restarts"] for row in service.get("/v1/status")["processes"]} == {0}
+    service.stop()
+
+
+def test_a_disk_that_others_fill_to_the_last_byte_loses_nothing(service: Service, small_disk: Path) -> None:
+    sent = acknowledged = 0
+    for number in range(5):
+        sent += 1
+        acknowledged += outcome(service, f"before-{number}") == 202
+    cell = service.processes()["cell-0"]
+    fill(small_disk, 0)
+
+    def has_ended() -> bool:
+        """The reserve is gone: what still has to be written ends the cell, once the journal's last page is full."""
+        service.invoke("sla", "suspend", "shop")
+        service.invoke("sla", "resume", "shop")
+        return not cell.alive()
+
+    until(has_ended, what="the cell to end")
+    reply = service.http(
+        "POST", "/v1/samples", {"samples": [{"metric": "orders", "value": 1}], "batch_id": "x"}
+    )
+    assert reply.status == 503
+    refused = service.cli("sla", "show", "shop")
+    assert refused.code != 0
+    assert "room on the disk" in refused.err
+    clear(small_disk)
+    until(lambda: outcome(service, "x") == 202, what="the cell to go on")
+    row = service.metric("shop", "orders")
+    assert acknowledged == sent == 5
+    assert row["samples_accepted"] == acknowledged + 1
+    service.stop()
+    assert not [*(small_disk / "data" / "partitions").rglob("*.broken")]
+
+
+def test_a_service_that_is_stopped_on_a_full_disk_starts_when_there_is_room(
+    service: Service, small_disk: Path
+) -> None:
+    assert outcome(service, "1") == 202
+    fill(small_disk, 0)
+    service.stop()
+    clear(small_disk)
+    service.start()
+    assert service.metric("shop", "orders")["samples_accepted"] == 1
+    assert outcome(service, "1") == 202  # a resend: not counted twice
+    assert service.metric("shop", "orders")["samples_accepted"] == 1
+    service.stop()
