@@ -19,7 +19,7 @@ from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.actors.report import History, PastPeriod, Purged
 from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
-from slakeeper.otp.codec import Codec
+from slakeeper.otp.codec import Codec, Upcast
 from slakeeper.sla.account import Account, Part
 from slakeeper.sla.alert import Group, Incident, Item
 from slakeeper.sla.escalation import Told, Walk
@@ -73,6 +73,14 @@ RECORDS: tuple[type, ...] = (
 )
 
 
+UPCASTS: dict[str, tuple[Upcast, ...]] = {}
+"""How records of former versions are read, by class name; see CONTRIBUTING.md, "Change a record"."""
+
+
 def make_codec() -> Codec:
     """The codec of SLA actors' events and states."""
-    return Codec(RECORDS)
+    return Codec(RECORDS, UPCASTS)
+
+
+SCHEMA_VERSION = make_codec().version
+"""Rises with each upcast. A program refuses data of a higher one than its own."""

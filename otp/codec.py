@@ -1,8 +1,10 @@
 """Records to bytes and back: what actors write into the journal and into snapshots.
 
 Plain values (None, bool, int of any size, float, str, bytes, sequences, maps) go through msgpack unchanged.
-A registered dataclass is written as its class name and its fields by name, so that a field with a default
-can be added later and old records still load. Nothing but the registered classes is ever built from bytes.
+A registered dataclass is written as its class name, its fields by name, and its version. A field with a default may
+be added, and old records still load. For any other change the class gets an *upcast*, which makes the fields of the
+next version of those of the version before; what was written stays as it is. Nothing but the registered classes is
+ever built from bytes.
 """
 
 import dataclasses
@@ -23,6 +25,13 @@ _BUFFER_BYTES = 4096
 
 _Convert = Callable[[Any], Any]
 
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+"""From the fields of a record of one version to those of the next.
+
+Values are as they were decoded, before the class's own types are made of them: enums are plain, sequences are tuples,
+records within are of their newest version. It must not need anything but the fields.
+"""
+
 
 class CodecError(Exception):
     """Bytes that cannot be read as values, or a value of a known type that cannot be written."""
@@ -38,19 +47,27 @@ class Codec:
 
     Args:
         records: dataclasses, frozen or not, each under its own class name.
+        upcasts: by class name, the first from version 1 to 2, and so on; one is never taken out or changed again.
 
     Raises:
-        TypeError: something that is not a dataclass, or two classes of one name.
+        TypeError: something that is not a dataclass, two classes of one name, upcasts of an unknown one.
     """
 
-    def __init__(self, records: Iterable[type] = ()) -> None:
+    def __init__(
+        self, records: Iterable[type] = (), upcasts: Mapping[str, Sequence[Upcast]] | None = None
+    ) -> None:
         self._by_type: dict[type, _Shape] = {}
         self._by_tag: dict[str, _Shape] = {}
+        steps = dict(upcasts or {})
+        self.version = 1 + sum(map(len, steps.values()))
+        """Of everything together: data that a higher one wrote may be unreadable."""
         for record in records:
-            shape = _Shape(record)
+            shape = _Shape(record, tuple(steps.pop(record.__name__, ())))
             if self._by_tag.setdefault(shape.tag, shape).record is not record:
                 raise TypeError(f"two record classes are called {shape.tag}")
             self._by_type[record] = shape
+        if steps:
+            raise TypeError(f"upcasts of {', '.join(sorted(steps))}, which are no records")
 
     def encode(self, value: object) -> bytes:
         """Writes one value.
@@ -68,8 +85,8 @@ class Codec:
         """Reads one value.
 
         Raises:
-            CodecError: not exactly one whole value; an unknown class or field; a missing field without
-                default; a value that the class or the enum refuses.
+            CodecError: not exactly one whole value; an unknown class or field, or one of a newer version; a missing
+                field without default; a value that the class, the enum or an upcast refuses.
         """
         try:
             return self._unpack(data)
@@ -97,7 +114,8 @@ class Codec:
         shape = self._by_type.get(kind)
         if shape is not None:
             fields = {name: getattr(value, name) for name in shape.names}
-            return msgpack.ExtType(_RECORD, self._pack([shape.tag, fields]))
+            content = [shape.tag, fields] if shape.version == 1 else [shape.tag, fields, shape.version]
+            return msgpack.ExtType(_RECORD, self._pack(content))
         if kind is Decimal:
             return msgpack.ExtType(_DECIMAL, str(value).encode())
         if kind is Fraction:
@@ -111,13 +129,15 @@ class Codec:
         match code:
             case 1:  # _RECORD; a bare name in a case would bind
                 content = self._unpack(data)
-                if not (isinstance(content, tuple) and len(content) == 2 and isinstance(content[1], dict)):
-                    raise CodecError("a record is a class name and its fields")
-                tag, fields = content
+                if not (
+                    isinstance(content, tuple) and len(content) in (2, 3) and isinstance(content[1], dict)
+                ):
+                    raise CodecError("a record is a class name, its fields, and its version from 2 on")
+                tag, fields, *version = content
                 shape = self._by_tag.get(tag)
                 if shape is None:
                     raise CodecError(f"unknown record {tag!r}")
-                return shape.build(fields)
+                return shape.build(fields, *version)
             case 2:
                 return Decimal(data.decode())
             case 3:
@@ -131,20 +151,24 @@ class Codec:
 class _Shape:
     """How one dataclass is written and built again."""
 
-    __slots__ = ("_converters", "names", "record", "tag")
+    __slots__ = ("_converters", "_upcasts", "names", "record", "tag", "version")
 
-    def __init__(self, record: type) -> None:
+    def __init__(self, record: type, upcasts: tuple[Upcast, ...]) -> None:
         if not dataclasses.is_dataclass(record):
             raise TypeError(f"{record!r} is not a dataclass")
         self.record: type = record
         self.tag = record.__name__
+        self.version = 1 + len(upcasts)
+        self._upcasts = upcasts
         # Fields outside of __init__ are derived: the class works them out again.
         self.names = tuple(field.name for field in dataclasses.fields(record) if field.init)
         hints = typing.get_type_hints(record)
         found = ((name, _converter(hints[name])) for name in self.names)
         self._converters = tuple((name, convert) for name, convert in found if convert is not None)
 
-    def build(self, fields: dict[str, Any]) -> Any:
+    def build(self, fields: dict[str, Any], version: int = 1) -> Any:
+        if version != self.version:
+            fields = self._upcast(fields, version)
         unknown = fields.keys() - set(self.names)
         if unknown:
             raise CodecError(f"{self.tag} has no field {', '.join(map(repr, sorted(unknown)))}")
@@ -155,6 +179,16 @@ class _Shape:
             return self.record(**fields)
         except (TypeError, ValueError) as error:
             raise CodecError(f"{self.tag}: {error}") from error
+
+    def _upcast(self, fields: dict[str, Any], version: int) -> dict[str, Any]:
+        if type(version) is not int or not 1 <= version <= self.version:
+            raise CodecError(f"{self.tag} of version {version!r}; this program reads up to {self.version}")
+        for step in self._upcasts[version - 1 :]:
+            try:
+                fields = step(fields)
+            except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+                raise CodecError(f"{self.tag} of version {version}: {error!r}") from error
+        return fields
 
 
 def _converter(annotation: Any) -> _Convert | None:

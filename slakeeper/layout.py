@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slakeeper.actors.record import SCHEMA_VERSION
 from slakeeper.config.loader import Configuration
 from slakeeper.otp.placement import owner_of, partition_of
 from slakeeper.sla.contract import Sla
@@ -68,7 +69,8 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
         placed: dict[str, bool] = dict(meta["isolated"])
         for contract in configuration.slas:
             placed.setdefault(contract.id, contract.isolation == "process")
-        _write_meta(data, {**meta, "isolated": placed})
+        # Before anything is written in it: from then on an older program cannot read all of it.
+        _write_meta(data, {**meta, "isolated": placed, "schema": SCHEMA_VERSION})
     except OSError as error:
         raise LayoutError(f"{data}: cannot be used as data directory: {error.strerror or error}") from error
     count = int(meta["partitions"])
@@ -135,6 +137,11 @@ def _read_meta(data: Path) -> dict[str, Any] | None:
         )
     if not _is_sound(meta):
         raise LayoutError(f"{path}: is damaged (a key is missing or wrong); restore it from a backup")
+    if meta.get("schema", 1) > SCHEMA_VERSION:
+        raise LayoutError(
+            f"{path}: what is stored is of schema {meta['schema']}, this slakeeper reads up to {SCHEMA_VERSION}; "
+            f"start the newer one again, or restore a backup that is older"
+        )
     return dict(meta)
 
 
@@ -146,6 +153,7 @@ def _is_sound(meta: Any) -> bool:
         type(partitions) is int
         and partitions > 0
         and isinstance(isolated, dict)
+        and type(meta.get("schema", 1)) is int
         and all(isinstance(alone, bool) for alone in isolated.values())
     )
 

@@ -183,11 +183,12 @@ class World:
         directory: Path,
         policy: EnforcementPolicy | None = None,
         monitoring: Mapping[str, Any] | None = None,
+        now_ms: int = NOW_MS,
     ) -> None:
         self.directory = directory
         self.policy = policy or enforcement()
         self.monitoring = MonitoringPolicy.model_validate({"alert_channels": ["chat"], **(monitoring or {})})
-        self.clock = ManualClock(NOW_MS)
+        self.clock = ManualClock(now_ms)
         self.sent: list[tuple[str, Notification, Recipient]] = []
         self.remedied: list[str] = []
         self.remedy_results: list[bool] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.record import SCHEMA_VERSION
 from slakeeper.config.loader import Configuration
 from slakeeper.layout import LayoutError, cell_settings, make_layout
 from slakeeper.reading import empty_configuration
@@ -95,6 +96,7 @@ def test_no_two_cells_share_a_name(tmp_path: Path) -> None:
     "text",
     ["", "{", "[]", "null", "7", "{}", '{"version": 1}', '{"version": 1, "partitions": "8", "isolated": {}}',
      '{"version": 1, "partitions": 0, "isolated": {}}', '{"version": 1, "partitions": 8, "isolated": []}',
+     '{"version": 1, "partitions": 8, "isolated": {}, "schema": "1"}',
      '{"version": 1, "partitions": 8, "isolated": {"a": 1}}', '{"version": 1, "partitions": true, "isolated": {}}'],
 )  # fmt: skip
 def test_damaged_facts_are_refused_by_name_and_left_alone(tmp_path: Path, text: str) -> None:
@@ -108,6 +110,19 @@ def test_data_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(json.dumps({"version": 2, "shape": "unknown"}))
     with pytest.raises(LayoutError, match="version 2"):
         make_layout(tmp_path, configured(), 2)
+
+
+def test_what_a_newer_program_stored_is_refused_and_what_an_older_one_stored_is_taken_over(
+    tmp_path: Path,
+) -> None:
+    meta = tmp_path / "meta.json"
+    facts = {"version": 1, "partitions": 8, "isolated": {}}
+    meta.write_text(json.dumps({**facts, "schema": SCHEMA_VERSION + 1}))
+    with pytest.raises(LayoutError, match=rf"of schema {SCHEMA_VERSION + 1}, .* up to {SCHEMA_VERSION}"):
+        make_layout(tmp_path, configured(), 2)
+    meta.write_text(json.dumps(facts))
+    make_layout(tmp_path, configured(), 2)
+    assert json.loads(meta.read_text())["schema"] == SCHEMA_VERSION
 
 
 def test_a_place_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from fractions import Fraction
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,6 +179,93 @@ def test_fields_that_do_not_fit_are_refused(fields: dict[str, object], reason: s
     record: Any = dataclass(other)
     with pytest.raises(CodecError, match=reason):
         CODEC.decode(Codec([record]).encode(record(**fields)))
+
+
+# -- versions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Window:
+    """Version 3: once ``length`` in seconds, then ``length_ms``, then ``span`` of two instants."""
+
+    span: tuple[int, int]
+    colour: Colour = Colour.RED
+
+
+def to_ms(fields: dict[str, Any]) -> dict[str, Any]:
+    length_s = fields.pop("length")
+    return {**fields, "length_ms": length_s * 1_000}
+
+
+def to_span(fields: dict[str, Any]) -> dict[str, Any]:
+    length_ms = fields.pop("length_ms")
+    return {**fields, "span": (0, length_ms)}
+
+
+VERSIONED = Codec([Window, Point], {"Window": [to_ms, to_span]})
+
+
+def former(version: int, **fields: Any) -> bytes:
+    """A window as a program of that version wrote it."""
+    record: Any = dataclass(type("Window", (), {"__annotations__": dict.fromkeys(fields, object)}))
+    return Codec([record], {"Window": [to_ms, to_span][: version - 1]}).encode(record(**fields))
+
+
+@pytest.mark.parametrize(
+    ("version", "fields"),
+    [(1, {"length": 5}), (2, {"length_ms": 5_000}), (3, {"span": (0, 5_000)})],
+)
+@pytest.mark.parametrize("colour", [None, "blue"])
+def test_a_record_of_every_former_version_is_read_as_one_of_now(
+    version: int, fields: dict[str, Any], colour: str | None
+) -> None:
+    given = fields if colour is None else {**fields, "colour": colour}
+    assert VERSIONED.decode(former(version, **given)) == Window((0, 5_000), Colour(colour or "red"))
+
+
+def test_a_record_is_written_in_its_newest_version_and_others_as_ever() -> None:
+    assert VERSIONED.decode(VERSIONED.encode(Window((1, 2)))) == Window((1, 2))
+    assert VERSIONED.encode(Point(1)) == CODEC.encode(Point(1))
+    assert (VERSIONED.version, CODEC.version) == (3, 1)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Version 2 keeps of its window how long it is."""
+
+    length_ms: int
+
+
+def to_length(fields: dict[str, Any]) -> dict[str, Any]:
+    first, last = fields["window"].span
+    return {"length_ms": last - first}
+
+
+def test_a_record_within_a_record_is_brought_up_first() -> None:
+    old_window: Any = dataclass(type("Window", (), {"__annotations__": {"length": int}}))
+    old_frame: Any = dataclass(type("Frame", (), {"__annotations__": {"window": old_window}}))
+    written = Codec([old_window, old_frame]).encode(old_frame(old_window(5)))
+    now = Codec([Window, Frame], {"Window": [to_ms, to_span], "Frame": [to_length]})
+    assert now.decode(written) == Frame(5_000)
+
+
+@pytest.mark.parametrize("version", [4, 0, -1, "1", None, True, 2.0])
+def test_a_version_that_there_is_not_is_refused(version: Any) -> None:
+    data = former(1, length=1)
+    content = [*msgpack.unpackb(msgpack.unpackb(data).data), version]
+    newer = msgpack.packb(msgpack.ExtType(1, msgpack.packb(content)))
+    with pytest.raises(CodecError, match=r"Window of version .*; this program reads up to 3"):
+        VERSIONED.decode(newer)
+
+
+def test_an_upcast_that_cannot_is_named() -> None:
+    with pytest.raises(CodecError, match="Window of version 1: KeyError"):
+        VERSIONED.decode(former(1, breadth=1))
+
+
+def test_upcasts_of_no_record_are_refused() -> None:
+    with pytest.raises(TypeError, match="upcasts of Door, which are no records"):
+        Codec([Point], {"Door": [to_ms]})
 
 
 def test_a_value_that_the_class_or_the_enum_refuses_is_refused() -> None:
