@@ -1,6 +1,6 @@
 """EscalationActor: walks one violation's policy level by level until somebody answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slakeeper.actors.cost import cost
@@ -207,8 +207,9 @@ class EscalationActor(Actor):
         environment: Environment = ctx.environment
         level = effect.level
         record = EscalationRecord(
-            effect.key, effect.level_index, effect.severity, level.channel, level.recipients, ctx.now_ms
-        )
+            effect.key, effect.level_index, effect.severity, level.channel, level.recipients, ctx.now_ms,
+            late_ms=effect.late_ms,
+        )  # fmt: skip
         self._record(ctx, record)
         message = notification.escalation(
             self._contract,
@@ -218,6 +219,7 @@ class EscalationActor(Actor):
             ctx.now_ms,
             cost=cost(environment, self._news, ctx.now_ms),
             desk=environment.desk,
+            late_ms=effect.late_ms,
         )
         recipient = Recipient(level.recipients, level.room, level.service)
         self._outbox.post(ctx, effect.key, level.channel, recipient, message)
@@ -232,11 +234,7 @@ class EscalationActor(Actor):
     def _record_end(self, ctx: Context, delivery: Delivery) -> None:
         record = self._records.get(delivery.key)
         if record is not None:
-            ended = EscalationRecord(
-                record.key, record.level, record.severity, record.channel, record.recipients, record.at_ms,
-                delivery.status, delivery.detail,
-            )  # fmt: skip
-            self._record(ctx, ended)
+            self._record(ctx, replace(record, status=delivery.status, detail=delivery.detail))
         if delivery.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED):
             payload = {
                 "violation_id": self._violation.id,

@@ -12,6 +12,7 @@ from slakeeper.actors.environment import Environment
 from slakeeper.integrations.channel import DeliveryError, Recipient
 from slakeeper.integrations.log import LOGGED
 from slakeeper.otp.actor import Performed
+from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.context import Context
 from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification
@@ -22,6 +23,7 @@ from slakeeper.sla.record import DeliveryStatus
 MAX_ATTEMPTS = 6
 FIRST_RETRY_MS = 5 * SECOND_MS
 LONGEST_RETRY_MS = 5 * MINUTE_MS
+_BACKOFF = Backoff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
 
 RETRY_TIMER = "outbox"
 
@@ -169,8 +171,9 @@ class Outbox:
             return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
         if not (failure.retryable or failure.uncertain) or delivery.attempts >= MAX_ATTEMPTS:
             return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
-        backoff_ms = min(FIRST_RETRY_MS * 2 ** (delivery.attempts - 1), LONGEST_RETRY_MS)
-        wait_ms = max(backoff_ms, failure.retry_after_ms or 0)
+        # What failed together, because a channel was down, does not come back together.
+        fraction = jitter_fraction(delivery.notification.id + delivery.key, delivery.attempts)
+        wait_ms = max(_BACKOFF.delay_ms(delivery.attempts - 1, fraction), failure.retry_after_ms or 0)
         return replace(delivery, due_ms=ctx.now_ms + wait_ms, detail=detail)
 
     def _again(self, ctx: Context, delivery: Delivery) -> None:

@@ -11,6 +11,7 @@ get their time to acknowledge.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from slakeeper.sla.lateness import late_ms
 from slakeeper.sla.policy import EnforcementPolicy, EscalationLevel, EscalationPolicy, Severity
 from slakeeper.sla.violation import ViolationError
 
@@ -64,12 +65,13 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Send ``level`` now. ``key`` is unique in the violation and the same after a replay."""
+    """Send ``level`` now. ``key`` is unique in the violation and the same after a replay; late by ``late_ms``."""
 
     key: str
     severity: Severity
     level_index: int
     level: EscalationLevel
+    late_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,8 @@ def _send(walk: Walk, policy: EnforcementPolicy, level: EscalationLevel, now_ms:
     told = Told(level.channel, level.recipients, level.room, level.service)
     everyone = walk.told if told in walk.told else (*walk.told, told)
     after = replace(walk, level_index=walk.level_index + 1, told=everyone)
-    return _reach(after, policy, now_ms), Notify(key, walk.severity, walk.level_index, level)
+    notify = Notify(key, walk.severity, walk.level_index, level, late_ms(walk.due_ms, now_ms))
+    return _reach(after, policy, now_ms), notify
 
 
 def _after_last(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> tuple[Walk, list[EscalationFailed]]:

@@ -113,6 +113,7 @@ def escalation(
     kind: NotificationKind = NotificationKind.ESCALATION,
     cost: str = "",
     desk: Desk | None = None,
+    late_ms: int = 0,
 ) -> Notification:
     """A level of the escalation walk, or with ``kind`` escalation_failed its end without an answer.
 
@@ -121,7 +122,12 @@ def escalation(
         level: counted from 0.
         cost: what the violation costs so far, in words.
         desk: where to acknowledge, None when that goes without saying.
+        late_ms: by how much it comes after it was due, which it then says [ms].
     """
+    body = _body(contract, kind, [violation], now_ms, {violation.id: cost} if cost else {}, desk)
+    if late_ms:
+        due = local_time(now_ms - late_ms, contract.timezone)
+        body = f"Late by {format_duration(late_ms)}: this was due at {due}, and nobody could send it then.\n\n{body}"
     return Notification(
         id=f"{violation.id}.{key}",
         kind=kind,
@@ -129,11 +135,14 @@ def escalation(
         sla_name=contract.name or contract.id,
         severity=violation.severity,
         subject=_subject(contract, kind, violation.severity, [violation]),
-        body=_body(contract, kind, [violation], now_ms, {violation.id: cost} if cost else {}, desk),
+        body=body,
         dedup_key=violation.id,
         violation_ids=(violation.id,),
         at_ms=now_ms,
-        details={**_details(contract, [violation]), "escalation": {"key": key, "level": level}},
+        details={
+            **_details(contract, [violation]),
+            "escalation": {"key": key, "level": level, "late_ms": late_ms},
+        },
     )
 
 

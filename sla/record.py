@@ -45,6 +45,7 @@ class ActionRecord:
         execution_time: Unix ms of its start.
         attempt: 1 for the first.
         result: what came of it, for people.
+        late_ms: by how much it began after it was due; 0 on time [ms].
     """
 
     id: str
@@ -57,6 +58,7 @@ class ActionRecord:
     result: str = ""
     attempt: int = 1
     by: str = ""
+    late_ms: int = 0
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -70,12 +72,19 @@ class ActionRecord:
             "result": self.result,
             "attempt": self.attempt,
             "by": self.by,
+            "late_ms": self.late_ms,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class EscalationRecord:
-    """One level told: ``key`` is unique in its violation, ``level`` counts from 0, ``at_ms`` is Unix ms."""
+    """One level told.
+
+    Attributes:
+        key: unique in its violation.
+        level: counted from 0.
+        at_ms: Unix ms; ``late_ms`` after it was due, 0 on time.
+    """
 
     key: str
     level: int
@@ -85,6 +94,7 @@ class EscalationRecord:
     at_ms: int
     status: DeliveryStatus = DeliveryStatus.SENDING
     detail: str = ""
+    late_ms: int = 0
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -96,4 +106,5 @@ class EscalationRecord:
             "at": self.at_ms,
             "status": self.status.value,
             "detail": self.detail,
+            "late_ms": self.late_ms,
         }

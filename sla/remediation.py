@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from slakeeper.sla.breaker import Breaker
+from slakeeper.sla.lateness import late_ms
 from slakeeper.sla.policy import AutomaticAction, EnforcementPolicy, RemediationSettings
 from slakeeper.sla.violation import ActionRecord, ActionStatus, ActionType
 
@@ -73,7 +74,7 @@ class Run:
         attempt: the number of the running or last attempt; ``attempts_before`` before the first.
         attempts_before: attempts of an earlier run of the same action; numbering goes on after them.
         due_ms: when the phase ends by itself [Unix ms]; None when done.
-        started_ms: when the present attempt began [Unix ms].
+        started_ms: when the present attempt began [Unix ms]; ``late_ms`` after it was due, 0 on time.
         recovered: the metric recovered while the attempt was running.
         by: who asked for it; empty for an automatic run.
     """
@@ -92,6 +93,7 @@ class Run:
     recovered: bool = False
     by: str = ""
     outcome: Outcome | None = None
+    late_ms: int = 0
 
     @property
     def key(self) -> str:
@@ -321,6 +323,7 @@ def _execute(run: Run, settings: RemediationSettings, now_ms: int) -> Step:
         attempt=run.attempt + 1,
         started_ms=now_ms,
         due_ms=now_ms + settings.remediation_timeout,
+        late_ms=late_ms(run.due_ms, now_ms),
     )
     execute = Execute(
         running.key,
@@ -371,5 +374,6 @@ def _recorded(run: Run, status: ActionStatus, result: str) -> Recorded:
             result=result,
             attempt=run.attempt,
             by=run.by,
+            late_ms=run.late_ms,
         )
     )

@@ -255,7 +255,7 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
                 _time(document, action["execution_time"]),
                 f"{_text(action['name'])} on {_text(action['target'])}, attempt {action['attempt']}",
                 action["action_type"],
-                _done(action),
+                _done(action) + _late(action),
                 _text(action["result"]),
             ]
             for action in violation["remediation_actions"]
@@ -268,12 +268,16 @@ def _violation(document: Document, number: int, violation: Document) -> list[str
                 f"{record['severity']}, level {record['level'] + 1}",
                 # The channel only: the addresses of people are nothing for a customer.
                 _text(record["channel"]),
-                _DELIVERY_WORDS.get(record["status"], record["status"]),
+                _DELIVERY_WORDS.get(record["status"], record["status"]) + _late(record),
             ]
             for record in violation["escalations"]
         ]
         parts.append(_table(["Told at", "Escalation", "Channel", "Status"], rows))
     return parts
+
+
+def _late(done: Document) -> str:
+    return f", late by {_duration(done['late_ms'])}" if done.get("late_ms") else ""
 
 
 def _done(action: Document) -> str:

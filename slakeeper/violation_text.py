@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from slakeeper.text import instant, number, table
+from slakeeper.text import instant, number, seconds, table
 
 
 def violation_text(document: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def _actions(document: Mapping[str, Any]) -> str:
         ("AT", "ACTION", "TYPE", "TARGET", "ATTEMPT", "STATUS", "BY", "RESULT"),
         (
             (instant(row["execution_time"]), row["name"], row["action_type"], row["target"], row["attempt"],
-             row["status"], row["by"], row["result"])
+             row["status"], row["by"], _late(row) + row["result"])
             for row in rows
         ),
         whole="RESULT",
@@ -72,11 +72,15 @@ def _escalations(document: Mapping[str, Any]) -> str:
         (
             (instant(row["at"]), row["severity"], row["level"] + 1, row["channel"], ", ".join(row["recipients"]),
              # A line in slakeeper's own log has reached nobody.
-             "nobody told" if row["status"] == "logged" else row["status"], row["detail"])
+             "nobody told" if row["status"] == "logged" else row["status"], _late(row) + row["detail"])
             for row in rows
         ),
         whole="DETAIL",
     )  # fmt: skip
+
+
+def _late(row: Mapping[str, Any]) -> str:
+    return f"late by {seconds(row['late_ms'])} " if row.get("late_ms") else ""
 
 
 def _booked(document: Mapping[str, Any]) -> str:

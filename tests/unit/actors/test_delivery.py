@@ -38,11 +38,23 @@ def test_a_channel_that_is_down_is_tried_again_with_growing_waits(world: World) 
     assert levels(world)[1] == ("pager", "sending")
     world.pass_time(4 * SECOND_MS)
     assert len(world.senders["pager"].failures) == 1
-    world.pass_time(1 * SECOND_MS)
+    world.pass_time(2 * SECOND_MS)  # five seconds, and a fifth of them at most beside
     assert world.senders["pager"].failures == []
     assert world.told("escalation", "pager") == []
-    world.pass_time(10 * SECOND_MS)
+    world.pass_time(12 * SECOND_MS)
     assert levels(world)[1] == ("pager", "sent")
+
+
+def test_what_failed_together_is_not_tried_again_together(world: World) -> None:
+    world.senders["chat"].failures = down(2)
+    world.observe(CRITICAL)
+    dues = {
+        delivery.due_ms
+        for address in (f"alert:{world.violation()['sla_id']}", f"escalation:{world.violation()['id']}")
+        for delivery in world.host._seats[address].actor._outbox.dump()  # type: ignore[union-attr]
+    }
+    assert len(dues) == 2
+    assert all(5 * SECOND_MS <= due_ms - world.now_ms <= 6 * SECOND_MS for due_ms in dues)
 
 
 def test_a_wait_goes_on_where_it_was_after_a_restart(world: World) -> None:
@@ -51,7 +63,7 @@ def test_a_wait_goes_on_where_it_was_after_a_restart(world: World) -> None:
     world.restart()
     world.settle()
     assert world.sent == []
-    world.pass_time(5 * SECOND_MS)
+    world.pass_time(6 * SECOND_MS)
     assert len(world.told("opened")) == len(world.told("escalation")) == 1
 
 
@@ -305,3 +317,29 @@ def test_a_contract_is_told_of_again_when_the_other_is_well(make_world: MakeWorl
     world.observe(INFO)
     assert about(world, "api") == ["opened"]
     assert world.observe(GOOD)["accepted"] == [0]
+
+
+def test_what_fell_due_while_nothing_ran_is_done_once_in_order_and_says_that_it_is_late(world: World) -> None:
+    world.observe(CRITICAL)
+    assert world.violation()["escalations"][0]["late_ms"] == 0
+    world.clock.advance(2 * HOUR_MS)  # the pager is due after a minute
+    world.restart()
+    world.settle()
+    pager = world.told("escalation", "pager")
+    assert [each.details["escalation"]["late_ms"] for each in pager] == [2 * HOUR_MS - MINUTE_MS]
+    assert pager[0].body.startswith("Late by 1h 59m: this was due at ")
+    world.restart()
+    world.pass_time(10 * SECOND_MS)
+    assert [(row["channel"], row["late_ms"]) for row in world.violation()["escalations"]] == [
+        ("chat", 0), ("pager", 2 * HOUR_MS - MINUTE_MS),
+    ]  # fmt: skip
+
+
+def test_what_maintenance_held_back_is_not_late(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(maintenance=[{"start": NOW_MS // SECOND_MS + 30, "duration": "10m", "mode": "exclude"}])
+    world.observe(CRITICAL)
+    world.pass_time(11 * MINUTE_MS)
+    assert [(row["channel"], row["late_ms"]) for row in world.violation()["escalations"]] == [
+        ("chat", 0), ("pager", 0),
+    ]  # fmt: skip

@@ -148,7 +148,15 @@ def test_an_escalation_is_named_by_its_violation_and_its_key() -> None:
     built = escalation(BERLIN, violation(), "0.critical.0.1", 1, NOW_MS)
     assert (built.id, built.dedup_key) == (f"{violation().id}.0.critical.0.1", violation().id)
     assert built.kind is NotificationKind.ESCALATION
-    assert built.details["escalation"] == {"key": "0.critical.0.1", "level": 1}
+    assert built.details["escalation"] == {"key": "0.critical.0.1", "level": 1, "late_ms": 0}
+
+
+def test_an_escalation_that_comes_late_says_so_first() -> None:
+    late = escalation(BERLIN, violation(), "0.critical.0.1", 1, NOW_MS, late_ms=90_000)
+    on_time = escalation(BERLIN, violation(), "0.critical.0.1", 1, NOW_MS)
+    assert late.body.endswith(on_time.body)
+    assert late.body.startswith("Late by 1m 30s: this was due at ")
+    assert late.id == on_time.id
 
 
 def test_the_end_of_an_escalation_closes_what_it_opened() -> None:
