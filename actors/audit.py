@@ -156,7 +156,7 @@ def recorded_chain(partition: Partition, name: str, codec: Codec) -> AuditState:
         raise LookupError(f"{partition.directory}: there is no audit chain in this partition yet")
     chain = AuditActor(record.address, name)
     if record.base is not None:
-        chain.load(codec.decode(record.base))
+        chain.load(codec.decode(record.base.read()))
     for data in record.tail:
         chain.apply(codec.decode(data))
     return chain.dump()

@@ -167,10 +167,10 @@ class ViolationActor(Actor):
             case DescribeViolation():
                 pass
             case AcknowledgeViolation(by, text):
-                self._keep(
-                    ctx, _refusing(lambda: violation.acknowledge(self._violation, by, text, ctx.now_ms))
-                )
-                self._note(ctx, What.VIOLATION_ACKNOWLEDGED, by, note=text)
+                after = _refusing(lambda: violation.acknowledge(self._violation, by, text, ctx.now_ms))
+                if after != self._violation:  # said again in the same moment it is the same
+                    self._keep(ctx, after)
+                    self._note(ctx, What.VIOLATION_ACKNOWLEDGED, by, note=text)
                 if self._escalating:
                     ctx.cast(escalation_address(self._violation.id), ViolationAcknowledged(self._violation))
                 self._publish(ctx, "violation.acknowledged")

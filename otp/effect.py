@@ -132,13 +132,12 @@ class Effects:
         """
         host = self._host
         seat = host.tree.seats.get(address)
-        if seat is not None and seat.kept is not None:
-            host.stage.wake(seat)  # what is kept is its state without this event
         host.record(partition, Event(address, data))
-        if seat is None or seat.actor is None:
+        if seat is None or not seat.is_live:
             return  # whoever starts it will find it on its record
         try:
-            seat.actor.apply(event)
+            if seat.actor is not None:  # one that is put away is woken from its record
+                seat.actor.apply(event)
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code, and not of whoever entrusts
             reason = words_of(error)
             host.crash_report(seat, reason, shown(event), traceback.format_exc())

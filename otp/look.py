@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from slakeeper.otp.filesystem import OsFileSystem
+from slakeeper.otp.filesystem import OsFileSystem, Readable
 
 
 class _Nothing:
@@ -44,6 +44,12 @@ class Look:
 
     def read(self, path: Path) -> bytes:
         return self._real.read(path)
+
+    def open(self, path: Path) -> Readable:
+        return self._real.open(path)
+
+    def free_bytes(self, path: Path) -> int:
+        return self._real.free_bytes(path)
 
     def make_directory(self, path: Path) -> None:
         pass
