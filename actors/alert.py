@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.audit import note
 from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
@@ -19,6 +20,7 @@ from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla import alert
 from slakeeper.sla.alert import Group, Item
+from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import DAY_MS
 from slakeeper.sla.notification import NotificationKind
@@ -150,8 +152,12 @@ class AlertActor(Actor):
         due_ms = alert.deadline_ms(self._group)
         return () if due_ms is None or due_ms > ctx.now_ms else self._group.pending
 
-    @staticmethod
-    def _end(ctx: Context, ended: Delivery) -> None:
+    def _end(self, ctx: Context, ended: Delivery) -> None:
+        about = ended.notification.violation_ids
+        note(
+            ctx, What.ALERT_DELIVERED, sla_id=self._contract.id, subject=about[0] if len(about) == 1 else "",
+            kind=ended.notification.kind, violations=about, **ended.facts(),
+        )  # fmt: skip
         sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED)
         if not sent:
             ctx.emit(MessageGivenUp(ctx.now_ms))

@@ -1,10 +1,12 @@
 """ContractActor: one contract, its versions, its monitors, and which of its promises are broken now."""
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
 
+from slakeeper.actors.audit import note
 from slakeeper.actors.contract_event import (
     AccountGathered,
     ContractState,
@@ -17,6 +19,7 @@ from slakeeper.actors.contract_event import (
     PeriodSettled,
 )
 from slakeeper.actors.environment import Environment, Known
+from slakeeper.actors.ledger import settled_attainment
 from slakeeper.actors.message import (
     ALERTING,
     ENFORCEMENT,
@@ -52,7 +55,9 @@ from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
+from slakeeper.sla import compensation
 from slakeeper.sla.account import Account
+from slakeeper.sla.audit import What
 from slakeeper.sla.compliance import Status
 from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import SECOND_MS
@@ -135,12 +140,12 @@ class ContractActor(Actor):
                 pass
             case DefineContract(document, by):
                 self._define(ctx, document, by)
-            case SuspendContract():
-                self._set_status(ctx, ContractStatus.ACTIVE, ContractStatus.SUSPENDED)
-            case ResumeContract():
-                self._set_status(ctx, ContractStatus.SUSPENDED, ContractStatus.ACTIVE)
-            case RemoveContract():
-                self._remove(ctx)
+            case SuspendContract(by):
+                self._set_status(ctx, ContractStatus.ACTIVE, ContractStatus.SUSPENDED, by)
+            case ResumeContract(by):
+                self._set_status(ctx, ContractStatus.SUSPENDED, ContractStatus.ACTIVE, by)
+            case RemoveContract(by):
+                self._remove(ctx, by)
             case _:
                 super().handle_call(ctx, request)
         removed = {name: each.at_ms for name, each in self._removed.items()}
@@ -293,6 +298,20 @@ class ContractActor(Actor):
                 ctx.cast(ledger_address(self._contract.id), settle)
                 ctx.cast(report_address(self._contract.id), ArchivePeriod(settle, self._document))
                 ctx.emit(PeriodSettled(end_ms))
+                self._note_period(ctx, settle)
+
+    def _note_period(self, ctx: Context, settled: SettlePeriod) -> None:
+        contract, period = self._contract, (settled.start_ms, settled.end_ms)
+        attainment = settled_attainment(contract, settled.accounts)
+        credits_ = compensation.settle_penalties(contract, attainment, period, contract_version=self._version)
+        note(
+            ctx, What.PERIOD_SETTLED, sla_id=contract.id, subject=contract.id,
+            start_ms=period[0], end_ms=period[1], contract_version=self._version,
+            service_level=contract.service_level, attainment=attainment,
+            attainment_pct=None if attainment is None else compensation.value_text(attainment),
+            met=None if attainment is None else attainment >= Fraction(contract.service_level),
+            credits=[{"id": each.id, "amount": each.amount, "type": each.compensation_type} for each in credits_],
+        )  # fmt: skip
 
     def _define(self, ctx: Context, document: dict[str, Any], by: str) -> None:
         try:
@@ -310,14 +329,20 @@ class ContractActor(Actor):
         if configured["status"] == self._configured["status"]:
             # An operator's suspension outlasts a new version that says nothing about it.
             complete = {**configured, "status": self._document["status"]}
-        self._change(ctx, complete, configured, by)
+        self._change(ctx, complete, configured, by, What.CONTRACT_UPDATED)
 
-    def _change(self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any], by: str) -> None:
+    def _change(
+        self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any], by: str, what: What
+    ) -> None:
         described = {each["name"]: each for each in self._contract.to_document()["metrics"]}
         before = set(described)
         was_suspended = self._contract.status is ContractStatus.SUSPENDED
         status_before = self._status()
         ctx.emit(ContractVersion(complete, self._version + 1, configured))
+        # A suspension changes nothing else in the document.
+        more = {"document": complete} if what is What.CONTRACT_UPDATED else {}
+        sla_id = self._contract.id
+        note(ctx, what, sla_id=sla_id, subject=sla_id, who=by or "operator", version=self._version, **more)
         self._enter(ctx)
         self._announce(ctx)
         contract = self._contract
@@ -362,13 +387,15 @@ class ContractActor(Actor):
         ctx.emit(MetricGone(metric_name))
         ctx.terminate_child(MONITORING, monitor_address(self._contract.id, metric_name))
 
-    def _set_status(self, ctx: Context, before: ContractStatus, after: ContractStatus) -> None:
+    def _set_status(self, ctx: Context, before: ContractStatus, after: ContractStatus, by: str) -> None:
         if self._contract.status is not before:
             already = "already " if self._contract.status is after else ""
             raise RequestError("conflict", f"{self._contract.id} is {already}{self._contract.status.value}")
-        self._change(ctx, {**self._document, "status": after.value}, self._configured, "")
+        is_suspended = after is ContractStatus.SUSPENDED
+        what = What.CONTRACT_SUSPENDED if is_suspended else What.CONTRACT_RESUMED
+        self._change(ctx, {**self._document, "status": after.value}, self._configured, by, what)
 
-    def _remove(self, ctx: Context) -> None:
+    def _remove(self, ctx: Context, by: str) -> None:
         """Ends what watches; ledger, history, and the news that is still being delivered stay."""
         if self._open:
             open_ids = ", ".join(sorted(self._open.values()))
@@ -376,6 +403,14 @@ class ContractActor(Actor):
                 "conflict", f"{self._contract.id} has open violations: {open_ids}; resolve them first"
             )
         sla_id = self._contract.id
+        note(
+            ctx,
+            What.CONTRACT_REMOVED,
+            sla_id=sla_id,
+            subject=sla_id,
+            who=by or "operator",
+            version=self._version,
+        )
         for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
             ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})

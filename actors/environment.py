@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.sla import calendar, compliance
@@ -111,6 +112,8 @@ class Environment:
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
         breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
+        audit_files: where audit entries are written; None: they stay in the journal.
+        via: how the request came in that is being carried out, while it is: ``cli``, ``http`` or ``python``.
     """
 
     enforcement: EnforcementPolicy
@@ -129,6 +132,8 @@ class Environment:
     helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
+    audit_files: AuditFiles | None = None
+    via: str = ""
 
     def sender(self, channel: str) -> Sender:
         """The channel of that name; one that is not configured goes to the log and says so."""
@@ -200,4 +205,5 @@ def open_environment(enforcement: EnforcementPolicy, monitoring: MonitoringPolic
         if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
             pollers[name] = open_source(name, source)
     desk = Desk(socket.gethostname(), f"slakeeper --data {shlex.quote(str(data))}")
-    return Environment(enforcement, monitoring, senders, pollers, data / "locks", desk)
+    files = AuditFiles(data / "audit")
+    return Environment(enforcement, monitoring, senders, pollers, data / "locks", desk, audit_files=files)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slakeeper.actors.audit import note
 from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
@@ -25,6 +26,7 @@ from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, notification
+from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.escalation import Notify, Walk
@@ -211,6 +213,10 @@ class EscalationActor(Actor):
             late_ms=effect.late_ms,
         )  # fmt: skip
         self._record(ctx, record)
+        self._note(
+            ctx, What.ESCALATION_TOLD, key=effect.key, level=effect.level_index, severity=effect.severity,
+            channel=level.channel, recipients=level.recipients,
+        )  # fmt: skip
         message = notification.escalation(
             self._contract,
             self._news,
@@ -231,7 +237,11 @@ class EscalationActor(Actor):
         ctx.emit(record)
         ctx.cast(violation_address(self._violation.id), LevelNotified(record))
 
+    def _note(self, ctx: Context, what: What, **details: Any) -> None:
+        note(ctx, what, sla_id=self._violation.sla_id, subject=self._violation.id, **details)
+
     def _record_end(self, ctx: Context, delivery: Delivery) -> None:
+        self._note(ctx, What.ESCALATION_DELIVERED, **delivery.facts())
         record = self._records.get(delivery.key)
         if record is not None:
             self._record(ctx, replace(record, status=delivery.status, detail=delivery.detail))

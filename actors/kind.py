@@ -1,6 +1,7 @@
 """The kinds of SLA actor by the names that stand in journals."""
 
 from slakeeper.actors.alert import AlertActor
+from slakeeper.actors.audit import AuditActor
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
@@ -14,6 +15,7 @@ from slakeeper.otp.actor import Actor
 
 KINDS: dict[str, type[Actor]] = {
     "alert": AlertActor,
+    "audit": AuditActor,
     "contract": ContractActor,
     "escalation": EscalationActor,
     "ingest": IngestActor,

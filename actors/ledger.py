@@ -1,8 +1,11 @@
 """LedgerActor: what a contract's violations and lost periods are worth; entries are only ever added or decided."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
+from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
@@ -18,11 +21,19 @@ from slakeeper.actors.message import (
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
+from slakeeper.sla.account import Account
+from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
-from slakeeper.sla.ledger import CompensationError, LedgerEntry, decide
+from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide
 
 _REFUSALS = {"not_pending": "conflict", "no_amount": "conflict", "nobody": "invalid", "no_reason": "invalid"}
+
+_DECIDED = {
+    EntryStatus.APPROVED: What.COMPENSATION_APPROVED,
+    EntryStatus.REJECTED: What.COMPENSATION_REJECTED,
+    EntryStatus.SETTLED: What.COMPENSATION_SETTLED,
+}
 
 LOOK_TIMER = "report"
 
@@ -66,12 +77,7 @@ class LedgerActor(Actor):
                 self._book(ctx, compensation.book(contract, violation, attainment=attainment))
             case SettlePeriod(accounts, version):
                 contract = self._contract(version)
-                weights = {metric.name: metric.weight for metric in contract.metrics}
-                attainment = compliance.attainment(
-                    share
-                    for name, account in accounts.items()
-                    for share in compliance.shares_of(account, weights.get(name))
-                )
+                attainment = settled_attainment(contract, accounts)
                 period = (message.start_ms, message.end_ms)
                 self._book(
                     ctx,
@@ -122,6 +128,12 @@ class LedgerActor(Actor):
             if entry.id in self._entries:
                 continue
             ctx.emit(entry)
+            self._note(
+                ctx, What.COMPENSATION_BOOKED, entry, "" if entry.requested_by == BOOKKEEPER else entry.requested_by,
+                rule=entry.rule, type=entry.compensation_type, status=entry.status, violation=entry.violation_id,
+                arithmetic=entry.arithmetic, period_start_ms=entry.period_start_ms, period_end_ms=entry.period_end_ms,
+                contract_version=entry.contract_version, corrects=entry.corrects, error=entry.error,
+            )  # fmt: skip
             ctx.publish("compensation.booked", {"entry": entry.to_document()})
 
     def _decide(self, ctx: Context, entry_id: str, approve: bool, by: str, reason: str) -> LedgerEntry:
@@ -136,5 +148,21 @@ class LedgerActor(Actor):
             code = _REFUSALS.get(error.reason, "forbidden")
             raise RequestError(code, str(error), reason=error.reason) from error
         ctx.emit(decided)
+        self._note(ctx, _DECIDED[decided.status], decided, by, reason=reason)
         ctx.publish("compensation.decided", {"entry": decided.to_document()})
         return decided
+
+    @staticmethod
+    def _note(ctx: Context, what: What, entry: LedgerEntry, who: str, **details: Any) -> None:
+        money = {"amount": entry.amount, "currency": entry.currency}
+        note(ctx, what, sla_id=entry.sla_id, subject=entry.id, who=who, **money, **details)
+
+
+def settled_attainment(contract: Sla, accounts: Mapping[str, Account]) -> Fraction | None:
+    """A contract's attainment of a period [%] by the final accounts of its metrics; None when nothing is known."""
+    weights = {metric.name: metric.weight for metric in contract.metrics}
+    return compliance.attainment(
+        share
+        for name, account in accounts.items()
+        for share in compliance.shares_of(account, weights.get(name))
+    )

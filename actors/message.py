@@ -2,7 +2,7 @@
 
 Addresses are made here too, so that a sender and a starter agree: ``contract:ID``, ``monitor:ID:METRIC``,
 ``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``,
-``ingest:PARTITION``.
+``ingest:PARTITION``, ``audit:PARTITION``.
 """
 
 from collections.abc import Sequence
@@ -58,6 +58,10 @@ def report_address(sla_id: str) -> str:
 
 def ingest_address(partition_name: str) -> str:
     return f"ingest:{partition_name}"
+
+
+def audit_address(partition_name: str) -> str:
+    return f"audit:{partition_name}"
 
 
 # -- to what keeps a partition's batches --------------------------------------------------------------------

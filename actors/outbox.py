@@ -7,6 +7,7 @@ and shown. One outbox lives inside each actor that sends; its changes are that a
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
 from slakeeper.actors.environment import Environment
 from slakeeper.integrations.channel import DeliveryError, Recipient
@@ -57,6 +58,17 @@ class Delivery:
     @property
     def is_final(self) -> bool:
         return self.status is not DeliveryStatus.SENDING
+
+    def facts(self) -> dict[str, Any]:
+        """What the audit chain keeps of its end; channels mask the secrets in ``detail``."""
+        return {
+            "key": self.key,
+            "channel": self.channel,
+            "recipients": self.recipients,
+            "status": self.status,
+            "attempts": self.attempts,
+            "detail": self.detail,
+        }
 
 
 @dataclass(frozen=True, slots=True)

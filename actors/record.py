@@ -1,6 +1,7 @@
 """Every dataclass that may stand in a journal or a snapshot, by its class name."""
 
 from slakeeper.actors.alert import AlertState
+from slakeeper.actors.audit import AuditState, Filed
 from slakeeper.actors.contract_event import (
     AccountGathered,
     ContractState,
@@ -22,6 +23,7 @@ from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
 from slakeeper.otp.codec import Codec, Upcast
 from slakeeper.sla.account import Account, Part
 from slakeeper.sla.alert import Group, Incident, Item
+from slakeeper.sla.audit import Fact, Link
 from slakeeper.sla.escalation import Told, Walk
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
@@ -35,6 +37,7 @@ RECORDS: tuple[type, ...] = (
     AccountGathered,
     ActionRecord,
     AlertState,
+    AuditState,
     ContractChanged,
     ContractState,
     ContractVersion,
@@ -42,6 +45,8 @@ RECORDS: tuple[type, ...] = (
     DeliveryChanged,
     EscalationRecord,
     EscalationState,
+    Fact,
+    Filed,
     Group,
     HelpCalled,
     HelpEnded,
@@ -50,6 +55,7 @@ RECORDS: tuple[type, ...] = (
     Item,
     LedgerEntry,
     LedgerState,
+    Link,
     MessageGivenUp,
     MetricAdded,
     MetricGone,

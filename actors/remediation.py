@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ActionAttempted,
@@ -20,6 +21,7 @@ from slakeeper.integrations.remedy import RemedyResult, run_remedy
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla import remediation
+from slakeeper.sla.audit import What
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings
 from slakeeper.sla.remediation import Execute, Finished, Outcome, Phase, Recorded, Run, Step, Verify
@@ -35,6 +37,7 @@ class RemediationOrder:
         number: counts the runs of this action against this violation from 1.
         by: who asked for it; empty for an automatic run.
         attempts_before: number of the last attempt of the run before.
+        sla_id: the violation's contract.
     """
 
     violation_id: str
@@ -43,6 +46,7 @@ class RemediationOrder:
     by: str = ""
     dry_run: bool = False
     attempts_before: int = 0
+    sla_id: str = ""
 
 
 class RemediationActor(Actor):
@@ -67,6 +71,7 @@ class RemediationActor(Actor):
                 attempts_before=order.attempts_before,
             )
             ctx.emit(run)
+            self._note(ctx, What.REMEDIATION_BEGUN, number=order.number, remedy=run.remedy)
             self._due(ctx)
         else:
             if self._run.phase is Phase.VERIFYING and not self._run.dry_run:
@@ -159,6 +164,11 @@ class RemediationActor(Actor):
         if run != before:
             ctx.emit(run)
         for effect in effects:
+            if isinstance(effect, Finished):
+                self._note(ctx, What.REMEDIATION_ENDED, outcome=effect.outcome, attempts=run.attempt)
+            elif isinstance(effect, Execute):
+                self._note(ctx, What.REMEDIATION_ATTEMPTED, attempt=effect.attempt, key=effect.key)
+        for effect in effects:
             match effect:
                 case Execute():
                     self._execute(ctx, effect)
@@ -219,6 +229,13 @@ class RemediationActor(Actor):
         helped = run.outcome in (Outcome.EFFECTIVE, Outcome.CANCELLED)
         after = breaker.succeeded() if helped else breaker.failed(self._settings(ctx), ctx.now_ms)
         environment.breakers[run.action] = after
+
+    def _note(self, ctx: Context, what: What, **details: Any) -> None:
+        run = self._current()
+        note(
+            ctx, what, sla_id=self._order.sla_id, subject=run.violation_id, who=run.by,
+            action=run.action, target=run.target, dry_run=run.dry_run, **details,
+        )  # fmt: skip
 
     def _release(self, environment: Environment) -> None:
         run = self._run

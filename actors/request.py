@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slakeeper.actors import query
+from slakeeper.actors.audit import note_act, recorded_chain
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.ingest import Ingest
 from slakeeper.actors.message import (
@@ -36,6 +37,7 @@ from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Handler
 from slakeeper.otp.partition import Partition
+from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.report import to_markdown
 from slakeeper.sla.violation import Violation
@@ -47,7 +49,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
     Args:
         partition_of: finds the partition that keeps a contract; raises RequestError when it is not this cell's.
     """
-    return {
+    handlers: dict[str, Handler] = {
         "ping": lambda host, payload: {},
         "samples": Ingest(partition_of).take,
         "catalog": _catalog,
@@ -94,19 +96,50 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         },
         "report": _report,
         "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
-        "actor.suspend": lambda host, payload: _operate(host, payload, host.inspector.suspend),
-        "actor.resume": lambda host, payload: _operate(host, payload, host.inspector.resume),
-        "actor.restart": lambda host, payload: _operate(
-            host, payload, lambda each: host.inspector.kill(each, "restart")
+        "actor.suspend": lambda host, payload: _operate(
+            host, payload, host.inspector.suspend, What.ACTOR_SUSPENDED
         ),
-        "actor.kill": lambda host, payload: _operate(host, payload, host.inspector.kill),
+        "actor.resume": lambda host, payload: _operate(
+            host, payload, host.inspector.resume, What.ACTOR_RESUMED
+        ),
+        "actor.restart": lambda host, payload: _operate(
+            host, payload, lambda each: host.inspector.kill(each, "restart"), What.ACTOR_RESTARTED
+        ),
+        "actor.kill": lambda host, payload: _operate(host, payload, host.inspector.kill, What.ACTOR_KILLED),
         "actor.trace": lambda host, payload: host.inspector.trace(
             [text(payload, "address")], optional_number(payload, "since")
         ),
         "actor.crashes": lambda host, payload: {"crashes": host.inspector.crashes()},
         "actor.dead_letters": lambda host, payload: {"dead_letters": host.inspector.letters()},
-        "actor.redeliver": lambda host, payload: host.inspector.redeliver(text(payload, "id")),
+        "actor.redeliver": _redeliver,
+        "audit.heads": _audit_heads,
+        "audit.note": _note_process,
     }
+    return {kind: _said_by(handler) if kind in ACTS else handler for kind, handler in handlers.items()}
+
+
+ACTS = frozenset(
+    {
+        "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
+        "violation.escalate", "violation.remediate", "compensation.decide", "actor.suspend", "actor.resume",
+        "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
+    }
+)  # fmt: skip
+"""Requests by which somebody does something: the audit chain says who, and ``via`` what it came in."""
+
+
+def _said_by(handler: Handler) -> Handler:
+    """The same, with what the request came in by known to whoever notes it meanwhile."""
+
+    def handle(host: Host, payload: Any) -> Any:
+        environment: Environment = host.environment
+        environment.via = text(payload, "via", "")
+        try:
+            return handler(host, payload)
+        finally:
+            environment.via = ""
+
+    return handle
 
 
 def contract_ids(host: Host) -> list[str]:
@@ -141,6 +174,10 @@ def define(
             host.start_child(MONITORING, ActorSpec(batches, "ingest"), partition)
         spec = ActorSpec(address, "contract", (contract.to_document(), host.now_ms, newest + 1))
         host.start_child(DEFINITION, spec, partition)
+        note_act(
+            host, partition.directory.name, What.CONTRACT_DEFINED, sla_id=contract.id, subject=contract.id,
+            who=by or "operator", version=newest + 1, document=contract.to_document(),
+        )  # fmt: skip
     return {"id": contract.id, "version": query.describe_contract(host, contract.id).version}
 
 
@@ -237,12 +274,56 @@ def _report(host: Host, payload: Any) -> dict[str, Any]:
     raise RequestError("invalid", f"unknown report format {wanted!r}: there are json and md")
 
 
-def _operate(host: Host, payload: Any, operate: Callable[[str], None]) -> dict[str, Any]:
-    address = text(payload, "address")
+def _operate(host: Host, payload: Any, operate: Callable[[str], None], what: What) -> dict[str, Any]:
+    address, by = text(payload, "address"), text(payload, "by", "")
+    is_released = what is What.ACTOR_RESUMED and _is_quarantined(host, address)
     operate(address)
+    _note_about(host, address, What.ACTOR_RELEASED if is_released else what, by)
     host.drain()
     described: dict[str, Any] = _plain(host.inspector.describe(address))
     return described
+
+
+def _is_quarantined(host: Host, address: str) -> bool:
+    return bool(host.inspector.describe(address)["status"] == "quarantined")
+
+
+def _note_about(host: Host, address: str, what: What, by: str, **details: Any) -> None:
+    """Notes an act on an actor where the actor is recorded; one that is recorded nowhere, in the first partition."""
+    partition = host.partition_of(address) or next(iter(host.partitions))
+    note_act(host, partition, what, subject=address, who=by or "operator", **details)
+
+
+def _redeliver(host: Host, payload: Any) -> dict[str, Any]:
+    letter = host.inspector.redeliver(text(payload, "id"))
+    _note_about(
+        host, letter["address"], What.LETTER_REDELIVERED, text(payload, "by", ""), letter=letter["id"]
+    )
+    return letter
+
+
+def _audit_heads(host: Host, payload: Any) -> dict[str, Any]:
+    """``{"heads": [{"partition", "seq", "hash", "filed_seq"}]}``: how far each chain is, and how far its files are."""
+    heads = []
+    for name in host.partitions:
+        chain = recorded_chain(host.partitions[name], name, host.codec)
+        heads.append(
+            {"partition": name, "seq": chain.head_seq, "hash": chain.head_hash, "filed_seq": chain.filed_seq}
+        )
+    return {"heads": heads}
+
+
+_OF_PROCESSES = {"kill": What.PROCESS_KILLED, "restart": What.PROCESS_RESTARTED}
+
+
+def _note_process(host: Host, payload: Any) -> dict[str, Any]:
+    """Notes what an operator is about to do to a process: it has no partition, so any cell's first keeps it."""
+    what = _OF_PROCESSES.get(text(payload, "operation"))
+    if what is None:
+        raise RequestError("invalid", f"operation must be one of: {', '.join(_OF_PROCESSES)}")
+    who = text(payload, "by", "") or "operator"
+    note_act(host, next(iter(host.partitions)), what, subject=text(payload, "name"), who=who)
+    return {}
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ALERTING,
@@ -43,6 +44,7 @@ from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
+from slakeeper.sla.audit import What
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.violation import Violation, ViolationError, ViolationStatus
 
@@ -111,6 +113,12 @@ class ViolationActor(Actor):
             if self._running or self._escalating:
                 ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
             return
+        opened = self._violation
+        self._note(
+            ctx, What.VIOLATION_OPENED, metric=opened.metric_name, severity=opened.severity, value=opened.actual_value,
+            condition=opened.condition, threshold=opened.threshold_value, opened_at_ms=opened.opened_at_ms,
+            contract_version=opened.contract_version,
+        )  # fmt: skip
         self._publish(ctx, "violation.opened")
         # First, so that the first message says what is being tried.
         self._enforce(ctx)
@@ -121,9 +129,9 @@ class ViolationActor(Actor):
         match message:
             case UpdateViolation(value, severity, at_ms):
                 self._update(ctx, violation.update(self._violation, value, severity, at_ms))
-            case CloseViolation(at_ms, value, by, note):
+            case CloseViolation(at_ms, value, by, text):
                 if self._violation.is_open:
-                    ended = violation.resolve(self._violation, at_ms, by=by, note=note, value=value)
+                    ended = violation.resolve(self._violation, at_ms, by=by, note=text, value=value)
                     self._resolve(ctx, ended)
             case ActionAttempted(record):
                 self._keep(ctx, violation.record_action(self._violation, record))
@@ -158,18 +166,20 @@ class ViolationActor(Actor):
         match request:
             case DescribeViolation():
                 pass
-            case AcknowledgeViolation(by, note):
-                self._keep(
-                    ctx, _refusing(lambda: violation.acknowledge(self._violation, by, note, ctx.now_ms))
-                )
+            case AcknowledgeViolation(by, text):
+                after = _refusing(lambda: violation.acknowledge(self._violation, by, text, ctx.now_ms))
+                if after != self._violation:  # said again in the same moment it is the same
+                    self._keep(ctx, after)
+                    self._note(ctx, What.VIOLATION_ACKNOWLEDGED, by, note=text)
                 if self._escalating:
                     ctx.cast(escalation_address(self._violation.id), ViolationAcknowledged(self._violation))
                 self._publish(ctx, "violation.acknowledged")
-            case ResolveViolation(by, note):
-                resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=note))
+            case ResolveViolation(by, text):
+                resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=text))
                 self._resolve(ctx, resolved)
-            case EscalateViolation():
+            case EscalateViolation(by):
                 self._require_escalatable()
+                self._note(ctx, What.VIOLATION_ESCALATED, by or "operator")
                 if not ctx.environment.enforcement.escalation_policies:
                     pass  # nobody is to be told, and the answer names nobody
                 elif self._escalating:
@@ -237,6 +247,7 @@ class ViolationActor(Actor):
             return  # nobody is to be told, so nobody has failed to answer
         exhausted = bool(self._runs) and not self._running
         if escalation.needs_escalation(self._violation.severity, len(self._runs), exhausted=exhausted):
+            self._note(ctx, What.VIOLATION_ESCALATED, severity=self._violation.severity)
             self._call_escalation(ctx)
 
     def _call_escalation(self, ctx: Context, *, at_once: bool = False) -> None:
@@ -257,8 +268,9 @@ class ViolationActor(Actor):
         ctx.emit(HelpCalled(action_name=action_name))
         number = self._runs[action_name]
         order = RemediationOrder(
-            self._violation.id, action_name, number, by, dry_run, attempts_before=max(attempts, default=0)
-        )
+            self._violation.id, action_name, number, by, dry_run, attempts_before=max(attempts, default=0),
+            sla_id=self._violation.sla_id,
+        )  # fmt: skip
         address = remediation_address(self._violation.id, action_name, number)
         ctx.start_child(ENFORCEMENT, ActorSpec(address, "remediation", order, Restart.TRANSIENT))
         environment: Environment = ctx.environment
@@ -288,6 +300,7 @@ class ViolationActor(Actor):
         refusal = breaker.refusal(environment.enforcement.remediation, ctx.now_ms) if breaker else ""
         if refusal and not dry_run:
             raise RequestError("conflict", refusal, reason="breaker_open")
+        self._note(ctx, What.REMEDIATION_REQUESTED, by or "operator", action=action_name, dry_run=dry_run)
         self._call_remediation(ctx, action_name, by=by or "operator", dry_run=dry_run)
 
     def _look_for_helpers(self, ctx: Context) -> None:
@@ -304,6 +317,7 @@ class ViolationActor(Actor):
 
     def _escalation_failed(self, ctx: Context, why: str) -> None:
         self._keep(ctx, violation.record_escalation_failure(self._violation, ctx.now_ms))
+        self._note(ctx, What.ESCALATION_EXHAUSTED, why=why)
         logging.getLogger("slakeeper").error("%s of %s: %s", self._violation.id, self._violation.sla_id, why)
         self._publish(ctx, "escalation.failed")
 
@@ -324,6 +338,13 @@ class ViolationActor(Actor):
             return
         self._keep(ctx, after)
         if after.severity is not before.severity:
+            self._note(
+                ctx,
+                What.VIOLATION_WORSENED,
+                before=before.severity,
+                severity=after.severity,
+                value=after.actual_value,
+            )
             self._enforce(ctx)
             worsened = ViolationWorsened(self._violation)
             ctx.cast(alert_address(after.sla_id), worsened)
@@ -335,6 +356,11 @@ class ViolationActor(Actor):
 
     def _resolve(self, ctx: Context, resolved: Violation) -> None:
         self._keep(ctx, resolved)
+        self._note(
+            ctx, What.VIOLATION_RESOLVED, resolved.resolved_by, note=resolved.resolve_note,
+            closed_at_ms=resolved.closed_at_ms, worst_value=resolved.worst_value, severity=resolved.severity,
+            recovered_value=resolved.recovered_value,
+        )  # fmt: skip
         ctx.cast(contract_address(resolved.sla_id), ViolationEnded(resolved.metric_name, resolved.id))
         ctx.cast(ledger_address(resolved.sla_id), ViolationResolved(resolved))
         ctx.cast(alert_address(resolved.sla_id), ViolationResolved(resolved))
@@ -348,6 +374,9 @@ class ViolationActor(Actor):
 
     def _keep(self, ctx: Context, after: Violation) -> None:
         ctx.emit(after)
+
+    def _note(self, ctx: Context, what: What, who: str | None = None, **details: Any) -> None:
+        note(ctx, what, sla_id=self._violation.sla_id, subject=self._violation.id, who=who, **details)
 
     def _pass_on(self, ctx: Context) -> None:
         if self._escalating and self._violation.is_open:

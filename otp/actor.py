@@ -111,6 +111,14 @@ class LinkedExit:
     reason: str
 
 
+@dataclass(frozen=True)
+class Entrusted:
+    """Events were recorded for this actor by others of its partition, and applied; see :meth:`Context.entrust`.
+
+    One may stand for many. An actor that starts has been given them by then and hears nothing.
+    """
+
+
 class ActorSpec(NamedTuple):
     """Which actor to start: its kind by name, its address, and the plain values its state begins with.
 

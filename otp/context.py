@@ -27,6 +27,7 @@ LINK: Final = 14
 UNLINK: Final = 15
 REGISTER: Final = 16
 UNREGISTER: Final = 17
+ENTRUST: Final = 18
 
 Effect = tuple[Any, ...]
 
@@ -94,6 +95,11 @@ class Context:
         """Unix time [ms], read once for the whole turn."""
         return self._host.now_ms
 
+    @property
+    def partition(self) -> str | None:
+        """The name of the partition that keeps this actor; None when it is recorded nowhere."""
+        return self._host.partition_of(self.address)
+
     # -- state ------------------------------------------------------------------------------------------------
 
     def emit(self, event: Any) -> Any:
@@ -107,6 +113,19 @@ class Context:
         """
         self.effects.append((EVENT, self._host.codec.encode(event)))
         return self._actor.apply(event)
+
+    def entrust(self, address: str, event: Any) -> None:
+        """Records an event of another durable actor of this partition, in one commit with this handler's own.
+
+        A message can be lost with the process between two turns, or find its receiver down; this cannot: whether the
+        other runs, is being restarted, is suspended or set aside, the event is on its record if and only if what the
+        handler emitted is on its own. One that runs is given it at once and hears :class:`Entrusted`.
+
+        Raises:
+            LookupError: nothing is recorded for that address in this actor's partition.
+        """
+        self._host.require_record(self.address, address)
+        self.effects.append((ENTRUST, address, self._host.codec.encode(event), event))
 
     # -- messages ---------------------------------------------------------------------------------------------
 

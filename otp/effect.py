@@ -1,5 +1,6 @@
 """What handlers asked for, done once they have returned: messages, events, timers, children, outside effects."""
 
+import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -7,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slakeeper.otp import context as do
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import Performed, StartRefused
+from slakeeper.otp.actor import Entrusted, Performed, StartRefused
 from slakeeper.otp.context import Context, Effect
-from slakeeper.otp.crash_report import shown
-from slakeeper.otp.mailbox import CAST, CONTINUE, INFO
-from slakeeper.otp.partition import Event
+from slakeeper.otp.crash_report import shown, words_of
+from slakeeper.otp.mailbox import CAST, CONTINUE, INFO, SIGNAL
+from slakeeper.otp.partition import Event, Partition
 from slakeeper.otp.seat import Seat
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TAKEN = (core.Refusal.ALREADY_STARTED, core.Refusal.ALREADY_PRESENT)
 """Refusals of a start that say that such a child is there."""
+
+ENTRUSTED = Entrusted()
 
 
 class Executor(Protocol):
@@ -111,8 +114,38 @@ class Effects:
                 self._host.call(to, request, self._host.binding.replier(seat, tag), timeout_ms)
             case (do.REPLY, call, value):
                 call.settle(value)
+            case (do.ENTRUST, to, data, event):
+                if seat.partition is None:
+                    raise LookupError(f"{seat.spec.address} is recorded nowhere")
+                self.entrust(seat.partition, to, data, event)
             case _:
                 self._host.binding.carry_out(seat, effect)
+
+    def entrust(self, partition: Partition, address: str, data: bytes, event: Any) -> None:
+        """Records an event of an actor that did not emit it, and gives it to the actor if it runs.
+
+        Args:
+            data: the event, encoded.
+
+        Raises:
+            ValueError: the partition has no such actor.
+        """
+        host = self._host
+        seat = host.tree.seats.get(address)
+        host.record(partition, Event(address, data))
+        if seat is None or not seat.is_live:
+            return  # whoever starts it will find it on its record
+        try:
+            if seat.actor is not None:  # one that is put away is woken from its record
+                seat.actor.apply(event)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code, and not of whoever entrusts
+            reason = words_of(error)
+            host.crash_report(seat, reason, shown(event), traceback.format_exc())
+            host.end_soon(seat, reason)
+            return
+        # A suspended one must not drown in these: one says it all.
+        if not (seat.mailbox and seat.mailbox[-1] == (SIGNAL, (seat.incarnation, ENTRUSTED))):
+            host.signal(seat, ENTRUSTED)
 
     def _teller(self, asked_by: str, address: str) -> Callable[[core.Ok | core.Error], None]:
         """Tells the actor that asked for a start when it is refused; one that is there already is none."""

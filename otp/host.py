@@ -297,6 +297,17 @@ class Host:
             raise RequestError(code, f"{spec.address}: {refusal.detail or refusal.reason.value}")
         self.drain()
 
+    def entrust(self, partition: str, address: str, event: Any) -> None:
+        """Records an event of a durable actor, durable with all else of this turn; see :meth:`Context.entrust`.
+
+        Raises:
+            LookupError: nothing is recorded for that address in the partition.
+        """
+        kept = self.partitions[partition]
+        if address not in kept.records:
+            raise LookupError(f"nothing is recorded for {address} in {partition}")
+        self.effects.entrust(kept, address, self.codec.encode(event), event)
+
     def terminate_child(self, address: str) -> None:
         """Stops an actor in order and forgets it; nobody there is no error."""
         seat = self._seats.get(address)
@@ -319,6 +330,11 @@ class Host:
     def counts(self) -> Counter[str]:
         """Crashes and dead letters since the start."""
         return self.recorder.counts
+
+    def partition_of(self, address: str) -> str | None:
+        """The name of the partition that keeps an actor; None when it is recorded nowhere, or not there."""
+        seat = self._seats.get(address)
+        return None if seat is None else self._partition_names.get(id(seat.partition))
 
     def addresses(self, kind: str | None = None) -> list[str]:
         """Addresses of all actors (of one kind), in the order they were started."""
@@ -530,6 +546,17 @@ class Host:
             actor.handle_info(ctx, news)
         else:
             actor.handle_continue(ctx, news)
+
+    def require_record(self, asker: str, address: str) -> None:
+        """Sees that an actor has a record in the partition of ``asker``.
+
+        Raises:
+            LookupError: it has none there.
+        """
+        seat = self._seats.get(asker)
+        partition = None if seat is None else seat.partition
+        if partition is None or address not in partition.records:
+            raise LookupError(f"nothing is recorded for {address} in the partition of {asker}")
 
     def record(self, partition: Partition, op: Op) -> None:
         """Adds to what this turn makes durable."""

@@ -13,7 +13,17 @@ from typing import Any
 from slakeeper.otp.sim_agenda import Agenda
 from slakeeper.otp.sim_boot import Build
 from slakeeper.otp.sim_cell import SimCell
-from slakeeper.otp.sim_fault import HOUR_MS, NO_FAULTS, EffectLost, Faults, Link, Moment, Point
+from slakeeper.otp.sim_fault import (
+    HOUR_MS,
+    NO_FAULTS,
+    CellKilled,
+    EffectLost,
+    Faults,
+    Link,
+    Moment,
+    Point,
+)
+from slakeeper.otp.sim_filesystem import PowerLoss
 from slakeeper.otp.sim_observer import Observer
 from slakeeper.otp.sim_trace import Trace
 
@@ -181,6 +191,9 @@ class SimSystem:
             failure: BaseException | None = None
             try:
                 value = effect()
+            except (CellKilled, PowerLoss) as end:  # it was at the cell's own disk
+                cell.died(end)
+                return
             except Exception as error:  # noqa: BLE001  carried to the actor that asked, which decides
                 failure = error
             self._trace(cell.name, f"{name} carried out:", str(value) if failure is None else repr(failure))

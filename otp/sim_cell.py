@@ -131,6 +131,10 @@ class SimCell:
         else:
             self._fuse = (point, self._random.randint(1, MOST_STEPS_AHEAD if point is Point.DISK else 3))
 
+    def died(self, end: BaseException) -> None:
+        """The process, or the machine, has ended while an effect was being carried out."""
+        self._end(_words(end))
+
     def restart(self) -> None:
         """Kills the process now, between two turns; it starts again by itself."""
         if self.host is not None:

@@ -32,7 +32,7 @@ class AdminService:
         self._cluster: Cluster | None = None
 
     def start(self) -> Mapping[str, Any]:
-        self._cluster = connect(self._args["cells"], self._args["partitions"])
+        self._cluster = connect(self._args["cells"], self._args["partitions"], via="cli")
         return {}
 
     def stop(self, deadline_s: float) -> None:
@@ -114,15 +114,30 @@ def _tree(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -
 
 def _actor(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """An operation on a light actor, or kill and restart of a process by its name."""
-    operation, address = str(payload["operation"]), str(payload["address"])
+    operation, address, by = str(payload["operation"]), str(payload["address"]), str(payload.get("by") or "")
     names = {process["name"] for process in service.processes()}
     if address not in names:
-        return cluster.actor(operation, address).result(PATIENCE_S)
+        return cluster.actor(operation, address, by).result(PATIENCE_S)
     if operation in ("kill", "restart"):
+        if address != HEART:
+            _note_process(cluster, operation, address, by)
         return service.kill(address)
     if operation == "state":
         return next(process for process in service.processes() if process["name"] == address)
     raise RequestRefused("invalid", f"{address} is a process: it can be killed, restarted or shown")
+
+
+def _note_process(cluster: Cluster, operation: str, name: str, by: str) -> None:
+    """Notes what is about to be done; when no cell can, it is done all the same, and the log says so.
+
+    What hangs must be killed also when nothing else works any more.
+    """
+    try:
+        cluster.note_process(operation, name, by).result(PATIENCE_S)
+    except (RequestFailed, TimeoutError) as failure:
+        logging.getLogger("slakeeper").error(
+            "%s of process %s by %s is not in the audit chain: %s", operation, name, by or "operator", failure
+        )
 
 
 def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -201,5 +216,8 @@ _COMMANDS: dict[str, _Command] = {
     "dead_letters": lambda service, cluster, payload: {
         "dead_letters": cluster.dead_letters().result(PATIENCE_S)
     },
-    "redeliver": lambda service, cluster, payload: cluster.redeliver(payload["id"]).result(PATIENCE_S),
+    "redeliver": lambda service, cluster, payload: cluster.redeliver(
+        payload["id"], str(payload.get("by") or "")
+    ).result(PATIENCE_S),
+    "audit_heads": lambda service, cluster, payload: cluster.audit_heads().result(PATIENCE_S),
 }

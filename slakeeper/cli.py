@@ -15,6 +15,7 @@ import click
 
 from slakeeper import __version__
 from slakeeper.cli_actor import actor
+from slakeeper.cli_audit import audit
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -340,5 +341,6 @@ def report(
 
 
 main.add_command(actor)
+main.add_command(audit)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)

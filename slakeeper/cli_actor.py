@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from slakeeper.session import Session, command
+from slakeeper.session import Session, by_option, command
 
 # How often a trace is fetched: soon enough to feel live, seldom enough not to be seen in what is measured.
 TRACE_EVERY_S = 0.3
@@ -18,18 +18,22 @@ def actor() -> None:
 
 
 def _operation(name: str, past: str, text: str) -> None:
-    def operate(session: Session, address: str) -> None:
-        answer = session.ask("actor", operation=name, address=address)
-        if name == "state":
-            session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
-        else:
-            session.show(answer, lambda document: f"{address}: {document.get('status', past)}")
+    def operate(session: Session, address: str, by: str) -> None:
+        answer = session.ask("actor", operation=name, address=address, by=by)
+        session.show(answer, lambda document: f"{address}: {document.get('status', past)}")
 
     operate.__doc__ = text
-    command(actor, name)(click.argument("address")(operate))
+    command(actor, name)(by_option(click.argument("address")(operate)))
 
 
-_operation("state", "", "Show state and counters of an actor, a supervisor or a process.")
+@command(actor, "state")
+@click.argument("address")
+def state(session: Session, address: str) -> None:
+    """Show state and counters of an actor, a supervisor or a process."""
+    answer = session.ask("actor", operation="state", address=address)
+    session.show(answer, lambda document: json.dumps(document, indent=2, ensure_ascii=False))
+
+
 _operation("suspend", "suspended", "Let an actor handle nothing; its messages wait.")
 _operation("resume", "resumed", "End a suspension, or release an actor from quarantine.")
 _operation("restart", "restarted", "Restart an actor or a process from what is recorded of it.")
@@ -77,10 +81,11 @@ def dead_letters(session: Session) -> None:
 
 @command(actor, "redeliver")
 @click.argument("letter_id", metavar="ID")
-def redeliver(session: Session, letter_id: str) -> None:
+@by_option
+def redeliver(session: Session, letter_id: str, by: str) -> None:
     """Deliver a dead letter after all; if nobody takes it, it is a dead letter again."""
 
     def said(letter: dict[str, Any]) -> str:
         return f"{letter['id']}: delivered to {letter['address']}"
 
-    session.show(session.ask("redeliver", id=letter_id), said)
+    session.show(session.ask("redeliver", id=letter_id, by=by), said)

@@ -13,6 +13,8 @@ from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample
 # Processes of the system that are not below the root.
 _ABOVE_ROOT = frozenset({"heart", "launcher", "thespian-admin", "thespian-logger", "root"})
 
+VIA_PYTHON = "python"
+
 Rows = list[dict[str, Any]]
 
 
@@ -22,6 +24,7 @@ def connect(
     *,
     patience_s: float = RECONNECT_PATIENCE_S,
     max_in_flight: int = MAX_IN_FLIGHT_SAMPLES,
+    via: str = VIA_PYTHON,
 ) -> "Cluster":
     """A cluster over sockets.
 
@@ -30,10 +33,11 @@ def connect(
         partitions: how many the data directory has.
         patience_s: how long a request waits for a cell that is away.
         max_in_flight: samples that one cell may owe an answer for.
+        via: what operators' acts come in by, for the audit chain.
     """
     connections = [CellConnection(cell["name"], cell["socket"], patience_s=patience_s) for cell in cells]
     isolated = {cell["sla"]: cell["name"] for cell in cells if cell.get("sla") is not None}
-    return Cluster(connections, partitions, isolated, max_in_flight)
+    return Cluster(connections, partitions, isolated, max_in_flight, via)
 
 
 class _LocalCell:
@@ -75,6 +79,7 @@ class Cluster:
         partitions: how many the data directory has.
         isolated: contract id -> name of the cell that serves it alone.
         max_in_flight: samples that one cell may owe an answer for.
+        via: what operators' acts come in by, for the audit chain.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Cluster:
         partitions: int,
         isolated: Mapping[str, str] | None = None,
         max_in_flight: int = MAX_IN_FLIGHT_SAMPLES,
+        via: str = VIA_PYTHON,
     ) -> None:
         members = [cell if isinstance(cell, CellConnection) else _LocalCell(cell) for cell in cells]
         self._cells = {cell.name: cell for cell in members}
@@ -90,6 +96,7 @@ class Cluster:
         alone = set(self._isolated.values())
         self._shared = [cell for cell in members if cell.name not in alone]
         self._partitions = partitions
+        self._via = via
         self._router = Router(members, max_in_flight)
         self._last_status: dict[str, Mapping[str, Any]] = {}
 
@@ -189,15 +196,15 @@ class Cluster:
 
     def acknowledge(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
         """Stops the escalation of a violation: somebody is on it."""
-        return self._find("violation.ack", {"id": violation_id, "by": by, "note": note})
+        return self._act("violation.ack", {"id": violation_id, "by": by, "note": note})
 
     def resolve(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
         """Closes a violation by hand."""
-        return self._find("violation.resolve", {"id": violation_id, "by": by, "note": note})
+        return self._act("violation.resolve", {"id": violation_id, "by": by, "note": note})
 
     def escalate(self, violation_id: str, by: str) -> Future[dict[str, Any]]:
         """Begins an escalation by hand."""
-        return self._find("violation.escalate", {"id": violation_id, "by": by})
+        return self._act("violation.escalate", {"id": violation_id, "by": by})
 
     def enforce(self, violation_id: str) -> Future[dict[str, Any]]:
         """Looks again at what an open violation calls for."""
@@ -210,7 +217,7 @@ class Cluster:
     def remediate(self, violation_id: str, action: str, dry_run: bool, by: str) -> Future[dict[str, Any]]:
         """Runs an action by hand."""
         payload = {"id": violation_id, "action": action, "dry_run": dry_run, "by": by}
-        return self._find("violation.remediate", payload)
+        return self._act("violation.remediate", payload)
 
     def compensation(self, sla_id: str | None = None) -> Future[Rows]:
         """The ledger."""
@@ -219,15 +226,15 @@ class Cluster:
 
     def decide(self, entry_id: str, approve: bool, by: str, reason: str) -> Future[dict[str, Any]]:
         """Approves or rejects an entry of the ledger."""
-        return self._find(
+        return self._act(
             "compensation.decide", {"id": entry_id, "approve": approve, "by": by, "reason": reason}
         )
 
     # --- actors and events --------------------------------------------------------------------------
 
-    def actor(self, operation: str, address: str) -> Future[dict[str, Any]]:
+    def actor(self, operation: str, address: str, by: str = "") -> Future[dict[str, Any]]:
         """``state``, ``suspend``, ``resume``, ``restart`` or ``kill`` of one light actor."""
-        return self._find(f"actor.{operation}", {"address": address})
+        return self._act(f"actor.{operation}", {"address": address, "by": by})
 
     def trace(self, address: str, since: int | None) -> Future[dict[str, Any]]:
         """``{"last", "lines": [{"number", "at_ms", "address", "what", "detail"}]}`` of one light actor."""
@@ -244,9 +251,27 @@ class Cluster:
         asked = self._ask("actor.dead_letters", {})
         return then(asked, lambda answers: sorted(_rows(answers, "dead_letters"), key=_at))
 
-    def redeliver(self, letter_id: str) -> Future[dict[str, Any]]:
+    def redeliver(self, letter_id: str, by: str = "") -> Future[dict[str, Any]]:
         """Delivers a dead letter after all."""
-        return self._find("actor.redeliver", {"id": letter_id})
+        return self._act("actor.redeliver", {"id": letter_id, "by": by})
+
+    # --- the audit chain ----------------------------------------------------------------------------
+
+    def audit_heads(self) -> Future[dict[str, Any]]:
+        """``{"heads": [{"partition", "seq", "hash", "filed_seq"}], "away": names of cells that do not answer}``."""
+
+        def merge(answers: dict[str, Any]) -> dict[str, Any]:
+            there = {name: each for name, each in answers.items() if not isinstance(each, Exception)}
+            return {"heads": _rows(there, "heads"), "away": [name for name in answers if name not in there]}
+
+        return then(self._ask("audit.heads", {}), merge)
+
+    def note_process(self, operation: str, name: str, by: str) -> Future[dict[str, Any]]:
+        """Has a cell that is there, and is not itself concerned, note a ``kill`` or ``restart`` of a process."""
+        there = [cell for cell in self._cells.values() if cell.connected]
+        cell = next((each for each in there if each.name != name), next(iter(self._cells.values())))
+        payload = {"operation": operation, "name": name, "by": by, "via": self._via}
+        return cell.request("audit.note", payload)
 
     def listen(self, listener: Callable[[str, Any], None]) -> None:
         """Calls ``listener(topic, payload)`` for every event of every cell, on the cells' own threads."""
@@ -273,12 +298,15 @@ class Cluster:
     def _find(self, kind: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
         return first_found({name: cell.request(kind, payload) for name, cell in self._cells.items()})
 
+    def _act(self, kind: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
+        return self._find(kind, {**payload, "via": self._via})
+
     def _changing(self, kind: str, sla_id: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
         def forget(result: dict[str, Any]) -> dict[str, Any]:
             self._router.forget()
             return result
 
-        return then(self._owner(sla_id).request(kind, payload), forget)
+        return then(self._owner(sla_id).request(kind, {**payload, "via": self._via}), forget)
 
     def _merge_status(self, answers: dict[str, Any]) -> dict[str, Any]:
         slas: Rows = []

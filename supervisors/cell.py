@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
@@ -82,6 +83,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         environment = open_environment(settings.enforcement, settings.monitoring, settings.data)
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
+        begin_chains(named, codec, read.now_ms())
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
         host.start()
         for document in settings.contracts:

@@ -68,7 +68,7 @@ class Gateway:
         host, port = parse_address(self._args.get("http") or DEFAULT_HTTP)
         listener = self._bind(host, port)
         limits = {name: self._args[name] for name in ("patience_s", "max_in_flight") if name in self._args}
-        self._cluster = connect(self._args["cells"], self._args["partitions"], **limits)
+        self._cluster = connect(self._args["cells"], self._args["partitions"], via="http", **limits)
         app = create_app(
             self._cluster,
             self._args["token"],

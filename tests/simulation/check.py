@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slakeeper.actors.message import (
     DescribeMetric,
     alert_address,
+    audit_address,
     contract_address,
     ingest_address,
     ledger_address,
@@ -19,6 +20,7 @@ from slakeeper.sla import compensation
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.violation import Violation
+from tests.simulation.chain import problems_of_chains, problems_of_entries
 from tests.simulation.settings import ENFORCEMENT, PLANS, WATCHED, partition_of
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def problems_at_the_end(world: "SlaWorld") -> list[str]:
         *_remedies(world),
         *_ledgers(world),
         *_dead_letters(world),
+        *_audit(world),
     ]
 
 
@@ -75,7 +78,7 @@ def _tree(world: "SlaWorld") -> Iterator[str]:
         yield from (f"{plan.name}: {line}" for line in _not_running(host.tree.describe()))
         addresses = set(host.addresses())
         for partition, ids in plan.partitions.items():
-            wanted = {ingest_address(partition)}
+            wanted = {ingest_address(partition), audit_address(partition)}
             for sla_id in ids:
                 wanted |= {
                     make(sla_id) for make in (contract_address, alert_address, ledger_address, report_address)
@@ -173,6 +176,14 @@ def _ledgers(world: "SlaWorld") -> Iterator[str]:
                 yield f"{violation.id}: nothing is booked under {due.rule}"
             elif amounts[due.id] != due.amount:
                 yield f"{violation.id}: {amounts[due.id]} is booked under {due.rule}, {due.amount} is due"
+
+
+def _audit(world: "SlaWorld") -> Iterator[str]:
+    """Every chain is whole and in its files; every decision has its entry, and every entry its decision."""
+    for cell in world.system.cells.values():
+        if cell.host is not None:
+            yield from problems_of_chains(cell, complete=True)
+    yield from problems_of_entries(world, _archived(world), _entries(world))
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from slakeeper.actors.audit import begin_chains
+from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.message import Observe
@@ -23,6 +25,7 @@ from slakeeper.otp.sim_cell import SimCell
 from slakeeper.otp.sim_fault import NO_FAULTS, Faults, Link, Moment
 from slakeeper.otp.sim_observer import Observer
 from slakeeper.supervisors.tree import cell_tree
+from tests.simulation.chain import AUDIT, problems_of_chains
 from tests.simulation.check import problems_at_the_end, problems_of_violations
 from tests.simulation.client import HOUR_MS, MINUTE_MS, SECOND_MS, Operator, Sender, Series
 from tests.simulation.outside import Channel, Outside, lost
@@ -170,6 +173,7 @@ class SlaWorld(Observer):
             partitions[name] = Partition(Path("/data") / name, CODEC, boot.fs)
             partitions[name].open()
         self._settle(plan.name, partitions)
+        begin_chains(partitions, CODEC, boot.clock.now_ms())
 
         def find_partition(sla_id: str) -> Partition:
             found = partitions.get(partition_of(sla_id))
@@ -179,7 +183,9 @@ class SlaWorld(Observer):
 
         senders = {name: Channel(self.outside, name) for name in ENFORCEMENT.channels}
         senders["sms"] = Channel(self.outside, "sms", idempotent=False, on_uncertain="hold")
-        environment = Environment(ENFORCEMENT, MONITORING, senders, {}, Path("/locks"))
+        environment = Environment(
+            ENFORCEMENT, MONITORING, senders, {}, Path("/locks"), audit_files=AuditFiles(AUDIT, boot.fs)
+        )
         kinds: dict[str, Any] = boot.mortal(KINDS)
         kinds["monitor"] = recorded(
             kinds["monitor"],
@@ -256,6 +262,7 @@ class SlaWorld(Observer):
     def cell_started(self, cell: SimCell) -> None:
         assert cell.host is not None
         self.problems.extend(problems_of_violations(cell))
+        self.problems.extend(problems_of_chains(cell))
         for _, durable in self._turn[cell.name]:
             durable()
         self._turn[cell.name].clear()

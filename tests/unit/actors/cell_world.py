@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from slakeeper.actors.audit import begin_chains
+from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
@@ -210,10 +212,12 @@ class World:
         self.partition.world = self
         self.partition.open()
         self.environment = Environment(
-            self.policy, self.monitoring, self.senders, self.pollers, self.directory / "locks"
-        )
+            self.policy, self.monitoring, self.senders, self.pollers, self.directory / "locks",
+            audit_files=AuditFiles(self.directory / "audit"),
+        )  # fmt: skip
         partition = self.partition
         self.handlers: dict[str, Handler] = make_handlers(lambda sla_id: partition)
+        begin_chains({"p000": partition}, codec, self.now_ms)
         self.host = Host(
             cell_tree("cell-0", self.pollers), KINDS, self.clock, codec, {"p000": partition}, self.executor,
             self.environment, publish=lambda topic, payload: self.published.append((topic, payload)),

@@ -236,7 +236,7 @@ KINDS_OF_REQUEST = [
     "sla.suspend", "sla.resume", "sla.remove", "violations", "violation.show", "violation.ack", "violation.resolve",
     "violation.escalate", "violation.enforce", "violation.remediate", "compensation", "compensation.decide",
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
-    "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver",
+    "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver", "audit.heads", "audit.note",
 ]  # fmt: skip
 
 

@@ -241,7 +241,7 @@ def test_status_is_there_while_a_cell_is_away(site: Site, cells: list[FakeCell])
 def test_a_violation_is_acknowledged_and_resolved(site: Site, cells: list[FakeCell]) -> None:
     for kind in ("violation.ack", "violation.resolve"):
         cells[1].handlers[kind] = lambda payload: payload
-    expected = {"id": "v:1", "by": "ada", "note": "on it"}
+    expected = {"id": "v:1", "by": "ada", "note": "on it", "via": "http"}
     assert site.post("/v1/violations/v:1/ack", {"by": "ada", "note": "on it"}).json == expected
     assert site.post("/v1/violations/v:1/resolve", {"by": "ada"}).json == {**expected, "note": None}
 

@@ -1,0 +1,197 @@
+"""AuditActor: a partition's audit chain, and how those who decide have their decisions put into it.
+
+An entry is recorded by *entrusting* it: it is on the audit actor's record in the very commit that holds what was
+decided, whatever state the audit actor is in. From there it is written into files, again and again until it is durable.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import REPORTING, Tick, audit_address
+from slakeeper.otp.actor import Actor, Entrusted, Performed
+from slakeeper.otp.child_spec import Restart
+from slakeeper.otp.codec import Codec
+from slakeeper.otp.context import Context
+from slakeeper.otp.host import Host
+from slakeeper.otp.partition import Event, Partition, Started
+from slakeeper.sla.audit import SYSTEM, Fact, Head, Link, What, link, plain
+from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
+
+RETRY_TIMER = "file"
+FILE_KEY = "file"
+LANE = "audit"
+
+# Written at once, so that one write stays small; the rest follows.
+BATCH = 500
+
+FIRST_RETRY_MS = SECOND_MS
+LONGEST_RETRY_MS = MINUTE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """Event: the entries up to this one are durable in the files."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditState:
+    """What a snapshot keeps: the chain's end, how far it is in the files, and the entries that are not."""
+
+    head_seq: int
+    head_hash: str
+    filed_seq: int
+    unfiled: tuple[Link, ...] = ()
+
+
+class AuditActor(Actor):
+    """One for each partition, whose name is its argument. Its events are the :class:`Fact` s that others entrust."""
+
+    def __init__(self, address: str, arg: str) -> None:
+        super().__init__(address, arg)
+        self._partition = arg
+        self._head = Head()
+        self._filed_seq = 0
+        self._unfiled: deque[Link] = deque()
+        # Of this incarnation alone: a write under way, and how many failed in a row.
+        self._is_filing = False
+        self._failures = 0
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        self._file(ctx)
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Entrusted():
+                if not self._failures:
+                    self._file(ctx)
+            case Tick():
+                self._file(ctx)
+            case Performed(_, value, error):
+                self._is_filing = False
+                if error is None:
+                    self._filed(ctx, int(value))
+                else:
+                    self._failed(ctx, error)
+            case _:
+                super().handle_info(ctx, message)
+
+    def apply(self, event: Any) -> None:
+        match event:
+            case Fact():
+                added = link(self._head, self._partition, event)
+                self._unfiled.append(added)
+                self._head = added.head
+            case Filed(seq):
+                self._filed_seq = max(self._filed_seq, seq)
+                while self._unfiled and self._unfiled[0].seq <= seq:
+                    self._unfiled.popleft()
+            case _:
+                super().apply(event)
+
+    def dump(self) -> AuditState:
+        return AuditState(self._head.seq, self._head.hash, self._filed_seq, tuple(self._unfiled))
+
+    def load(self, state: AuditState) -> None:
+        self._head, self._filed_seq = Head(state.head_seq, state.head_hash), state.filed_seq
+        self._unfiled = deque(state.unfiled)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _file(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        files, partition = environment.audit_files, self._partition
+        if files is None or self._is_filing or not self._unfiled:
+            return
+        self._is_filing = True
+        batch = tuple(islice(self._unfiled, BATCH))
+        # One lane for all partitions of a cell: they are few, small writes, and wait for the same disk.
+        ctx.perform(FILE_KEY, lambda: files.append(partition, batch), lane=LANE)
+
+    def _filed(self, ctx: Context, seq: int) -> None:
+        self._failures = 0
+        if seq > self._filed_seq:
+            ctx.emit(Filed(seq))
+        self._file(ctx)
+
+    def _failed(self, ctx: Context, error: BaseException) -> None:
+        """Nothing is lost: the entries stay on the actor's record until they are in the files."""
+        wait_ms = min(FIRST_RETRY_MS * 2 ** min(self._failures, 10), LONGEST_RETRY_MS)
+        self._failures += 1
+        logging.getLogger("slakeeper.audit").error(
+            "%d audit entries of %s cannot be written and will be in %g s: %s",
+            len(self._unfiled), self._partition, wait_ms / SECOND_MS, error,
+        )  # fmt: skip
+        ctx.set_timer(RETRY_TIMER, ctx.now_ms + wait_ms, Tick())
+
+
+def begin_chains(partitions: Mapping[str, Partition], codec: Codec, now_ms: int) -> None:
+    """Gives each partition that has none its audit actor, durable on return; before the host starts.
+
+    On the partition's record and not by a supervisor's start: whoever starts before it may have something to entrust.
+    """
+    for name, partition in partitions.items():
+        address = audit_address(name)
+        if address not in partition.records:
+            begun = Fact(now_ms, What.CHAIN_BEGUN.value, SYSTEM, subject=name)
+            started = Started(address, REPORTING, "audit", codec.encode(name), Restart.PERMANENT.value)
+            partition.append((started, Event(address, codec.encode(begun))))
+            partition.commit()
+
+
+def recorded_chain(partition: Partition, name: str, codec: Codec) -> AuditState:
+    """A partition's chain as it is recorded, whatever its actor is doing.
+
+    Raises:
+        LookupError: it has none.
+    """
+    record = partition.records.get(audit_address(name))
+    if record is None:
+        raise LookupError(f"{partition.directory}: there is no audit chain in this partition yet")
+    chain = AuditActor(record.address, name)
+    if record.base is not None:
+        chain.load(codec.decode(record.base.read()))
+    for data in record.tail:
+        chain.apply(codec.decode(data))
+    return chain.dump()
+
+
+def note(
+    ctx: Context, what: What, *, sla_id: str = "", subject: str = "", who: str | None = None, **details: Any
+) -> None:
+    """Puts what the running handler decides into the chain of its partition; next to the event it belongs to.
+
+    Args:
+        who: the operator; None or empty for slakeeper itself.
+        details: see :func:`slakeeper.sla.audit.plain`.
+    """
+    environment: Environment = ctx.environment
+    fact = _fact(ctx.now_ms, environment, what, sla_id, subject, who, details)
+    ctx.entrust(audit_address(ctx.partition or ""), fact)
+
+
+def note_act(
+    host: Host, partition: str, what: What, *, sla_id: str = "", subject: str, who: str, **details: Any
+) -> None:
+    """The same for an operator's act that no actor decides about, from a request's handler."""
+    fact = _fact(host.now_ms, host.environment, what, sla_id, subject, who, details)
+    host.entrust(partition, audit_address(partition), fact)
+
+
+def _fact(
+    now_ms: int,
+    environment: Environment,
+    what: What,
+    sla_id: str,
+    subject: str,
+    who: str | None,
+    details: dict[str, Any],
+) -> Fact:
+    via = environment.via if who else ""
+    return Fact(now_ms, what.value, who or SYSTEM, via, sla_id, subject, plain(details))

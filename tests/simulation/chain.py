@@ -1,0 +1,138 @@
+"""The audit chains of a run: whole after every crash, and at the end one entry for each decision, none without one."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slakeeper.actors.audit import recorded_chain
+from slakeeper.actors.audit_file import segments
+from slakeeper.actors.message import contract_address
+from slakeeper.otp.filesystem import FileSystem
+from slakeeper.otp.sim_cell import SimCell
+from slakeeper.sla.audit import Head, What, read
+from slakeeper.sla.audit_check import Expected, Row, check
+from slakeeper.sla.ledger import EntryStatus, LedgerEntry
+from slakeeper.sla.violation import Violation
+
+if TYPE_CHECKING:
+    from tests.simulation.world import SlaWorld
+
+AUDIT = Path("/data/audit")
+
+_DECIDED = {
+    What.COMPENSATION_APPROVED: EntryStatus.APPROVED,
+    What.COMPENSATION_REJECTED: EntryStatus.REJECTED,
+}
+_VERSIONS = {What.CONTRACT_UPDATED, What.CONTRACT_SUSPENDED, What.CONTRACT_RESUMED}
+
+
+def rows(fs: FileSystem, partition: str) -> Iterator[Row]:
+    """The lines of a partition's chain as they lie on a simulated disk."""
+    try:
+        names = segments(fs.names(AUDIT / partition))
+    except KeyError:
+        return
+    for name in names:
+        *whole, rest = fs.read(AUDIT / partition / name).split(b"\n")
+        for number, line in enumerate(whole, 1):
+            yield Row(name, number, line.decode("latin-1"))
+        if rest:
+            yield Row(name, len(whole) + 1, rest.decode("latin-1"), is_whole=False)
+
+
+def problems_of_chains(cell: SimCell, *, complete: bool = False) -> list[str]:
+    """What is wrong with the chains of a cell; to be asked any time between two turns.
+
+    Args:
+        complete: nothing may be left to be written.
+    """
+    assert cell.host is not None
+    found: list[str] = []
+    for name, partition in cell.host.partitions.items():
+        chain = recorded_chain(partition, name, cell.host.codec)
+        expected = Expected(Head(chain.head_seq, chain.head_hash), chain.filed_seq)
+        finding = check(name, rows(cell.fs, name), expected)
+        found += [f"{cell.name}: audit chain of {name}: {each.message}" for each in finding.problems]
+        if complete and (finding.unwritten_count or chain.filed_seq != chain.head_seq):
+            found.append(
+                f"{cell.name}: audit chain of {name}: {finding.unwritten_count} entries are not written"
+            )
+    return found
+
+
+def problems_of_entries(
+    world: "SlaWorld", archived: Iterable[Violation], entries: Iterable[LedgerEntry]
+) -> Iterator[str]:
+    """Whether the chains hold what the actors know they decided, each once, and nothing else."""
+    documents = [
+        entry.document
+        for cell in world.system.cells.values()
+        if cell.host is not None
+        for name in cell.host.partitions
+        for row in rows(cell.fs, name)
+        if (entry := read(row.text)) is not None
+    ]
+    by_what: dict[str, list[dict[str, Any]]] = {}
+    for each in documents:
+        by_what.setdefault(each["what"], []).append(each)
+
+    def said(what: What) -> list[dict[str, Any]]:
+        return by_what.get(what.value, [])
+
+    def subjects(what: What) -> Counter[str]:
+        return Counter(each["subject"] for each in said(what))
+
+    violations, ledger = list(archived), list(entries)
+    ids = Counter(each.id for each in violations)
+    opened, resolved = subjects(What.VIOLATION_OPENED), subjects(What.VIOLATION_RESOLVED)
+    # One whose report was set aside when it ended is not archived; its entries are there.
+    yield from _differences("violation.opened", ids, Counter({each: opened[each] for each in ids}))
+    yield from _differences("violation.resolved", opened, resolved)
+    acknowledged = Counter((v.id, each.at_ms) for v in violations for each in v.acknowledgements)
+    said_so = {(each["subject"], each["at_ms"]) for each in said(What.VIOLATION_ACKNOWLEDGED)}
+    yield from _differences(
+        "violation.acknowledged", acknowledged, Counter(each for each in said_so if each[0] in ids)
+    )
+    yield from _differences(
+        "compensation.booked", Counter(each.id for each in ledger), subjects(What.COMPENSATION_BOOKED)
+    )
+    for what, status in _DECIDED.items():
+        decided = Counter(
+            each.id
+            for each in ledger
+            if each.status is status and each.decided_by not in (None, "auto_approve")
+        )
+        yield from _differences(what.value, decided, subjects(what))
+    attempts = Counter(each["details"]["key"] for each in said(What.REMEDIATION_ATTEMPTED))
+    yield from (f"attempt {key} has {count} entries" for key, count in attempts.items() if count > 1)
+    yield from (f"attempt {key} has no entry" for key in world.outside.remedied.keys() - attempts.keys())
+    begun, ended = (
+        Counter((each["subject"], each["details"]["action"]) for each in said(what))
+        for what in (What.REMEDIATION_BEGUN, What.REMEDIATION_ENDED)
+    )
+    yield from _differences("remediation.ended", begun, ended)
+    told = Counter((each["subject"], each["details"]["key"]) for each in said(What.ESCALATION_TOLD))
+    yield from (f"level {key} has {count} entries" for key, count in told.items() if count > 1)
+    asked = {(each, key.partition("@")[0]) for each, keys in world.outside.asked.items() for key in keys}
+    yield from (f"level {key} was told and has no entry" for key in asked - told.keys())
+    periods = Counter((each["sla"], each["details"]["end_ms"]) for each in said(What.PERIOD_SETTLED))
+    yield from (f"period {key} has {count} entries" for key, count in periods.items() if count > 1)
+    yield from _versions(world, documents)
+
+
+def _versions(world: "SlaWorld", documents: list[dict[str, Any]]) -> Iterator[str]:
+    changes = Counter(each["sla"] for each in documents if each["what"] in _VERSIONS)
+    for cell in world.system.cells.values():
+        if cell.host is not None:
+            for sla_id in world.contracts:
+                if cell.host.is_running(contract_address(sla_id)):
+                    version = cell.host.inspector.describe(contract_address(sla_id))["state"].version
+                    if version != 1 + changes[sla_id]:
+                        yield f"{sla_id} has version {version} and {changes[sla_id]} entries of changes"
+
+
+def _differences(what: str, decided: Counter[Any], entered: Counter[Any]) -> Iterator[str]:
+    for key in sorted(decided.keys() | entered.keys(), key=str):
+        if decided[key] != entered[key]:
+            yield f"{what} of {key}: decided {decided[key]} times, {entered[key]} entries in the audit chain"

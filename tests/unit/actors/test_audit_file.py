@@ -1,0 +1,129 @@
+"""The audit chain's files: whatever a crash leaves, the next write makes it whole, and nothing confirmed is touched."""
+
+import errno
+import logging
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from slakeeper.actors import audit_file
+from slakeeper.actors.audit_file import AuditFiles, segment_name
+from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss
+from slakeeper.sla.audit import Fact, Head, Link, link
+
+ROOT = Path("/data/audit")
+FIRST = ROOT / "p000" / segment_name(1)
+
+
+def chain(count: int, start: Head | None = None, who: str = "ann") -> list[Link]:
+    links: list[Link] = []
+    head = start or Head()
+    for number in range(count):
+        links.append(link(head, "p000", Fact(number, "test", who, details={"text": "x" * 300})))
+        head = links[-1].head
+    return links
+
+
+def written(links: list[Link]) -> bytes:
+    return b"".join(each.line.encode() + b"\n" for each in links)
+
+
+SIX = chain(6)
+
+
+@pytest.fixture
+def fs() -> CrashFileSystem:
+    made = CrashFileSystem()
+    AuditFiles(ROOT, made).append("p000", SIX[:3])
+    return made
+
+
+def content(fs: CrashFileSystem) -> bytes:
+    return b"".join(fs.files(ROOT / "p000")[name] for name in sorted(fs.files(ROOT / "p000")))
+
+
+def test_entries_follow_on_what_is_confirmed(fs: CrashFileSystem) -> None:
+    assert AuditFiles(ROOT, fs).append("p000", SIX[3:]) == 6
+    assert content(fs) == written(SIX)
+
+
+def test_what_is_confirmed_survives_a_loss_of_power(fs: CrashFileSystem) -> None:
+    assert content(fs.after_power_loss("nothing")) == written(SIX[:3])
+
+
+def test_entries_that_are_there_already_are_not_doubled(fs: CrashFileSystem) -> None:
+    AuditFiles(ROOT, fs).append("p000", SIX[3:5])
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs) == written(SIX)
+
+
+def test_entries_that_only_seem_to_be_there_are_written_again(fs: CrashFileSystem) -> None:
+    """After a sync that failed the system shows what the disk does not have."""
+    fs.fail_at = {fs.steps + 2: errno.EIO}
+    with pytest.raises(OSError):
+        AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    fs.fail_at = {}
+    assert content(fs) == written(SIX)
+    assert content(fs.after_power_loss("everything")) == written(SIX[:3])
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs.after_power_loss("nothing")) == written(SIX)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_power_lost_at_any_operation_leaves_what_the_next_write_makes_whole(seed: int) -> None:
+    random = Random(seed)
+    for crash_at in range(20):
+        fs = CrashFileSystem(crash_at)
+        done = 0
+        try:
+            for end in (2, 3, 6):
+                AuditFiles(ROOT, fs).append("p000", SIX[done:end])
+                done = end
+        except PowerLoss:
+            fs = fs.after_power_loss(random)
+        if done < 6:
+            AuditFiles(ROOT, fs).append("p000", SIX[done:])
+        assert content(fs) == written(SIX)
+        assert content(fs.after_power_loss("nothing")) == written(SIX)
+
+
+def test_a_full_segment_is_followed_by_another(fs: CrashFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_file, "SEGMENT_BYTES", 1000)
+    AuditFiles(ROOT, fs).append("p000", SIX[3:5])
+    AuditFiles(ROOT, fs).append("p000", SIX[5:])
+    assert sorted(fs.files(ROOT / "p000")) == [segment_name(1), segment_name(4), segment_name(6)]
+    assert content(fs.after_power_loss("nothing")) == written(SIX)
+
+
+def test_a_cut_end_shows_as_a_gap_and_nothing_is_lost_by_it(
+    fs: CrashFileSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    fs.put(FIRST, written(SIX[:2]))
+    with caplog.at_level(logging.ERROR, "slakeeper.audit"):
+        AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs) == written([*SIX[:2], *SIX[3:]])
+    assert "run: slakeeper audit verify" in caplog.text
+
+
+def test_a_file_that_is_gone_shows_as_a_gap(fs: CrashFileSystem) -> None:
+    fs.remove(FIRST)
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert fs.files(ROOT / "p000") == {segment_name(4): written(SIX[3:])}
+
+
+def test_what_somebody_else_appended_is_kept_as_evidence(fs: CrashFileSystem) -> None:
+    """As after an older copy of the journals was put back: the files have gone another way since."""
+    other = chain(2, SIX[2].head, who="bob")
+    fs.put(FIRST, written([*SIX[:3], *other]))
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs) == written([*SIX[:3], *other, *SIX[3:]])
+
+
+def test_the_files_of_the_system_are_for_their_owner_alone(tmp_path: Path) -> None:
+    AuditFiles(tmp_path / "audit").append("p000", SIX)
+    path = tmp_path / "audit" / "p000" / segment_name(1)
+    assert path.read_bytes() == written(SIX)
+    assert [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)] == [
+        0o600, 0o700, 0o700,
+    ]  # fmt: skip
