@@ -26,7 +26,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: str 
     """
     listed = [
         [
-            _printable(str(value)) if heading == whole else _cell(value)
+            printable(str(value)) if heading == whole else _cell(value)
             for heading, value in zip(headings, row, strict=True)
         ]
         for row in rows
@@ -74,7 +74,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     head = f"{status['state']}, up {format_duration(int(status['uptime_s']) * 1000)}, HTTP on {status.get('http')}"
     if (status.get("generation") or 1) > 1:
         head += f", generation {status['generation']}"
-    noted = [_printable(line) for line in status_concerns(status)]
+    noted = [printable(line) for line in status_concerns(status)]
     parts = [head, slas if status["slas"] else "No contracts.", "\n".join(noted), processes]
     return "\n\n".join(part for part in parts if part)
 
@@ -162,7 +162,7 @@ def tree_text(node: Mapping[str, Any], indent: str = "", mark: str = "") -> str:
 
 def trace_text(line: Mapping[str, Any]) -> str:
     """One line of a trace."""
-    return f"{clock_time(line['at_ms'])}  {line['what']:<5}  {_printable(line['detail'])}"
+    return f"{clock_time(line['at_ms'])}  {line['what']:<5}  {printable(line['detail'])}"
 
 
 def crash_text(rows: Sequence[Mapping[str, Any]], *, full: bool) -> str:
@@ -178,8 +178,8 @@ def crash_text(rows: Sequence[Mapping[str, Any]], *, full: bool) -> str:
         "\n".join(
             [
                 f"{instant(row['at_ms'])}  {row['address']} ({row['kind']}): {row['reason']}",
-                f"  on {_printable(row['message'])}",
-                *(f"  after {_printable(before)}" for before in reversed(row["before"])),
+                f"  on {printable(row['message'])}",
+                *(f"  after {printable(before)}" for before in reversed(row["before"])),
                 *(f"  {line}" for line in row["traceback"].rstrip().splitlines()),
             ]
         )
@@ -228,7 +228,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
     ]
     reasons = [f"{row['name']}: {row['reason']}" for row in document["metrics"] if row.get("reason")]
     if reasons:
-        lines += ["", *map(_printable, reasons)]
+        lines += ["", *map(printable, reasons)]
     if document["open_violations"]:
         lines += ["", "open violations: " + ", ".join(document["open_violations"])]
     return "\n".join(lines)
@@ -287,13 +287,31 @@ def seconds(duration_ms: float | None) -> str:
     return "-" if duration_ms is None else format_duration(int(duration_ms) // 1000 * 1000)
 
 
+def size_text(count_bytes: float) -> str:
+    """A number of bytes with the unit that fits it."""
+    size, units = float(count_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.4g} {units[0]}"
+
+
+def disk_text(disk: Mapping[str, int]) -> str:
+    """What the data directory takes, and what is left."""
+    parts = " ".join(
+        f"{name} {size_text(disk[f'{name}_bytes'])}," for name in ("journal", "snapshot", "logs")
+    )
+    used, free = size_text(disk["used_bytes"]), size_text(disk["free_bytes"])
+    return f"disk: {used} used ({parts.rstrip(',')}), {free} free"
+
+
 def _cell(value: Any) -> str:
     # Names and notes come from outside: none may break the table or give the terminal orders.
-    text = _printable(str(value))
+    text = printable(str(value))
     return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Without the signs that give a terminal orders, or begin a line."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
