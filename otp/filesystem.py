@@ -82,6 +82,9 @@ class FileSystem(Protocol):
     def rename(self, source: Path, target: Path) -> None:
         """Renames atomically, replacing the target; durable only after ``sync_directory``."""
 
+    def link(self, source: Path, target: Path) -> None:
+        """Gives a file a second name, in any directory of the same disk; durable only after ``sync_directory``."""
+
     def remove(self, path: Path) -> None:
         """Removes a file; durable only after ``sync_directory``."""
 
@@ -248,6 +251,9 @@ class OsFileSystem:
 
     def rename(self, source: Path, target: Path) -> None:
         source.rename(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        target.hardlink_to(source)
 
     def remove(self, path: Path) -> None:
         path.unlink()

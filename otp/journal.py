@@ -30,8 +30,9 @@ MAX_PAYLOAD_BYTES = 2**30
 _MAGIC = b"OTPJRNL\n"
 _HEADER = struct.Struct(">8sHIQI")
 _CRC = struct.Struct(">I")
-_HEADER_BYTES = _HEADER.size + _CRC.size
+HEADER_BYTES = _HEADER.size + _CRC.size
 _FRAME = struct.Struct(">IIIQIH")
+FRAME_BYTES = _FRAME.size
 _CHECKED = struct.Struct(">IQIH")  # the frame without length and crc
 _NAME = re.compile(r"journal-(\d{20})\.log")
 
@@ -42,6 +43,27 @@ class JournalError(Exception):
 
 class NoRoom(JournalError):
     """The disk is full; nothing is damaged, and everything can go on from what it has once there is room."""
+
+
+class Damaged(JournalError):
+    """What is on the disk does not fit together; only a repair (:mod:`slakeeper.otp.repair`) or a backup helps.
+
+    Attributes:
+        path: the file that is damaged or missing.
+        byte: from where on it is not as it should be.
+        seq: the first commit that cannot be relied on.
+        what: is the matter.
+    """
+
+    def __init__(self, path: Path, byte: int, seq: int, what: str) -> None:
+        super().__init__(
+            f"{path}: byte {byte}: {what}. Nothing was changed. Restore it from a backup; or repair the partition, "
+            f"which gives up everything from sequence {seq} on and keeps it aside"
+        )
+        self.path = path
+        self.byte = byte
+        self.seq = seq
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +98,7 @@ class Journal:
         self._fs = fs
         self._directory = directory
         self._position = position
-        self._file = _create_segment(fs, directory, position)
+        self._file = create_segment(fs, directory, position)
         self.size = 0
         """Payload and frame bytes in this segment."""
 
@@ -105,7 +127,7 @@ class Journal:
     def rotate(self) -> None:
         """Goes on in a new segment, durable on return; nothing to do while this one is empty."""
         if self.size:
-            file = _create_segment(self._fs, self._directory, self._position)
+            file = create_segment(self._fs, self._directory, self._position)
             self._file.close()
             self._file, self.size = file, 0
 
@@ -145,12 +167,12 @@ def recover(fs: FileSystem, directory: Path, start: Position) -> Recovered:
     payloads: list[memoryview] = []
     position, size = start, 0
     if not firsts:
-        raise _missing(directory, position)
+        raise missing(directory, position)
     for first in firsts:
         if first > position.seq + 1:
-            raise _missing(directory, position)
+            raise missing(directory, position)
         path = segment_path(directory, first)
-        reader = _Reader(path, fs.read(path), position, is_last=first == firsts[-1])
+        reader = SegmentReader(path, fs.read(path), position, is_last=first == firsts[-1])
         payloads += reader
         position = reader.position
         size += reader.end
@@ -159,8 +181,17 @@ def recover(fs: FileSystem, directory: Path, start: Position) -> Recovered:
     return Recovered(tuple(payloads), position, size)
 
 
-class _Reader:
-    """Iterates over one segment's payloads; afterwards knows where its valid part ends."""
+class SegmentReader:
+    """Iterates over one segment's payloads; afterwards knows where its valid part ends.
+
+    Args:
+        position: where the history ends before this segment.
+        is_last: whether no segment follows, so that its last record may be torn.
+
+    Raises:
+        Damaged: while iterating; ``end`` is where the damage begins.
+        JournalError: while iterating; written by a newer version.
+    """
 
     def __init__(self, path: Path, data: bytes, position: Position, is_last: bool) -> None:
         self.path = path
@@ -176,7 +207,7 @@ class _Reader:
         view = memoryview(self.data)
         epoch = self.position.epoch
         while self.end < len(self.data):
-            frame = _frame_at(view, self.end)
+            frame = frame_at(view, self.end)
             if frame is None:
                 self._refuse_unless_torn()
                 return
@@ -195,10 +226,10 @@ class _Reader:
         """Whether there is a header; not so in a last segment too short to have held a record."""
         header = self.data[: _HEADER.size]
         magic, version, epoch, first, chain = (
-            _HEADER.unpack(header) if len(self.data) >= _HEADER_BYTES else (b"", 0, 0, 0, 0)
+            _HEADER.unpack(header) if len(self.data) >= HEADER_BYTES else (b"", 0, 0, 0, 0)
         )
-        if magic != _MAGIC or self.data[_HEADER.size : _HEADER_BYTES] != _CRC.pack(crc32(header)):
-            if self._is_last and len(self.data) <= _HEADER_BYTES:
+        if magic != _MAGIC or self.data[_HEADER.size : HEADER_BYTES] != _CRC.pack(crc32(header)):
+            if self._is_last and len(self.data) <= HEADER_BYTES:
                 return False
             raise self._damage("the segment's header is damaged")
         if version > FORMAT:
@@ -209,26 +240,21 @@ class _Reader:
                 f"epoch {self.position.epoch}), as if two programs had written"
             )
         self.position = Position(self.position.seq, chain, epoch)
-        self.end = _HEADER_BYTES
+        self.end = HEADER_BYTES
         return True
 
     def _refuse_unless_torn(self) -> None:
         if not self._is_last:
             raise self._damage("a damaged record before the last segment")
-        later = _valid_record_after(self.data, self.end, self.position)
+        later = valid_record_after(self.data, self.end, self.position)
         if later is not None:
             raise self._damage(f"a damaged record with a valid one after it (at byte {later})")
 
-    def _damage(self, what: str) -> JournalError:
-        seq = self.position.seq + 1
-        return JournalError(
-            f"{self.path}: byte {self.end}: {what}. Nothing was changed. Restore this file from a backup; or, to give "
-            f"up everything from sequence {seq} on, move away snapshot files of sequence {seq} and later and all later "
-            f"journal-*.log files, and cut this one: truncate -s {self.end} '{self.path}'"
-        )
+    def _damage(self, what: str) -> Damaged:
+        return Damaged(self.path, self.end, self.position.seq + 1, what)
 
 
-def _secure_end(fs: FileSystem, segment: _Reader) -> None:
+def _secure_end(fs: FileSystem, segment: SegmentReader) -> None:
     torn = segment.data[segment.end :]
     if torn:
         aside = segment.path.with_name(f"{segment.path.name}.epoch-{segment.position.epoch}.torn")
@@ -239,7 +265,8 @@ def _secure_end(fs: FileSystem, segment: _Reader) -> None:
     fs.sync_directory(segment.path.parent)
 
 
-def _create_segment(fs: FileSystem, directory: Path, position: Position) -> File:
+def create_segment(fs: FileSystem, directory: Path, position: Position) -> File:
+    """Begins the segment after ``position``, of its epoch, in place of any of that name; durable on return."""
     header = _HEADER.pack(_MAGIC, FORMAT, position.epoch, position.seq + 1, position.chain)
     return write_atomically(fs, segment_path(directory, position.seq + 1), (header, _CRC.pack(crc32(header))))
 
@@ -251,7 +278,16 @@ def _record_crc(
     return crc32(payload, crc32(_CHECKED.pack(chain, seq, epoch, schema), length))
 
 
-def _frame_at(data: memoryview, offset: int) -> tuple[int, int, int, int, int, int] | None:
+def epoch_of(data: bytes) -> int | None:
+    """Who wrote a segment; None when its header is damaged."""
+    header = data[: _HEADER.size]
+    if len(data) < HEADER_BYTES or data[_HEADER.size : HEADER_BYTES] != _CRC.pack(crc32(header)):
+        return None
+    magic, _, epoch, _, _ = _HEADER.unpack(header)
+    return int(epoch) if magic == _MAGIC else None
+
+
+def frame_at(data: memoryview, offset: int) -> tuple[int, int, int, int, int, int] | None:
     """(crc, chain, seq, epoch, schema, end) of the record at an offset; None if there is no whole, sound one."""
     start = offset + _FRAME.size
     if start > len(data):
@@ -263,8 +299,8 @@ def _frame_at(data: memoryview, offset: int) -> tuple[int, int, int, int, int, i
     return crc, chain, seq, epoch, schema, end
 
 
-def _valid_record_after(data: bytes, offset: int, position: Position) -> int | None:
-    """Where a sound later record of the same writer begins, at any byte after ``offset``; None if nowhere.
+def valid_record_after(data: bytes, offset: int, position: Position) -> int | None:
+    """Where a sound later record of the position's epoch begins, at any byte after ``offset``; None if nowhere.
 
     Looks for the epoch, which stands 20 bytes into each record, and checks what is around each find.
     """
@@ -272,21 +308,18 @@ def _valid_record_after(data: bytes, offset: int, position: Position) -> int | N
     needle, before = position.epoch.to_bytes(4), _FRAME.size - 6
     at = data.find(needle, offset + 1 + before)
     while at >= 0:
-        frame = _frame_at(view, at - before)
+        frame = frame_at(view, at - before)
         if frame is not None and frame[2] > position.seq and frame[3] == position.epoch:
             return at - before
         at = data.find(needle, at + 1)
     return None
 
 
-def _missing(directory: Path, position: Position) -> JournalError:
+def missing(directory: Path, position: Position) -> Damaged:
+    """What is said where the records after a position are not there, yet must have been."""
     seq = position.seq + 1
-    path = segment_path(directory, seq)
-    return JournalError(
-        f"{path}: byte 0: the records from sequence {seq} on are missing, yet a snapshot or another segment says that "
-        f"they were there. Nothing was changed. Restore the journal-*.log files from a backup; or, to give up "
-        f"everything from sequence {seq} on, move all later journal-*.log files away: touch '{path}'"
-    )
+    what = f"the records from sequence {seq} on are missing, yet a snapshot or another segment says that they were"
+    return Damaged(segment_path(directory, seq), 0, seq, what)
 
 
 def _newer(path: Path, version: int) -> JournalError:

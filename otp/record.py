@@ -58,6 +58,25 @@ class Record:
 _STARTED, _EVENT, _STOPPED = 0, 1, 2
 
 
+def read_ops(codec: Codec, payload: bytes) -> list[Op]:
+    """The ops of one commit, as :meth:`RecordTable.payload` wrote them.
+
+    Raises:
+        CodecError, TypeError, ValueError: it did not.
+    """
+    ops: list[Op] = []
+    for kind, address, *rest in codec.decode(payload):
+        if kind == _EVENT:
+            ops.append(Event(address, *rest))
+        elif kind == _STARTED:
+            ops.append(Started(address, *rest))
+        elif kind == _STOPPED:
+            ops.append(Stopped(address, *rest))
+        else:
+            raise ValueError(f"unknown op {kind!r}")
+    return ops
+
+
 class RecordTable:
     """Records by address, in the order they started, and the ops since the last :meth:`settle`, which can be undone.
 

@@ -224,6 +224,13 @@ class CrashFileSystem:
         directory = self._directories[source.parent]
         with self._doing():
             directory.change({source.name: None, target.name: directory.seen[source.name]})
+        self.unreadable.discard(target)  # another file has that name now
+
+    def link(self, source: Path, target: Path) -> None:
+        with self._doing():
+            self._directories[target.parent].change(
+                {target.name: self._directories[source.parent].seen[source.name]}
+            )
 
     def remove(self, path: Path) -> None:
         with self._doing():
@@ -282,10 +289,12 @@ class CrashFileSystem:
     def after_power_loss(self, survival: Survival) -> "CrashFileSystem":
         """A new machine with what of the disk survived; this one stays as it is."""
         survivor = CrashFileSystem()
+        kept: dict[int, _Inode] = {}  # a file of two names is one file
         for path, directory in self._directories.items():
             names = directory.survivor(survival)
-            inodes = {id(inode): inode for inode in names.values()}
-            kept = {number: inode.survivor(survival) for number, inode in inodes.items()}
+            for inode in names.values():
+                if id(inode) not in kept:
+                    kept[id(inode)] = inode.survivor(survival)
             files = {name: kept[id(inode)] for name, inode in names.items()}
             survivor._directories[path] = _Directory(dict(files), dict(files))
         return survivor

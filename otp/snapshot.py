@@ -14,7 +14,7 @@ from pathlib import Path
 from zlib import crc32
 
 from slakeeper.otp.filesystem import FileSystem, Readable, write_atomically
-from slakeeper.otp.journal import JournalError, Position, segment_path, segment_seqs
+from slakeeper.otp.journal import Damaged, JournalError, Position, segment_path, segment_seqs
 
 FORMAT = 2
 KEPT = 2
@@ -29,7 +29,7 @@ BODY_OFFSET = _HEADER.size
 _PIECE_BYTES = 256 * 1024
 
 _NAME = re.compile(r"snapshot-(\d{20})\.msgpack")
-_BROKEN_SUFFIX = ".broken"
+BROKEN_SUFFIX = ".broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +91,28 @@ def newest_snapshot(fs: FileSystem, directory: Path) -> Snapshot | None:
     names = fs.names(directory)
     for seq in reversed(snapshot_seqs(names)):
         path = snapshot_path(directory, seq)
-        snapshot = _open(fs, path, seq)
+        snapshot = open_snapshot(fs, path, seq)
         if snapshot is not None:
             return snapshot
-        fs.rename(path, path.with_name(path.name + _BROKEN_SUFFIX))
+        fs.rename(path, path.with_name(path.name + BROKEN_SUFFIX))
         fs.sync_directory(directory)
     # Also asked at later openings, when the bad files carry their new names: never start empty beside them.
     lost = sorted(
-        name for name in fs.names(directory) if name.startswith("snapshot-") and name.endswith(_BROKEN_SUFFIX)
+        name for name in fs.names(directory) if name.startswith("snapshot-") and name.endswith(BROKEN_SUFFIX)
     )
     if lost and 1 not in segment_seqs(names):
-        raise JournalError(
-            f"{directory / lost[-1]}: damaged, no older snapshot is left, and the journal does not go back to sequence "
-            f"1. Restore a snapshot-*.msgpack and the journal-*.log files after it from a backup."
-        )
+        what = "damaged, no older snapshot is left, and the journal does not go back to sequence 1"
+        raise Damaged(directory / lost[-1], 0, 1, what)
     return None
 
 
-def _open(fs: FileSystem, path: Path, seq: int) -> Snapshot | None:
+def open_snapshot(fs: FileSystem, path: Path, seq: int) -> Snapshot | None:
+    """A snapshot if it is what was written under that name; None if it is damaged or the disk cannot read it.
+
+    Raises:
+        JournalError: written by a newer version.
+        OSError: it cannot be read for another reason than damage.
+    """
     snapshot: Snapshot | None = None
     file: Readable | None = None
     try:

@@ -16,6 +16,7 @@ import click
 from slakeeper import __version__
 from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
+from slakeeper.cli_doctor import doctor
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -340,6 +341,7 @@ def report(
         fail(FAILED, f"{output}: {error.strerror}")
 
 
+command(main, "doctor")(doctor)
 main.add_command(actor)
 main.add_command(audit)
 for each in (violations, ack, resolve, escalate, remediate):

@@ -123,6 +123,15 @@ def cell_settings(
     )
 
 
+def check_meta(data: Path) -> None:
+    """Looks whether the data directory's own facts can be read; one without any has not been used yet.
+
+    Raises:
+        LayoutError: they are damaged, or of a newer version.
+    """
+    _read_meta(data)
+
+
 def _read_meta(data: Path) -> dict[str, Any] | None:
     path = data / META_FILE
     try:

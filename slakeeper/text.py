@@ -287,6 +287,23 @@ def seconds(duration_ms: float | None) -> str:
     return "-" if duration_ms is None else format_duration(int(duration_ms) // 1000 * 1000)
 
 
+def size_text(count_bytes: float) -> str:
+    """A number of bytes with the unit that fits it."""
+    size, units = float(count_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.4g} {units[0]}"
+
+
+def disk_text(disk: Mapping[str, int]) -> str:
+    """What the data directory takes, and what is left."""
+    parts = " ".join(
+        f"{name} {size_text(disk[f'{name}_bytes'])}," for name in ("journal", "snapshot", "logs")
+    )
+    used, free = size_text(disk["used_bytes"]), size_text(disk["free_bytes"])
+    return f"disk: {used} used ({parts.rstrip(',')}), {free} free"
+
+
 def _cell(value: Any) -> str:
     # Names and notes come from outside: none may break the table or give the terminal orders.
     text = printable(str(value))
@@ -294,6 +311,7 @@ def _cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
+    """Without the signs that give a terminal orders, or begin a line."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 

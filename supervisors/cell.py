@@ -1,6 +1,7 @@
 """A cell: its partitions recovered, its tree started, its contracts defined, its socket open."""
 
 import logging
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from slakeeper.actors.request import define, make_handlers
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
+from slakeeper.otp.journal import Damaged, JournalError
 from slakeeper.otp.loop import Loop, ThreadExecutor
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
@@ -69,9 +71,11 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
     def build(publish: Callable[[str, dict[str, Any]], None]) -> Host:
         try:
             return recover(publish)
-        except Exception:
+        except Exception as error:
             for partition in partitions.values():  # for whoever tries again within this process
                 partition.close()
+            if isinstance(error, Damaged):
+                raise JournalError(f"{error}: {_repair_command(settings.data)}") from error
             raise
 
     def recover(publish: Callable[[str, dict[str, Any]], None]) -> Host:
@@ -106,6 +110,10 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         Room(settings.data, settings.min_free_bytes),
         frozenset({"samples"}),
     )
+
+
+def _repair_command(data: Path) -> str:
+    return f"slakeeper --data {shlex.quote(str(data))} doctor --repair (without --repair it shows what that would be)"
 
 
 def cell(args: Mapping[str, Any], context: ServiceContext) -> "CellService":

@@ -1,0 +1,32 @@
+"""``slakeeper doctor``: what is the matter with the data directory, and its repair."""
+
+import sys
+import time
+
+import click
+
+from slakeeper.session import FAILED, Session, fail
+
+
+@click.option(
+    "--repair",
+    "repairing",
+    is_flag=True,
+    help="Keep what holds together, and set the rest aside; when stopped.",
+)
+def doctor(session: Session, repairing: bool) -> None:
+    """Look at the data directory: damage, disk, configuration; with --repair mend it.
+
+    Ends with 1 when something is the matter.
+    """
+    from slakeeper.doctor import Refused, examine, mend
+    from slakeeper.doctor_text import doctor_text
+
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        document = (mend if repairing else examine)(session.data, now_ms)
+    except Refused as refusal:
+        fail(FAILED, str(refusal))
+    session.show(document, doctor_text)
+    if not document["ok"]:
+        sys.exit(FAILED)

@@ -1,0 +1,234 @@
+"""``slakeeper doctor``: what is the matter with a data directory, and the repair of its partitions.
+
+The document that it shows::
+
+    {"data", "state": "running" | "stopped", "ok", "problems": [text], "partitions": [row], "disk": {…_bytes},
+     "left_over": [{"file", "bytes"}], "repaired": null | {"folder", "partitions": [name]}}
+
+A partition's row::
+
+    {"name", "state": "sound" | "damaged" | "in_use" | "unknown", "reason", "damage": [{"file", "byte", "sequence",
+     "what"}], "remarks": [the same], "keeps": {"sequence", "snapshot", "actors"}, "gives_up": null | {…}}
+
+``gives_up`` is of damaged ones: ``first_sequence``, ``last_sequence``, ``commits``, ``commits_readable``, ``events``,
+``events_by_actor``, ``contracts``, ``from_ms``, ``to_ms`` (None when unknown), ``unreadable_bytes``, ``files``.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slakeeper.actors.record import make_codec
+from slakeeper.disk import REPAIRED_PREFIX, disk_use, left_over
+from slakeeper.layout import LayoutError, check_meta
+from slakeeper.loss import loss_of
+from slakeeper.otp import run_file
+from slakeeper.otp.filesystem import FileSystem, Lock, OsFileSystem, write_atomically
+from slakeeper.otp.journal import JournalError
+from slakeeper.otp.repair import repair
+from slakeeper.otp.survey import Survey, survey
+from slakeeper.otp.walk import Damage
+from slakeeper.reading import config_directory, problems_of
+
+# With less than this left the next snapshots may not find room.
+LOW_BYTES = 256 * 2**20
+
+PARTITIONS = "partitions"
+
+
+class Refused(Exception):
+    """Nothing was looked at or repaired; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class _Ward:
+    """One partition: what was found, or why nothing could be."""
+
+    name: str
+    found: Survey | None = None
+    state: str = "unknown"
+    reason: str = ""
+
+
+def examine(data: Path, now_ms: int) -> dict[str, Any]:
+    """Looks at a data directory; changes nothing.
+
+    Raises:
+        Refused: there is none.
+        PermissionError: it is another user's.
+    """
+    if not data.is_dir():
+        raise Refused(f"there is no data directory {data}")
+    holder = run_file.holder(data)
+    with _partitions(data) as wards:
+        return _document(data, wards, now_ms, is_running=holder is not None)
+
+
+def mend(data: Path, now_ms: int) -> dict[str, Any]:
+    """Looks, and repairs every damaged partition; durable on return. The document is of what was found before.
+
+    Raises:
+        Refused: there is no such directory, or the system or another program is using it.
+        OSError: it may be half done; the next repair goes on.
+    """
+    if not data.is_dir():
+        raise Refused(f"there is no data directory {data}")
+    try:
+        lock = run_file.lock(data)
+    except run_file.AlreadyRunning as error:
+        stop = f"slakeeper --data {shlex.quote(str(data))} stop"
+        raise Refused(f"{data} is in use by process {error.pid}; end it first: {stop}") from error
+    try:
+        with _partitions(data) as wards:
+            busy = [ward.name for ward in wards if ward.state == "in_use"]
+            if busy:
+                raise Refused(f"another program uses {', '.join(busy)} of {data}; end it first")
+            document = _document(data, wards, now_ms, is_running=False)
+            damaged = [ward for ward in wards if ward.found is not None and not ward.found.is_sound]
+            if damaged:
+                document["repaired"] = _repaired(data, damaged, document, now_ms)
+                document["problems"] = _problems(data, wards, document, skipped=damaged)
+                document["ok"] = not document["problems"]
+            return document
+    finally:
+        os.close(lock)
+
+
+def _repaired(data: Path, damaged: list[_Ward], document: dict[str, Any], now_ms: int) -> dict[str, Any]:
+    fs = OsFileSystem()
+    folder = _new_folder(fs, data, now_ms)
+    done = {"folder": str(folder), "partitions": [ward.name for ward in damaged]}
+    # What it was goes to the disk before anything is moved: it may be wanted after a crash in the middle.
+    text = json.dumps({**document, "repaired": done, "at_ms": now_ms}, ensure_ascii=False, indent=1)
+    write_atomically(fs, folder / "report.json", (text.encode(),)).close()
+    for ward in damaged:
+        if ward.found is not None:
+            repair(fs, ward.found, folder / PARTITIONS / ward.name)
+    codec = make_codec()
+    for ward in damaged:
+        after = survey(fs, data / PARTITIONS / ward.name, codec)
+        if not after.is_sound:
+            raise Refused(f"{ward.name} is still damaged after its repair: {after.damages[0].what}")
+    return done
+
+
+def _new_folder(fs: FileSystem, data: Path, now_ms: int) -> Path:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_ms / 1000))
+    folder, number = data / f"{REPAIRED_PREFIX}{stamp}", 1
+    while folder.exists():
+        number += 1
+        folder = data / f"{REPAIRED_PREFIX}{stamp}-{number}"
+    fs.make_directory(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _partitions(data: Path) -> Iterator[list[_Ward]]:
+    """Every partition, looked at under its lock, which is kept meanwhile so that nobody begins to write."""
+    fs, codec = OsFileSystem(), make_codec()
+    folder = data / PARTITIONS
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    locks: list[Lock] = []
+    wards: list[_Ward] = []
+    try:
+        for name in names:
+            try:
+                locks.append(fs.lock(folder / name / "lock"))
+            except BlockingIOError:
+                wards.append(_Ward(name, state="in_use"))
+                continue
+            try:
+                found = survey(fs, folder / name, codec)
+            except (JournalError, OSError) as error:
+                wards.append(_Ward(name, reason=str(error)))
+                continue
+            wards.append(_Ward(name, found, "sound" if found.is_sound else "damaged"))
+        yield wards
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _document(data: Path, wards: list[_Ward], now_ms: int, *, is_running: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "data": str(data),
+        "state": "running" if is_running else "stopped",
+        "ok": True,
+        "problems": [],
+        "partitions": [_row(ward, now_ms) for ward in wards],
+        "disk": disk_use(data),
+        "left_over": [{"file": str(path), "bytes": size} for path, size in left_over(data)],
+        "repaired": None,
+    }
+    document["problems"] = _problems(data, wards, document)
+    document["ok"] = not document["problems"]
+    return document
+
+
+def _row(ward: _Ward, now_ms: int) -> dict[str, Any]:
+    found = ward.found
+    row: dict[str, Any] = {"name": ward.name, "state": ward.state, "reason": ward.reason}
+    if found is None:
+        return {**row, "damage": [], "remarks": [], "keeps": None, "gives_up": None}
+    kept = found.kept
+    row["damage"] = [_damage_row(each) for each in found.damages]
+    row["remarks"] = [_damage_row(each) for each in found.remarks]
+    row["keeps"] = {"sequence": kept.end.seq, "snapshot": kept.start.seq, "actors": kept.actors}
+    row["gives_up"] = None if found.is_sound else _given_up(found, now_ms)
+    return row
+
+
+def _damage_row(damage: Damage) -> dict[str, Any]:
+    return {"file": str(damage.path), "byte": damage.byte, "sequence": damage.seq, "what": damage.what}
+
+
+def _given_up(found: Survey, now_ms: int) -> dict[str, Any]:
+    loss = loss_of(found.lost, make_codec(), now_ms)
+    return {
+        "first_sequence": found.kept.end.seq + 1 if found.lost_count else None,
+        "last_sequence": found.known_seq if found.lost_count else None,
+        "commits": found.lost_count,
+        "commits_readable": len(found.lost),
+        "events": loss.events.total(),
+        "events_by_actor": dict(loss.events.most_common()),
+        "contracts": sorted(loss.contracts),
+        "from_ms": loss.from_ms,
+        "to_ms": loss.to_ms,
+        "unreadable_bytes": found.unreadable_bytes,
+        "files": [str(path) for path in found.aside],
+    }
+
+
+def _problems(
+    data: Path, wards: list[_Ward], document: dict[str, Any], skipped: list[_Ward] | None = None
+) -> list[str]:
+    found: list[str] = []
+    try:
+        check_meta(data)
+    except LayoutError as error:
+        found.append(str(error))
+    for ward in wards:
+        if ward in (skipped or ()):
+            continue
+        if ward.state == "damaged":
+            found.append(f"{ward.name} is damaged: the system does not start")
+        elif ward.state == "unknown":
+            found.append(f"{ward.name} cannot be judged: {ward.reason}")
+        elif ward.state == "in_use" and document["state"] == "stopped":
+            found.append(f"{ward.name} is in use by a program that is not the system")
+    if data.stat().st_mode & 0o077:
+        found.append(f"{data} is open to other users: chmod 700 it")
+    if document["disk"]["free_bytes"] < LOW_BYTES:
+        found.append(f"only {document['disk']['free_bytes'] // 2**20} MiB are free on the disk of {data}")
+    folder = config_directory(None, data)
+    if wrong := len(problems_of(folder)):
+        found.append(
+            f"the configuration in {folder} has {wrong} errors; see: slakeeper check --config {folder}"
+        )
+    return found

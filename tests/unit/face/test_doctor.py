@@ -1,0 +1,183 @@
+"""``slakeeper doctor`` on a stopped system: what it says, what a repair does, what it refuses."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from slakeeper.actors.record import make_codec
+from slakeeper.cli import main
+from slakeeper.loss import contract_of
+from slakeeper.otp import run_file
+from slakeeper.otp.journal import HEADER_BYTES, segment_path
+from slakeeper.otp.partition import Event, Partition, Started
+
+CODEC = make_codec()
+FIRST_MS = 1_700_000_000_000
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory whose p001 has four commits, and p000 one."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    for name, count in (("p000", 1), ("p001", 4)):
+        partition = Partition(folder / "partitions" / name, CODEC)
+        partition.open()
+        address = "monitor:a::b:latency"
+        for number in range(count):
+            if not number:
+                partition.append([Started(address, "s", "monitor", CODEC.encode(None), "permanent")])
+            event = ("s", ((FIRST_MS + number * 1000, 5.0),))
+            partition.append([Event(address, CODEC.encode(event))])
+            partition.commit()
+        partition.close()
+    return folder
+
+
+def damage(data: Path) -> Path:
+    """Flips a byte of the second record of p001."""
+    path = segment_path(data / "partitions" / "p001", 1)
+    content = bytearray(path.read_bytes())
+    second = HEADER_BYTES + 26 + int.from_bytes(content[HEADER_BYTES : HEADER_BYTES + 4])
+    content[second + 30] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def doctor(data: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["--data", str(data), "doctor", *words])
+
+
+def examined(data: Path, *words: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(doctor(data, "--json", *words).stdout)
+    return document
+
+
+def test_a_sound_directory_is_well(data: Path) -> None:
+    result = doctor(data)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "stopped, 2 partitions, 2 sound" in result.stdout
+    assert result.stdout.endswith("All is well.\n")
+
+
+def test_damage_is_shown_with_its_place_and_what_a_repair_would_give_up(data: Path) -> None:
+    path = damage(data)
+    result = doctor(data)
+    assert result.exit_code == 1
+    assert f"slakeeper --data {data} doctor --repair" in result.stdout
+    assert "3 events of a:b" not in result.stdout  # the damaged one cannot be read
+    assert "2 events of a:b, 2023-11-14T22:13:22Z to 2023-11-14T22:13:23Z" in result.stdout
+    document = examined(data)
+    sound, damaged = document["partitions"]
+    assert (sound["state"], damaged["state"], document["ok"]) == ("sound", "damaged", False)
+    (found,) = damaged["damage"]
+    assert (found["file"], found["sequence"]) == (str(path), 2)
+    assert damaged["keeps"] == {"sequence": 1, "snapshot": 0, "actors": 1}
+    lost = damaged["gives_up"]
+    assert (lost["first_sequence"], lost["last_sequence"], lost["commits"]) == (2, 4, 3)
+    assert (lost["commits_readable"], lost["events"], lost["contracts"]) == (2, 2, ["a:b"])
+    assert (lost["from_ms"], lost["to_ms"]) == (FIRST_MS + 2000, FIRST_MS + 3000)
+
+
+def test_looking_changes_nothing(data: Path) -> None:
+    damage(data)
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    doctor(data)
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+def test_a_repair_keeps_what_it_took_out_and_says_where(data: Path) -> None:
+    path = damage(data)
+    content = path.read_bytes()
+    result = doctor(data, "--repair")
+    assert result.exit_code == 0
+    (folder,) = data.glob("repaired-*")
+    assert str(folder) in result.stdout
+    assert (folder / "partitions" / "p001" / path.name).read_bytes() == content
+    report = json.loads((folder / "report.json").read_text())
+    assert report["partitions"][1]["gives_up"]["commits"] == 3
+    assert report["repaired"]["partitions"] == ["p001"]
+    partition = Partition(data / "partitions" / "p001", CODEC)
+    partition.open()
+    assert partition.seq == 1
+    partition.close()
+
+
+def test_a_second_repair_does_nothing(data: Path) -> None:
+    damage(data)
+    assert examined(data, "--repair")["ok"]
+    document = examined(data, "--repair")
+    assert (document["ok"], document["repaired"]) == (True, None)
+    (folder,) = data.glob("repaired-*")
+    assert str(folder) in document["left_over"][0]["file"]
+
+
+def test_two_repairs_within_a_second_have_folders_of_their_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: FIRST_MS * 1_000_000)
+    (data / "repaired-20231114T221320Z").mkdir()
+    damage(data)
+    assert examined(data, "--repair")["repaired"]["folder"] == str(data / "repaired-20231114T221320Z-2")
+
+
+def test_a_repair_is_refused_while_the_system_runs(data: Path) -> None:
+    damage(data)
+    held = run_file.lock(data)
+    try:
+        result = doctor(data, "--repair")
+    finally:
+        os.close(held)
+    assert result.exit_code == 1
+    assert "end it first" in result.stderr
+    assert not list(data.glob("repaired-*"))
+
+
+def test_a_repair_is_refused_while_a_program_uses_a_partition(data: Path) -> None:
+    damage(data)
+    partition = Partition(data / "partitions" / "p000", CODEC)
+    partition.open()
+    result = doctor(data, "--repair")
+    partition.close()
+    assert result.exit_code == 1
+    assert "another program uses p000" in result.stderr
+    assert not list(data.glob("repaired-*"))
+
+
+def test_a_newer_format_is_not_repaired(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slakeeper.otp.journal.FORMAT", 0)
+    document = examined(data, "--repair")
+    assert {row["state"] for row in document["partitions"]} == {"unknown"}
+    assert "Start the newer program again" in document["problems"][0]
+    assert document["repaired"] is None
+
+
+def test_without_a_data_directory_nothing_is_made(tmp_path: Path) -> None:
+    for words in ((), ("--repair",)):
+        result = doctor(tmp_path / "nowhere", *words)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "there is no data directory" in result.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_damaged_file_of_facts_and_an_open_directory_are_problems(data: Path) -> None:
+    (data / "meta.json").write_text("{")
+    data.chmod(0o755)
+    problems = examined(data)["problems"]
+    assert "meta.json: is damaged" in problems[0]
+    assert "open to other users" in problems[1]
+
+
+@pytest.mark.parametrize(
+    "address, contract",
+    [
+        ("contract:api", "api"), ("ledger:a:b", "a:b"), ("monitor:api:latency", "api"), ("monitor:a::b:c:d", "a:b"),
+        ("violation:v01-ff", None), ("ingest:p000", None), ("nothing", None),
+    ],
+)  # fmt: skip
+def test_addresses_tell_their_contract(address: str, contract: str | None) -> None:
+    assert contract_of(address) == contract
