@@ -49,6 +49,8 @@ class AlertState:
 class AlertActor(Actor):
     """One for each contract; its argument is the contract's document."""
 
+    recovers_later = True
+
     def __init__(self, address: str, arg: dict[str, Any]) -> None:
         super().__init__(address, arg)
         self._document = arg

@@ -98,6 +98,7 @@ class MetricMonitorActor(Actor):
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
         self._order = arg
+        self._take_document(arg.document)
         self._retired = False
         self._armed_ms: int | None = None
 
@@ -105,7 +106,6 @@ class MetricMonitorActor(Actor):
     def _monitor(self) -> Monitor:
         """Begun by what it was started with, unless :meth:`load` brings a state: to begin is half of a recovery."""
         order = self._order
-        self._take_document(order.document)
         return Monitor(
             self._contract,
             self._metric,
@@ -116,13 +116,17 @@ class MetricMonitorActor(Actor):
         )
 
     def init(self, ctx: Context, fresh: bool) -> None:
-        monitor = self._monitor  # contract and metric come with it
+        monitor = self._monitor
         if not fresh:
             self._catch_up(ctx, monitor)
             self._say_again(ctx)
         self._enter(ctx)
-        # Time has passed since the last event: windows without samples are closed now.
-        self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        due_ms = monitor.next_deadline_ms()
+        if fresh or (due_ms is not None and due_ms <= ctx.now_ms):
+            # Time has passed since the last event: windows without samples are closed now.
+            self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        else:
+            self._follow(ctx, ())
         self._show_account(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:

@@ -22,12 +22,9 @@ from slakeeper.otp.context import DEFAULT_CALL_MS
 from slakeeper.otp.frame import FrameError, FrameReader, pack_frame
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import JournalError, Partition
+from slakeeper.otp.snapshot_schedule import SnapshotSchedule
 
 # The loop wakes at least this often, so that its age tells a living loop from a stuck one.
-# What came into a partition since its last snapshot lies in memory, and is read again by the next opening: beyond this
-# much the next snapshot does not wait for its time.
-MAX_HELD_BYTES = 64 * 2**20
-
 IDLE_WAKE_S = 0.5
 
 # What one read takes from a connection: large enough for a batch, small enough to keep turns short.
@@ -281,10 +278,8 @@ class Loop:
             self._close()
 
     def _turns(self, host: Host) -> None:
-        # One partition after the other: a snapshot encodes whatever changed, and meanwhile nothing else is done.
-        interval_ms, count = self._snapshot_interval_ms, len(host.partitions)
-        now_ms = self._clock.now_ms()
-        snapshot_at_ms = [now_ms + interval_ms * (number + 1) // count for number in range(count)]
+        partitions, now_ms = tuple(host.partitions.values()), self._clock.now_ms()
+        schedule = SnapshotSchedule(partitions, self._snapshot_interval_ms, now_ms)
         while not self._stopping:
             ready = self._selector.select(self._wait_s(host))
             self._last_turn_s = time.monotonic()
@@ -298,10 +293,9 @@ class Loop:
             self.stats = host.stats()
             if host.ended is not None:
                 raise ActorStopped(f"the tree ended: {host.ended}")
-            for number, partition in enumerate(host.partitions.values()):
-                if host.now_ms >= snapshot_at_ms[number] or partition.held_bytes >= MAX_HELD_BYTES:
-                    snapshot_at_ms[number] = host.now_ms + interval_ms
-                    self._watch(host.snapshot(partition, self._writer))
+            due = schedule.next_due(host.now_ms)
+            if due is not None:
+                self._watch(host.snapshot(due, self._writer))
         host.stop()
         self._writer.shutdown()
         for partition in host.partitions.values():

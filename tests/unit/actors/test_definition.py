@@ -18,7 +18,14 @@ def test_another_version_is_read_anew() -> None:
     first = definition_of(DOCUMENT)
     second = definition_of({**DOCUMENT, "service_level": "99"})
     assert second.contract != first.contract
-    assert definition_of({**DOCUMENT}).contract == first.contract
+    assert definition_of({**DOCUMENT}).contract is first.contract
+
+
+def test_the_version_before_the_last_two_is_read_again() -> None:
+    first = definition_of(DOCUMENT)
+    later = [definition_of({**DOCUMENT, "service_level": level}) for level in ("99", "98")]
+    assert definition_of({**later[0].document}).contract is later[0].contract
+    assert definition_of({**DOCUMENT}).contract is not first.contract
 
 
 @pytest.mark.parametrize("document", [{}, {"id": 7}, {"id": "api"}, {"id": ["api"], "metrics": []}])
