@@ -5,6 +5,7 @@ from typing import Any
 
 from slakeeper.actors.audit import note
 from slakeeper.actors.cost import cost
+from slakeeper.actors.definition import definition_of
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
@@ -21,7 +22,6 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import alert
 from slakeeper.sla.alert import Group, Item
 from slakeeper.sla.audit import What
-from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import DAY_MS
 from slakeeper.sla.notification import NotificationKind
 from slakeeper.sla.record import DeliveryStatus
@@ -51,11 +51,13 @@ class AlertState:
 class AlertActor(Actor):
     """One for each contract; its argument is the contract's document."""
 
+    recovers_later = True
+
     def __init__(self, address: str, arg: dict[str, Any]) -> None:
         super().__init__(address, arg)
         self._document = arg
-        self._contract = Sla.from_document(arg)
-        self._group = Group(self._contract.id)
+        self._sla_id: str = arg["id"]
+        self._group = Group(self._sla_id)
         self._outbox = Outbox()
         self._given_up: tuple[int, ...] = ()
 
@@ -106,7 +108,7 @@ class AlertActor(Actor):
                 recent = [each for each in self._given_up if each > at_ms - DAY_MS]
                 self._given_up = (*recent, at_ms)[-KEPT_GIVEN_UP:]
             case ContractChanged(document, _):
-                self._document, self._contract = document, Sla.from_document(document)
+                self._document = document
             case _:
                 super().apply(event)
 
@@ -114,13 +116,13 @@ class AlertActor(Actor):
         return AlertState(self._document, self._group, self._outbox.dump(), self._given_up)
 
     def load(self, state: AlertState) -> None:
-        self._document, self._contract = state.document, Sla.from_document(state.document)
+        self._document = state.document
         self._group, self._outbox = state.group, Outbox(state.deliveries)
         self._given_up = state.given_up
 
     def _add(self, ctx: Context, kind: NotificationKind, violation: Violation) -> None:
         environment: Environment = ctx.environment
-        muted = environment.is_muted(self._contract.id)
+        muted = environment.is_muted(self._sla_id)
         settings = environment.enforcement.alerts
         after = alert.add(self._group, Item(kind, violation), settings, ctx.now_ms, silenced=muted)
         if after != self._group:
@@ -128,12 +130,14 @@ class AlertActor(Actor):
             self._flush(ctx)
 
     def _flush(self, ctx: Context) -> None:
+        if alert.deadline_ms(self._group) is None:
+            return
         environment: Environment = ctx.environment
         after, notifications = alert.flush(
             self._group,
-            self._contract,
+            definition_of(self._document).contract,
             ctx.now_ms,
-            held_until_ms=environment.held_until_ms(self._contract.id, ctx.now_ms),
+            held_until_ms=environment.held_until_ms(self._sla_id, ctx.now_ms),
             costs={
                 item.violation.id: cost(environment, item.violation, ctx.now_ms) for item in self._due(ctx)
             },

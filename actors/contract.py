@@ -18,6 +18,7 @@ from slakeeper.actors.contract_event import (
     OpenedFor,
     PeriodSettled,
 )
+from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.ledger import settled_attainment
 from slakeeper.actors.message import (
@@ -80,8 +81,8 @@ class ContractActor(Actor):
 
     def __init__(self, address: str, arg: tuple[dict[str, Any], int, int]) -> None:
         super().__init__(address, arg)
-        self._document, self._since_ms, self._version = arg
-        self._contract = Sla.from_document(self._document)
+        document, self._since_ms, self._version = arg
+        self._take(definition_of(document))
         self._configured = self._document
         self._open: dict[str, str] = {}
         self._gathered: dict[int, dict[str, Account]] = {}
@@ -155,8 +156,8 @@ class ContractActor(Actor):
         match event:
             case ContractVersion(document, version, configured):
                 weights = _weights(self._contract)
-                self._document, self._version, self._configured = document, version, configured
-                self._contract = Sla.from_document(document)
+                self._version, self._configured = version, configured
+                self._take(definition_of(document))
                 if _weights(self._contract) != weights:
                     self._chapter = version
                 names = {metric.name for metric in self._contract.metrics}
@@ -187,8 +188,8 @@ class ContractActor(Actor):
         )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
-        self._document, self._version, self._configured = state.document, state.version, state.configured
-        self._contract = Sla.from_document(state.document)
+        self._version, self._configured = state.version, state.configured
+        self._take(definition_of(state.document))
         self._open, self._added = dict(state.open_violations), dict(state.added)
         self._chapter = state.version if state.chapter is None else state.chapter
         self._removed = dict(state.removed)
@@ -200,11 +201,15 @@ class ContractActor(Actor):
 
     # -- inside -----------------------------------------------------------------------------------------------
 
+    def _take(self, definition: Definition) -> None:
+        self._definition = definition
+        self._document, self._contract = definition.document, definition.contract
+
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         removed = {name: each.document for name, each in self._removed.items()}
         environment.contracts[self._contract.id] = Known(
-            self._contract, self._version, bool(self._open), self._chapter, removed
+            self._definition, self._version, bool(self._open), self._chapter, removed
         )
 
     def _announce(self, ctx: Context) -> None:
@@ -322,7 +327,7 @@ class ContractActor(Actor):
             ]
             raise RequestError("invalid", "the contract is not valid", errors=problems) from error
         # As contracts, not as documents: what comes back from disk has tuples where a new document has lists.
-        if contract == Sla.from_document(self._configured):
+        if contract == definition_of(self._configured).contract:
             return
         configured = contract.to_document()
         complete = configured

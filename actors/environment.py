@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slakeeper.actors.audit_file import AuditFiles
+from slakeeper.actors.definition import Definition
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.sla import calendar, compliance
@@ -70,21 +71,25 @@ class Known:
     """A contract as its own actor last said.
 
     Attributes:
-        contract, version: the newest.
+        definition, version: the newest.
         is_broken: whether a promise of it is broken now.
         chapter: the version since which its metrics have the weights they have.
         removed: documents of metrics that are no part of it any more, and count until the period is settled.
     """
 
-    contract: Sla
+    definition: Definition
     version: int
     is_broken: bool
     chapter: int = 1
     removed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def contract(self) -> Sla:
+        return self.definition.contract
+
     def promise_of(self, metric_name: str) -> tuple[dict[str, Any], bool] | None:
         """What the monitor of a metric goes by, and whether the metric has been removed; None without one."""
-        document = self.contract.to_document()
+        document = self.definition.document
         if any(metric["name"] == metric_name for metric in document["metrics"]):
             return document, False
         removed = self.removed.get(metric_name)

@@ -52,6 +52,8 @@ class LedgerState:
 class LedgerActor(Actor):
     """One for each contract; its argument is the contract's document and version."""
 
+    recovers_later = True
+
     def __init__(self, address: str, arg: tuple[dict[str, Any], int]) -> None:
         super().__init__(address, arg)
         document, version = arg

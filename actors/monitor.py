@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
+from slakeeper.actors.definition import definition_of
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     CountDuplicates,
@@ -24,7 +26,7 @@ from slakeeper.actors.message import (
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.contract import ContractStatus, Metric, Sla
+from slakeeper.sla.contract import ContractStatus, Metric
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.signal import MonitorState as State
 from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated, WindowClosed
@@ -95,26 +97,36 @@ class MetricMonitorActor(Actor):
 
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
-        self._since_ms = arg.since_ms
-        self._take_document(arg.document, arg.metric_name)
+        self._order = arg
+        self._take_document(arg.document)
         self._retired = False
-        self._monitor = Monitor(
-            self._contract,
-            self._metric,
-            arg.watched_ms,
-            arg.violation_threshold,
-            arg.chapter,
-            joined_late=arg.joined_late,
-        )
         self._armed_ms: int | None = None
 
+    @cached_property
+    def _monitor(self) -> Monitor:
+        """Begun by what it was started with, unless :meth:`load` brings a state: to begin is half of a recovery."""
+        order = self._order
+        return Monitor(
+            self._contract,
+            self._metric,
+            order.watched_ms,
+            order.violation_threshold,
+            order.chapter,
+            joined_late=order.joined_late,
+        )
+
     def init(self, ctx: Context, fresh: bool) -> None:
+        monitor = self._monitor
         if not fresh:
-            self._catch_up(ctx)
+            self._catch_up(ctx, monitor)
             self._say_again(ctx)
         self._enter(ctx)
-        # Time has passed since the last event: windows without samples are closed now.
-        self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        due_ms = monitor.next_deadline_ms()
+        if fresh or (due_ms is not None and due_ms <= ctx.now_ms):
+            # Time has passed since the last event: windows without samples are closed now.
+            self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        else:
+            self._follow(ctx, ())
         self._show_account(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -194,28 +206,30 @@ class MetricMonitorActor(Actor):
         return MonitorState(self._document, self._monitor.dump(), self._retired)
 
     def load(self, state: MonitorState) -> None:
-        self._take_document(state.document, self._metric.name)
+        self._take_document(state.document)
         self._monitor = Monitor.restore(self._contract, self._metric, state.monitor)
         self._retired = state.retired
 
     # -- inside -----------------------------------------------------------------------------------------------
 
-    def _take_document(self, document: dict[str, Any], metric_name: str) -> None:
-        self._document = document
-        self._promised = contract = Sla.from_document(document)
+    def _take_document(self, document: dict[str, Any]) -> None:
+        definition = definition_of(document)
+        self._document, self._promised = definition.document, definition.contract
+        contract = definition.contract
         if contract.effective_date is None:
             # Its periods are anchored where the contract's are, also when this metric was added later.
-            contract = contract.model_copy(update={"effective_date": self._since_ms})
-        self._contract, self._metric = contract, contract.metric(metric_name)
+            contract = contract.model_copy(update={"effective_date": self._order.since_ms})
+        self._contract, self._metric = contract, contract.metric(self._order.metric_name)
 
     def _rebase(self, now_ms: int, document: dict[str, Any], chapter: int, retired: bool) -> list[Signal]:
+        monitor = self._monitor  # begun before it goes by another document
         was_retired, self._retired = self._retired, retired
-        self._take_document(document, self._metric.name)
+        self._take_document(document)
         if retired:
-            return self._monitor.retire(self._contract, self._metric, now_ms, chapter)
-        signals = self._monitor.rebase(self._contract, self._metric, now_ms, chapter)
+            return monitor.retire(self._contract, self._metric, now_ms, chapter)
+        signals = monitor.rebase(self._contract, self._metric, now_ms, chapter)
         if was_retired and self._contract.status is not ContractStatus.SUSPENDED:
-            self._monitor.resume(now_ms)
+            monitor.resume(now_ms)
         return signals
 
     def _say_again(self, ctx: Context) -> None:
@@ -225,7 +239,7 @@ class MetricMonitorActor(Actor):
             recovered = MetricRecovered(self._metric.name, calm_since_ms, self._monitor.value)
             ctx.cast(contract_address(self._contract.id), recovered)
 
-    def _catch_up(self, ctx: Context) -> None:
+    def _catch_up(self, ctx: Context, monitor: Monitor) -> None:
         """Takes what it may have missed while it was down: a new version, a suspension or its end."""
         environment: Environment = ctx.environment
         known = environment.contracts.get(self._contract.id)
@@ -233,10 +247,10 @@ class MetricMonitorActor(Actor):
         if known is None or promise is None:
             return
         document, retired = promise
-        if retired != self._retired or Sla.from_document(document) != self._promised:
+        if retired != self._retired or definition_of(document).contract != self._promised:
             self._follow(ctx, ctx.emit((REBASE, ctx.now_ms, document, known.chapter, retired)))
         is_suspended = known.contract.status is ContractStatus.SUSPENDED
-        if not retired and is_suspended != self._monitor.is_suspended:
+        if not retired and is_suspended != monitor.is_suspended:
             self._follow(ctx, ctx.emit((SUSPEND if is_suspended else RESUME, ctx.now_ms)))
 
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:

@@ -63,6 +63,8 @@ class Purged:
 class ReportActor(Actor):
     """One for each contract; its argument is the contract's id."""
 
+    recovers_later = True
+
     def __init__(self, address: str, arg: str) -> None:
         super().__init__(address, arg)
         self._sla_id = arg

@@ -172,6 +172,8 @@ class Actor:
         trap_exits: whether the end of a linked actor is told to it instead of ending it too.
         passivate_after_ms: after so long without a message it is put away as its dumped state, and made again for
             the next one; 0 is never. Timers go on. A kind that is not durable needs dump and load for this.
+        recovers_later: whether a recorded one may be made only after the host has come up: a few in each turn, and
+            whoever is sent something at once. For kinds that nobody misses until then.
     """
 
     durable: ClassVar[bool] = True
@@ -179,6 +181,7 @@ class Actor:
     overflow: ClassVar[Overflow] = Overflow.NEWEST
     trap_exits: ClassVar[bool] = False
     passivate_after_ms: ClassVar[int] = 0
+    recovers_later: ClassVar[bool] = False
 
     def __init__(self, address: str, arg: Any) -> None:
         """Makes the state of a new actor; ``arg`` is what the starter gave. Raising refuses the start."""

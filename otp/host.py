@@ -57,6 +57,9 @@ from slakeeper.otp.tree import Tree
 # answer each other for ever cannot keep the cell from its sockets.
 MAX_TURN_MESSAGES = 100_000
 
+# Actors that recover later and are made in one turn: a millisecond's worth.
+MAX_WOKEN = 20
+
 # Messages kept for an actor that is being restarted or is suspended; more than this is lost to dead letters.
 MAX_STASH = 1_000
 
@@ -113,6 +116,7 @@ class Host:
         self.binding = Binding(self._seats, self.signal, self.end_soon)
         self._runnable: deque[Seat] = deque()
         self._exits: deque[tuple[Seat, int, str]] = deque()
+        self._asleep: deque[Seat] = deque()
         self._touched: dict[str, Partition] = {}
         self._partition_names = {id(partition): name for name, partition in self.partitions.items()}
         self._released: list[Callable[[], None]] = []
@@ -146,9 +150,13 @@ class Host:
     # -- turns --------------------------------------------------------------------------------------------
 
     def begin_turn(self) -> None:
-        """Reads the time for this turn and delivers what is due."""
+        """Reads the time for this turn, delivers what is due, and makes some of those that recover later."""
         self.now_ms = self._clock.now_ms()
         self.timers.run_due(self.now_ms)
+        for _ in range(min(MAX_WOKEN, len(self._asleep))):
+            seat = self._asleep.popleft()
+            if seat.put_away:
+                self.stage.wake(seat)
 
     def drain(self) -> None:
         """Runs handlers until every mailbox is empty, or this turn has done its share."""
@@ -194,8 +202,8 @@ class Host:
 
     @property
     def has_work(self) -> bool:
-        """Whether a turn would find a message to handle without anything new from outside."""
-        return bool(self._runnable or self._exits)
+        """Whether a turn would find something to do without anything new from outside."""
+        return bool(self._runnable or self._exits or self._asleep)
 
     def next_deadline_ms(self) -> int | None:
         """Unix ms of the earliest timer, or None."""
@@ -427,6 +435,10 @@ class Host:
             self.after_commit(lambda: self._publish("actor.quarantined", payload))
 
     # -- inside: messages and effects -------------------------------------------------------------------------
+
+    def wake_later(self, seat: Seat) -> None:
+        """Has an actor made in one of the next turns, unless a message brings it earlier."""
+        self._asleep.append(seat)
 
     def find(self, address: str) -> Seat | None:
         """The seat at an address, or of whoever is registered by that name."""

@@ -23,10 +23,7 @@ from slakeeper.otp.frame import FrameError, FrameReader, pack_frame
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import JournalError, NoRoom, Partition
 from slakeeper.otp.room import Room
-
-# What came into a partition since its last snapshot lies in memory, and is read again by the next opening: beyond this
-# much the next snapshot does not wait for its time.
-MAX_HELD_BYTES = 64 * 2**20
+from slakeeper.otp.snapshot_schedule import SnapshotSchedule
 
 # The loop wakes at least this often, so that its age tells a living loop from a stuck one.
 IDLE_WAKE_S = 0.5
@@ -350,10 +347,8 @@ class Loop:
             log.warning("%s: there is room on the disk again", self.name)
 
     def _turns(self, host: Host) -> None:
-        # One partition after the other: a snapshot encodes whatever changed, and meanwhile nothing else is done.
-        interval_ms, count = self._snapshot_interval_ms, len(host.partitions)
-        now_ms = self._clock.now_ms()
-        snapshot_at_ms = [now_ms + interval_ms * (number + 1) // count for number in range(count)]
+        partitions, now_ms = tuple(host.partitions.values()), self._clock.now_ms()
+        schedule = SnapshotSchedule(partitions, self._snapshot_interval_ms, now_ms)
         while not self._stopping:
             ready = self._selector.select(self._wait_s(host))
             self._last_turn_s = time.monotonic()
@@ -369,12 +364,10 @@ class Loop:
             self.stats = host.stats()
             if host.ended is not None:
                 raise ActorStopped(f"the tree ended: {host.ended}")
-            for number, partition in enumerate(host.partitions.values()):
-                if host.now_ms >= snapshot_at_ms[number] or partition.held_bytes >= MAX_HELD_BYTES:
-                    snapshot_at_ms[number] = host.now_ms + interval_ms
-                    if self._room is not None and not self._room.holds(partition.snapshot_bytes):
-                        continue  # half-written it would take the journal's room; everything is in the journal
-                    self._watch(host.snapshot(partition, self._writer))
+            due = schedule.next_due(host.now_ms)
+            # Half-written it would take the journal's room; and everything is in the journal.
+            if due is not None and (self._room is None or self._room.holds(due.snapshot_bytes)):
+                self._watch(host.snapshot(due, self._writer))
         host.stop()
         self._writer.shutdown()
         for partition in host.partitions.values():

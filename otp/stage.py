@@ -35,12 +35,11 @@ class Stage:
     # -- records ----------------------------------------------------------------------------------------------
 
     def durable_children(self, supervisor: str) -> Iterator[ActorSpec]:
-        """The recorded actors below a supervisor, in the order they were started."""
+        """The recorded actors below a supervisor, in the order they were started; arguments stay in the records."""
         for partition in self._host.partitions.values():
             for record in partition.records.values():
                 if record.supervisor == supervisor:
-                    arg = self._host.codec.decode(record.arg)
-                    yield ActorSpec(record.address, record.kind, arg, Restart(record.restart))
+                    yield ActorSpec(record.address, record.kind, None, Restart(record.restart))
 
     def place(self, spec: ActorSpec, node: Node) -> Seat:
         """A seat for an actor that has none yet, in the partition that has its record, or is to have it."""
@@ -66,8 +65,11 @@ class Stage:
             None, IGNORE, or why it did not start.
         """
         host, address = self._host, seat.spec.address
+        is_first = not seat.incarnation
         self._incarnations += 1
         seat.incarnation = self._incarnations
+        if is_first and self._recovers_later(seat):
+            return None
         try:
             actor, ctx, fresh = self._make(seat)
             if actor.init(ctx, fresh) is IGNORE:
@@ -97,6 +99,17 @@ class Stage:
         elif actor.passivate_after_ms:
             self._watch_idleness(seat, actor.passivate_after_ms)
         return None
+
+    def _recovers_later(self, seat: Seat) -> bool:
+        """Whether the actor is one that can wait; then the seat is as if it had been put away."""
+        kind, partition = self._kinds.get(seat.spec.kind), seat.partition
+        if kind is None or not kind.recovers_later:
+            return False
+        if partition is None or seat.spec.address not in partition.records:
+            return False
+        seat.kind, seat.limit, seat.put_away = kind, kind.mailbox_limit, True
+        self._host.wake_later(seat)
+        return True
 
     def _record_start(self, seat: Seat, partition: Partition) -> None:
         spec = seat.spec
@@ -153,8 +166,11 @@ class Stage:
     def restored(self, seat: Seat) -> tuple[Actor, bool]:
         """An actor as its record says, or as it was put on the shelf; and whether it is a new one."""
         spec, partition, decode = seat.spec, seat.partition, self._host.codec.decode
-        actor = self._kinds[spec.kind](spec.address, spec.arg)
-        record = None if partition is None else partition.records.get(spec.address)
+        kind, record = (
+            self._kinds[spec.kind],
+            None if partition is None else partition.records.get(spec.address),
+        )
+        actor = kind(spec.address, spec.arg if record is None else decode(record.arg))
         if record is not None:
             if record.base is not None:
                 actor.load(decode(record.base.read()))
@@ -224,7 +240,7 @@ class Stage:
             self.empty(seat)
             host.binding.ended(seat, "normal")
             host.tree.stand_down(seat)
-        elif seat.actor is actor:
+        elif seat.actor is actor and actor.passivate_after_ms:
             self._watch_idleness(seat, seat.kind.passivate_after_ms)
 
     def _forget_state(self, seat: Seat) -> None:

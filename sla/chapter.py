@@ -44,6 +44,8 @@ class Chapters:
 
     def _running(self, account: Account) -> Part:
         """What of the account is in no closed part."""
+        if not self._closed:
+            return Part(self._chapter, self._weight, account)
         closed = [part.account for part in self._closed]
         good_ms = account.good_ms - sum(each.good_ms for each in closed)
         bad_ms = account.bad_ms - sum(each.bad_ms for each in closed)

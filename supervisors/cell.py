@@ -1,8 +1,10 @@
 """A cell: its partitions recovered, its tree started, its contracts defined, its socket open."""
 
+import gc
 import logging
 import shlex
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +83,11 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
     def recover(publish: Callable[[str, dict[str, Any]], None]) -> Host:
         codec = make_codec()
         for number, name in settings.partitions.items():
-            partition = Partition(settings.data / "partitions" / name, codec)
-            partition.open()
-            partitions[number] = partition
+            partitions[number] = Partition(settings.data / "partitions" / name, codec)
+        # An opening mostly waits for the disk.
+        with ThreadPoolExecutor(len(partitions), thread_name_prefix="open") as threads:
+            for opening in [threads.submit(partition.open) for partition in partitions.values()]:
+                opening.result()
         environment = open_environment(settings.enforcement, settings.monitoring, settings.data)
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
@@ -131,7 +135,14 @@ class CellService:
         self._loop = make_loop(settings, context.crashed)
 
     def start(self) -> Mapping[str, Any]:
-        self._loop.start()
+        # What a recovery makes stays. To look through all of it for garbage, again and again while it grows, would
+        # take longer than the recovery, and afterwards be a pause in which nothing is acknowledged.
+        gc.disable()
+        try:
+            self._loop.start()
+        finally:
+            gc.freeze()
+            gc.enable()
         return {}
 
     def stop(self, deadline_s: float) -> None:

@@ -1,6 +1,7 @@
 """Monitors that never crash: fed with what was durably handled, they say what the real ones have to know."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,4 +81,5 @@ def recorded(
 
 
 def _standing(actor: Actor) -> tuple[dict[str, Any], bool]:
-    return vars(actor)["_document"], vars(actor)["_monitor"].is_suspended
+    monitor = attrgetter("_monitor")(actor)  # where nothing is recorded yet, it begins here
+    return vars(actor)["_document"], monitor.is_suspended
