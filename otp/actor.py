@@ -8,9 +8,9 @@ and the actor is rebuilt by its supervisor from what had been recorded before.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from slakeeper.otp.child_spec import ChildSpec, ChildType, Flags, Restart
+from slakeeper.otp.child_spec import DEFAULT_SHUTDOWN_MS, WORKER, ChildSpec, ChildType, Flags, Restart
 
 if TYPE_CHECKING:
     from slakeeper.otp.context import Context
@@ -111,9 +111,11 @@ class LinkedExit:
     reason: str
 
 
-class ActorSpec(NamedTuple):
+@dataclass(slots=True)
+class ActorSpec:
     """Which actor to start: its kind by name, its address, and the plain values its state begins with.
 
+    Never changed once it is made, and not frozen all the same, like :class:`~slakeeper.otp.child_spec.ChildSpec`.
     ``significant``: its own end may end its supervisor, see :class:`~slakeeper.otp.child_spec.AutoShutdown`.
     """
 
@@ -145,7 +147,7 @@ def child_spec(child: ActorSpec | SupervisorSpec) -> ChildSpec:
         SpecError: it cannot be a child.
     """
     if isinstance(child, ActorSpec):
-        return ChildSpec(child.address, child, child.restart, significant=child.significant)
+        return ChildSpec(child.address, child, child.restart, DEFAULT_SHUTDOWN_MS, WORKER, child.significant)
     kind = ChildType.SUPERVISOR
     return ChildSpec(child.address, child, child.restart, type=kind, significant=child.significant)
 
