@@ -157,9 +157,9 @@ class AlertActor(Actor):
         return () if due_ms is None or due_ms > ctx.now_ms else self._group.pending
 
     def _end(self, ctx: Context, ended: Delivery) -> None:
-        about = ended.notification.violation_ids
+        about, sla_id = ended.notification.violation_ids, definition_of(self._document).contract.id
         note(
-            ctx, What.ALERT_DELIVERED, sla_id=self._contract.id, subject=about[0] if len(about) == 1 else "",
+            ctx, What.ALERT_DELIVERED, sla_id=sla_id, subject=about[0] if len(about) == 1 else "",
             kind=ended.notification.kind, violations=about, **ended.facts(),
         )  # fmt: skip
         sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-from slakeeper.otp.child_spec import ChildSpec, ChildType, Flags, Restart
+from slakeeper.otp.child_spec import DEFAULT_SHUTDOWN_MS, WORKER, ChildSpec, ChildType, Flags, Restart
 
 if TYPE_CHECKING:
     from slakeeper.otp.context import Context
@@ -153,7 +153,7 @@ def child_spec(child: ActorSpec | SupervisorSpec) -> ChildSpec:
         SpecError: it cannot be a child.
     """
     if isinstance(child, ActorSpec):
-        return ChildSpec(child.address, child, child.restart, significant=child.significant)
+        return ChildSpec(child.address, child, child.restart, DEFAULT_SHUTDOWN_MS, WORKER, child.significant)
     kind = ChildType.SUPERVISOR
     return ChildSpec(child.address, child, child.restart, type=kind, significant=child.significant)
 

@@ -56,11 +56,6 @@ class Strategy(StrEnum):
     SIMPLE_ONE_FOR_ONE = "simple_one_for_one"
     """Nobody; all children are made of one template, on request, and are known by their pids alone."""
 
-    @property
-    def keeps_order(self) -> bool:
-        """Whether children depend on those before them, so that only one at a time is started."""
-        return self is REST_FOR_ONE or self is ONE_FOR_ALL
-
 
 class AutoShutdown(StrEnum):
     """Whether the end of significant children ends the supervisor, with reason ``shutdown``."""
@@ -88,6 +83,8 @@ ONE_FOR_ONE: Final = Strategy.ONE_FOR_ONE
 REST_FOR_ONE: Final = Strategy.REST_FOR_ONE
 ONE_FOR_ALL: Final = Strategy.ONE_FOR_ALL
 SIMPLE_ONE_FOR_ONE: Final = Strategy.SIMPLE_ONE_FOR_ONE
+IN_ORDER: Final = (REST_FOR_ONE, ONE_FOR_ALL)
+"""Strategies under which children depend on those before them, so that only one at a time is started."""
 BRUTAL_KILL: Final = ShutdownMode.BRUTAL_KILL
 INFINITY: Final = ShutdownMode.INFINITY
 
@@ -140,10 +137,10 @@ class ChildSpec:
             self.type = _member(ChildType, self.type, "invalid_child_type")
         if given.shutdown is None:
             self.shutdown = INFINITY if self.type is SUPERVISOR else DEFAULT_SHUTDOWN_MS
-        elif isinstance(self.shutdown, bool) or (isinstance(self.shutdown, int) and self.shutdown < 0):
-            raise SpecError("invalid_shutdown", self.shutdown)
         elif not isinstance(self.shutdown, int):
             self.shutdown = _member(ShutdownMode, self.shutdown, "invalid_shutdown")
+        elif type(self.shutdown) is bool or self.shutdown < 0:
+            raise SpecError("invalid_shutdown", self.shutdown)
         if not isinstance(given.significant, bool):
             raise SpecError("invalid_significant", self.significant)
         if self.significant and self.restart is PERMANENT:

@@ -161,7 +161,7 @@ class Host:
     def drain(self) -> None:
         """Runs handlers until every mailbox is empty, or this turn has done its share."""
         budget = MAX_TURN_MESSAGES
-        runnable, exits, handle = self._runnable, self._exits, self._handle
+        runnable, exits = self._runnable, self._exits
         while (runnable or exits) and budget:
             if exits:
                 self._end_now(*exits.popleft())
@@ -174,7 +174,7 @@ class Host:
             while mailbox and seat.actor is not None and not seat.suspended and budget and not exits:
                 budget -= 1
                 how, message = mailbox.popleft()
-                handle(seat, how, message)
+                self._handle(seat, how, message)
             if seat.mailbox and (exits or not budget):
                 self.make_runnable(seat)
 
@@ -299,8 +299,7 @@ class Host:
         """
         results: list[core.Ok | core.Error] = []
         self.tree.start_child(supervisor, child_spec(spec), partition, results.append)
-        if results and isinstance(results[0], core.Error):
-            refusal = results[0]
+        if results and not isinstance(refusal := results[0], core.Ok):
             code = "conflict" if refusal.reason in TAKEN else "invalid"
             raise RequestError(code, f"{spec.address}: {refusal.detail or refusal.reason.value}")
         self.drain()

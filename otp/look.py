@@ -63,6 +63,9 @@ class Look:
     def rename(self, source: Path, target: Path) -> None:
         pass
 
+    def link(self, source: Path, target: Path) -> None:
+        pass
+
     def remove(self, path: Path) -> None:
         pass
 

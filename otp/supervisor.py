@@ -26,21 +26,25 @@ Source: erlang/otp, lib/stdlib/src/supervisor.erl.
 """
 
 from collections.abc import Hashable
-from typing import TypeAlias, assert_never, cast, get_args
+from typing import assert_never
 
 from slakeeper.otp.child_spec import PERMANENT, TRANSIENT, AutoShutdown
-from slakeeper.otp.child_table import Child, Phase
+from slakeeper.otp.child_table import RUNNING, STARTING, Child, Phase
 from slakeeper.otp.supervisor_event import (
+    PROGRESS,
     Action,
+    Asked,
     Begin,
     ChangeRequested,
     ChildExited,
     ChildIgnored,
+    ChildNews,
     ChildStarted,
     ChildStartFailed,
     DeleteRequested,
     Error,
     Event,
+    Heard,
     Ok,
     Ready,
     Ref,
@@ -66,6 +70,7 @@ from slakeeper.otp.supervisor_event import (
 from slakeeper.otp.supervisor_request import answer
 from slakeeper.otp.supervisor_restart import restart, retry, start_failed
 from slakeeper.otp.supervisor_state import (
+    OVER,
     ChildCount,
     ChildInfo,
     Life,
@@ -145,37 +150,33 @@ def step(state: SupervisorState, event: Event, now_ms: int) -> tuple[SupervisorS
     _take(turn, event)
     while True:
         if turn.replay:
-            _take(turn, turn.replay.pop(0))
+            first, turn.replay = turn.replay[0], turn.replay[1:]
+            _take(turn, first)
         elif state.deferred and state.sequence is None and state.life is Life.RUNNING:
             _take(turn, state.deferred.popleft(), was_deferred=True)
         else:
             return state, turn.actions
 
 
-_REQUESTS = frozenset(get_args(Request))
-_Heard: TypeAlias = ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
-
-
-def _take(turn: Turn, event: Event, *, was_deferred: bool = False) -> None:
+def _take(turn: Turn, event: Event, was_deferred: bool = False) -> None:
     state = turn.state
-    if type(event) in _REQUESTS:
-        _take_request(turn, cast("Request", event), was_deferred=was_deferred)
+    if isinstance(event, Asked):
+        _take_request(turn, event, was_deferred)
+    elif isinstance(event, ChildNews):
+        child = state.children.get(event.child_id)
+        if child is not None and child.incarnation == event.incarnation:
+            _hear(turn, child, event)
     elif isinstance(event, Begin):
         if state.life is Life.NEW:
             turn.begin()
     elif isinstance(event, StopRequested):
-        if state.life not in (Life.ENDING, Life.ENDED):
+        if state.life not in OVER:
             turn.end(event.reason, Purpose.SHUTDOWN)
-    else:
-        heard = cast("_Heard", event)
-        child = state.children.get(heard.child_id)
-        if child is not None and child.incarnation == heard.incarnation:
-            _hear(turn, child, heard)
 
 
-def _take_request(turn: Turn, request: Request, *, was_deferred: bool) -> None:
+def _take_request(turn: Turn, request: Request, was_deferred: bool) -> None:
     state = turn.state
-    if state.life in (Life.ENDING, Life.ENDED):
+    if state.life in OVER:
         turn.reply(request.ref, Error(Refusal.SHUTDOWN))
     elif state.life is Life.NEW or (
         state.deferred and not was_deferred and _comes_after_a_deferred_one(turn, request)
@@ -198,20 +199,20 @@ def _comes_after_a_deferred_one(turn: Turn, event: Request) -> bool:
     name = _name_of(event)
     if isinstance(event, StartRequested) and turn.state.children.get(event.spec.id) is None:
         return False  # it will be put behind them anyway, and there may be thousands
-    return any(type(other) in _REQUESTS and _name_of(other) == name for other in turn.state.deferred)
+    return any(isinstance(other, Asked) and _name_of(other) == name for other in turn.state.deferred)
 
 
 # -- what is heard of a child ---------------------------------------------------------------------------------
 
 
-def _hear(turn: Turn, child: Child, event: _Heard) -> None:
+def _hear(turn: Turn, child: Child, event: Heard) -> None:
     """An event about the latest incarnation of a child."""
     match event:
-        case ChildStarted(_, _, pid, info):
-            if child.phase is Phase.STARTING:
-                _started(turn, child, pid, info)
+        case ChildStarted():
+            if child.phase is STARTING:
+                _started(turn, child, event)
             elif child.phase is Phase.STOPPING:
-                child.pid = pid
+                child.pid = event.pid
         case RetryDue():
             if child.phase is Phase.RESTARTING:
                 if turn.state.sequence is None:
@@ -223,7 +224,7 @@ def _hear(turn: Turn, child: Child, event: _Heard) -> None:
                 starter, child.starter = child.starter, None
                 if starter is not None:
                     turn.reply(starter.ref, Ok())
-                if starter is not None and starter.fallback is not None:
+                if starter is not None and child.fallback is not None:
                     # Kept, if temporary, too: restart_child takes no spec away.
                     child.phase = Phase.STOPPED
                 else:
@@ -242,15 +243,15 @@ def _hear(turn: Turn, child: Child, event: _Heard) -> None:
             assert_never(event)
 
 
-def _started(turn: Turn, child: Child, pid: Hashable, info: object) -> None:
+def _started(turn: Turn, child: Child, event: ChildStarted) -> None:
     starter = child.starter
-    child.phase, child.pid, child.starter = Phase.RUNNING, pid, None
+    child.phase, child.pid, child.starter = RUNNING, event.pid, None
     if turn.state.template is None:
-        turn.report(ReportKind.PROGRESS, child, "started", "supervised" if starter is None else "requested")
+        turn.report(PROGRESS, child, "started", "supervised" if starter is None else "requested")
     else:
-        turn.state.children.name(child, pid)  # and no report: there may be very many of them
+        turn.state.children.name(child, event.pid)  # and no report: there may be very many of them
     if starter is not None:
-        turn.reply(starter.ref, Ok(child.pid, info))
+        turn.reply(starter.ref, Ok(event.pid, event.info))
     turn.advance()
 
 

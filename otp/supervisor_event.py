@@ -11,7 +11,7 @@ The driver owes an answer:
 - to ScheduleRetry: RetryDue after that time. Retries need no cancelling, an outdated one is ignored.
 
 None of these is changed by anybody once it is made. They are not frozen all the same: Python takes four times as long
-to make a frozen one, and ten of them make a start.
+to make a frozen one, and six of them make a start.
 
 A pid is whatever the driver knows a running child by; None is no pid. Under simple_one_for_one it must be hashable
 and never used twice, for requests know a child by it; in actions and in what the driver reports, each child has an id
@@ -21,7 +21,7 @@ of its own there too, made up by the supervisor.
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from slakeeper.otp.child_spec import ChildSpec, Flags, Shutdown
 
@@ -38,108 +38,105 @@ class Begin:
 
 
 @dataclass(slots=True)
-class ChildStarted:
-    """The child runs and has said so; ``info`` is passed through to who asked for the start."""
+class ChildNews:
+    """What is heard of a child; ``incarnation`` says which try to start it this is about."""
 
     child_id: str
     incarnation: int
+
+
+@dataclass(slots=True)
+class ChildStarted(ChildNews):
+    """The child runs and has said so; ``info`` is passed through to who asked for the start."""
+
     pid: Any
     info: Any = None
 
 
 @dataclass(slots=True)
-class ChildIgnored:
+class ChildIgnored(ChildNews):
     """The child chose not to run; that is a success without a pid."""
 
-    child_id: str
-    incarnation: int
-
 
 @dataclass(slots=True)
-class ChildStartFailed:
+class ChildStartFailed(ChildNews):
     """The child did not come up, and nothing of it is left."""
 
-    child_id: str
-    incarnation: int
     reason: str
 
 
 @dataclass(slots=True)
-class ChildExited:
+class ChildExited(ChildNews):
     """The child is gone; ``reason`` is normal by ``is_normal``, or why it broke, or ``killed``."""
 
-    child_id: str
-    incarnation: int
     reason: str
 
 
 @dataclass(slots=True)
-class RetryDue:
+class RetryDue(ChildNews):
     """The time given by ScheduleRetry has passed."""
-
-    child_id: str
-    incarnation: int
 
 
 @dataclass(slots=True)
-class StartRequested:
+class Asked:
+    """What somebody asks of a supervisor; the one Reply to it has the same ``ref``."""
+
+    ref: Ref
+
+
+@dataclass(slots=True)
+class StartRequested(Asked):
     """start_child. Ok(pid, info); Error already_present, already_started (with pid), start_error, bad_combination,
     invalid_child_spec, simple_one_for_one, shutdown. After a start_error the spec is gone."""
 
-    ref: Ref
     spec: ChildSpec
 
 
 @dataclass(slots=True)
-class SpawnRequested:
+class SpawnRequested(Asked):
     """start_child of a simple_one_for_one supervisor: one more child of its template, with these arguments on top.
 
     Ok(pid, info); Error start_error, invalid_child_spec (of any other supervisor), shutdown. After a start_error, or
     a start that was ignored, nothing of it is kept.
     """
 
-    ref: Ref
     extra: tuple[Any, ...] = ()
 
 
 @dataclass(slots=True)
-class TerminateRequested:
+class TerminateRequested(Asked):
     """terminate_child, by id, or by pid under simple_one_for_one. Ok once it is stopped, also when it was; Error
     not_found, simple_one_for_one (for an id there), shutdown."""
 
-    ref: Ref
     child_id: Hashable
 
 
 @dataclass(slots=True)
-class RestartRequested:
+class RestartRequested(Asked):
     """restart_child, of a stopped or quarantined one. Ok(pid, info); Error not_found, running, restarting, start_error,
     simple_one_for_one, shutdown. After a start_error it is what it was."""
 
-    ref: Ref
     child_id: str
 
 
 @dataclass(slots=True)
-class DeleteRequested:
+class DeleteRequested(Asked):
     """delete_child, of a stopped or quarantined one. Ok; Error not_found, running, restarting, simple_one_for_one,
     shutdown."""
 
-    ref: Ref
     child_id: str
 
 
 @dataclass(slots=True)
-class ReleaseRequested:
+class ReleaseRequested(Asked):
     """Start a quarantined child again, its count at zero. Ok(pid, info); Error not_found, not_quarantined,
     start_error, shutdown."""
 
-    ref: Ref
     child_id: str
 
 
 @dataclass(slots=True)
-class ChangeRequested:
+class ChangeRequested(Asked):
     """code_change: other flags, and other initial children, for a supervisor that runs.
 
     Ok; Error bad_start_spec, duplicate_child_name, bad_combination, invalid_child_spec, shutdown, and then nothing
@@ -149,7 +146,6 @@ class ChangeRequested:
     supervisor can change (bad_combination).
     """
 
-    ref: Ref
     flags: Flags
     specs: tuple[ChildSpec, ...]
 
@@ -170,9 +166,8 @@ Request: TypeAlias = (
     | ReleaseRequested
     | ChangeRequested
 )
-Event: TypeAlias = (
-    Begin | ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue | Request | StopRequested
-)
+Heard: TypeAlias = ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | RetryDue
+Event: TypeAlias = Begin | Heard | Request | StopRequested
 
 
 # -- actions --------------------------------------------------------------------------------------------------
@@ -269,6 +264,9 @@ class ReportKind(StrEnum):
     PROGRESS = "progress"
     """A child runs; ``detail`` is ``supervised``, or ``requested`` when somebody asked for the start."""
     QUARANTINED = "quarantined"
+
+
+PROGRESS: Final = ReportKind.PROGRESS
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """What a supervisor answers: start_child, terminate_child, restart_child, delete_child, release, and code_change."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from slakeeper.otp.child_spec import (
     SIMPLE_ONE_FOR_ONE,
@@ -10,7 +10,7 @@ from slakeeper.otp.child_spec import (
     check_spec,
     check_specs,
 )
-from slakeeper.otp.child_table import Child, Phase, Starter
+from slakeeper.otp.child_table import Child, Phase
 from slakeeper.otp.supervisor_event import (
     ChangeRequested,
     DeleteRequested,
@@ -69,7 +69,8 @@ def _spawn_child(turn: Turn, request: SpawnRequested) -> None:
     if turn.state.template is None:
         turn.reply(request.ref, Error(Refusal.INVALID_CHILD_SPEC))
     else:
-        turn.spawn(turn.state.template, request.extra, request.ref)
+        name = f"{turn.state.template.id}-{turn.state.last_order + 1}"
+        _add(turn, request, turn.state.template.named(name), request.extra)
 
 
 def _start_child(turn: Turn, request: StartRequested) -> None:
@@ -90,7 +91,14 @@ def _start_child(turn: Turn, request: StartRequested) -> None:
     if turn.state.sequence is not None:
         turn.state.deferred.append(request)
     else:
-        turn.add(request.spec, request.ref)
+        _add(turn, request, request.spec)
+
+
+def _add(turn: Turn, request: Request, spec: ChildSpec, extra: tuple[Any, ...] = ()) -> None:
+    turn.state.last_order += 1
+    child = Child(spec, turn.state.last_order, extra)
+    turn.state.children.add(child)
+    turn.start_requested(child, request)
 
 
 def _terminate_child(turn: Turn, request: TerminateRequested, child: Child) -> None:
@@ -146,7 +154,7 @@ def _start_again(turn: Turn, request: RestartRequested | ReleaseRequested, child
     else:
         # Somebody looked at it and wants it: what it did before no longer counts against it.
         child.counted_s = ()
-        turn.start_requested(child, Starter(request.ref, child.phase))
+        turn.start_requested(child, request, child.phase)
 
 
 def _after_its_stop(turn: Turn, request: Request, child: Child) -> None:

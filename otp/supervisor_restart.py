@@ -1,7 +1,7 @@
 """Who comes back, when and with whom: strategies, the intensity, retries, and quarantine."""
 
 from slakeeper.otp.backoff import jitter_fraction
-from slakeeper.otp.child_spec import REST_FOR_ONE, TEMPORARY, Quarantine
+from slakeeper.otp.child_spec import IN_ORDER, REST_FOR_ONE, TEMPORARY, Quarantine
 from slakeeper.otp.child_table import Child, Phase
 from slakeeper.otp.intensity import add_restart
 from slakeeper.otp.supervisor_event import Error, Refusal, ReportKind, ScheduleRetry
@@ -21,7 +21,7 @@ def restart(turn: Turn, child: Child, reason: str) -> None:
         turn.report(ReportKind.SHUTDOWN, child, "reached_max_restart_intensity", reason)
         turn.rest(child)
         turn.end("shutdown", Purpose.SHUTDOWN)
-    elif turn.state.flags.strategy.keeps_order:
+    elif turn.state.flags.strategy in IN_ORDER:
         _restart_group(turn, child.order if turn.state.flags.strategy is REST_FOR_ONE else 0)
     else:
         turn.start(child, again=True)
@@ -39,11 +39,11 @@ def start_failed(turn: Turn, child: Child, reason: str) -> None:
     """A start was answered with no."""
     if child.starter is not None:
         starter, child.starter = child.starter, None
-        if starter.fallback is None:
+        if child.fallback is None:
             turn.state.children.drop(child)
         else:
             # Not dropped, not even a temporary one, which was put there by a code_change and has never run.
-            child.phase, child.pid = starter.fallback, None
+            child.phase, child.pid = child.fallback, None
         turn.reply(starter.ref, Error(Refusal.START_ERROR, detail=reason))
         turn.advance()
         return

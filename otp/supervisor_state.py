@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from slakeeper.otp.child_spec import SIMPLE_ONE_FOR_ONE, SUPERVISOR, ChildSpec, ChildType, Flags, check_specs
 from slakeeper.otp.child_table import Child, ChildTable
@@ -54,6 +54,10 @@ class Life(StrEnum):
     RUNNING = "running"
     ENDING = "ending"
     ENDED = "ended"
+
+
+OVER: Final = (Life.ENDING, Life.ENDED)
+"""In these it takes no request any more."""
 
 
 @dataclass(slots=True)

@@ -9,12 +9,12 @@ asked meanwhile is answered, or kept in ``deferred`` where it would change the o
 """
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
-from slakeeper.otp.child_spec import BRUTAL_KILL, PERMANENT, TEMPORARY, ChildSpec
-from slakeeper.otp.child_table import Child, Phase, Starter
+from slakeeper.otp.child_spec import BRUTAL_KILL, IN_ORDER, PERMANENT, TEMPORARY, ChildSpec
+from slakeeper.otp.child_table import STARTING, Child, Phase
 from slakeeper.otp.supervisor_event import (
     Action,
+    Asked,
     Error,
     Event,
     Ok,
@@ -52,7 +52,7 @@ class Turn:
         self.state = state
         self.now_ms = now_ms
         self.actions: list[Action] = []
-        self.replay: list[Event] = []
+        self.replay: tuple[Event, ...] = ()
 
     # -- small things ---------------------------------------------------------------------------------------
 
@@ -85,44 +85,30 @@ class Turn:
         self.state.sequence = Sequence(Purpose.INIT, starts=ids_of(ordered))
         self.advance()
 
-    def add(self, spec: ChildSpec, ref: Ref) -> None:
-        """Starts a new child because somebody asked."""
-        child = Child(spec, self._next_order())
-        self.state.children.add(child)
-        self.start_requested(child, Starter(ref, None))
+    def start_requested(self, child: Child, request: Request, fallback: Phase | None = None) -> None:
+        """Starts a child because somebody asked; where the order counts, nothing else starts meanwhile.
 
-    def spawn(self, template: ChildSpec, extra: tuple[Any, ...], ref: Ref) -> None:
-        """Starts one more child of the template because somebody asked."""
-        order = self._next_order()
-        child = Child(template.named(f"{template.id}-{order}"), order, extra=extra)
-        self.state.children.add(child)
-        self.start_requested(child, Starter(ref, None))
-
-    def _next_order(self) -> int:
-        self.state.last_order += 1
-        return self.state.last_order
-
-    def start_requested(self, child: Child, starter: Starter) -> None:
-        """Starts a child at rest because somebody asked; where the order counts, nothing else starts meanwhile."""
-        child.starter = starter
-        if self.state.flags.strategy.keeps_order:
+        Args:
+            fallback: what it becomes if it does not start; None: its spec is dropped.
+        """
+        child.starter, child.fallback = request, fallback
+        if self.state.flags.strategy in IN_ORDER:
             child.phase = Phase.WAITING
             self.state.sequence = Sequence(Purpose.REQUEST, starts=(child.spec.id,))
             self.advance()
         else:
             self.start(child)
 
-    def start(self, child: Child, *, again: bool = False) -> None:
+    def start(self, child: Child, again: bool = False) -> None:
         """Has a child started, ``again`` if the supervisor itself wants it back."""
         state = self.state
         state.last_incarnation += 1
         self.actions.append(StartChild(child.spec, state.last_incarnation, child.extra))
-        kept = child.starter is not None and child.starter.fallback is not None
-        if child.spec.restart is TEMPORARY and not again and not kept:
+        if child.spec.restart is TEMPORARY and not again and child.fallback is None:
             # What it was started with is not needed any more, and there may be much of it.
             child.spec = child.spec.forgotten()
             child.extra = ()
-        child.phase = Phase.STARTING
+        child.phase = STARTING
         child.incarnation = state.last_incarnation
         child.pid = None
         child.restarts += again
@@ -149,7 +135,7 @@ class Turn:
             self.reply(starter.ref, Error(Refusal.START_ERROR, detail="terminated before it had started"))
         for ref in stoppers:
             self.reply(ref, Ok())
-        self.replay.extend(waiting)
+        self.replay = (*self.replay, *waiting)
         self.advance()
 
     def end(self, reason: str, purpose: Purpose) -> None:
@@ -158,7 +144,7 @@ class Turn:
         state.life = Life.ENDING
         state.reason = reason
         waiting = [*state.deferred, *self.replay]
-        self.replay = []
+        self.replay = ()
         state.deferred.clear()
         ordered = state.children.ordered()
         for child in ordered:
@@ -169,7 +155,7 @@ class Turn:
             if not child.is_live and child.phase not in AT_REST:
                 self.rest(child)
         for event in waiting:
-            if isinstance(event, Request):
+            if isinstance(event, Asked):
                 self.reply(event.ref, Error(Refusal.SHUTDOWN))
         live = [child for child in reversed(ordered) if child.is_live]
         if state.template is not None:

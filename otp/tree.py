@@ -8,7 +8,7 @@ One rule says when a seat goes: when the supervisor it is under has no child of 
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.actor import IGNORE, ActorSpec, ActorStopped, RequestError, SupervisorSpec, child_spec
@@ -49,6 +49,16 @@ class Tree:
         self.root: Node | None = None
         self._host = host
         self._stage = stage
+        self._acts: dict[type[core.Action], Callable[[Node, Any], None]] = {
+            core.StartChild: self._start,
+            core.StopChild: self._stop,
+            core.ScheduleRetry: self._schedule_retry,
+            core.Reply: self._reply,
+            core.Report: host.report,
+            core.Ready: self._ready,
+            core.StartFailed: self._start_failed,
+            core.Terminated: self._terminated,
+        }
 
     def start(self) -> None:
         """Starts the root supervisor and so everything.
@@ -142,53 +152,81 @@ class Tree:
 
     def drive(self, node: Node, event: core.Event) -> None:
         """Gives an event to a supervisor and does what it decides; what is asked meanwhile joins its own queue."""
-        node.events.append(event)
+        events = node.events
+        events.append(event)
         if node.driving:
             return
         node.driving = True
         try:
-            while node.events:
-                event = node.events.popleft()
+            while events:
+                event = events.popleft()
                 node.state, actions = core.step(node.state, event, self._host.now_ms)
                 for action in actions:
-                    self._act(node, action)
+                    self._acts[type(action)](node, action)
                 if type(event) not in ASKED_OR_STARTED:
                     self._settle(node, event)
         finally:
             node.driving = False
 
-    def _act(self, node: Node, action: core.Action) -> None:
-        # These three are what every start is made of.
-        if isinstance(action, core.StartChild):
-            node.events.append(self._start(node, action.spec, action.incarnation, action.extra))
-        elif isinstance(action, core.Report):
-            self._host.report(node, action)
-        elif isinstance(action, core.Reply):
-            if action.ref is not None:
-                seat, answered = cast("Ref", action.ref)
-                if seat is not None and seat.asked:  # refused before it was tried
-                    self._drop(seat)
-                answered(action.result)
-        else:
-            self._act_rarely(node, action)
+    # -- what a supervisor wants done -------------------------------------------------------------------------
 
-    def _act_rarely(self, node: Node, action: core.Action) -> None:
-        match action:
-            case core.StopChild(child_id, number, reason, _):
-                self._stop(node, child_id, number, reason)
-            case core.ScheduleRetry(child_id, number, after_ms):
-                retry = core.RetryDue(child_id, number)
-                self._host.timers.at(self._host.now_ms + after_ms, lambda: self._retry(node, retry))
-            case core.Ready():
-                node.ready = True
-            case core.StartFailed(reason):
-                node.failure = reason
-                self._gone(node)
-            case core.Terminated(reason):
-                node.ended = reason
-                self._gone(node)
-                if node.parent is not None:
-                    self.drive(node.parent, core.ChildExited(node.spec.address, node.incarnation, reason))
+    def _start(self, node: Node, action: core.StartChild) -> None:
+        what, child_id, number = action.spec.start, action.spec.id, action.incarnation
+        of_template = node.state.template is not None
+        if isinstance(what, ActorSpec):
+            if of_template:
+                arg = action.extra[0] if action.extra else what.arg
+                what = ActorSpec(child_id, what.kind, arg, what.restart)
+            refused = self._start_seat(node, what, number)
+        else:
+            refused = self._start_node(replace(what, address=child_id) if of_template else what, node, number)
+        if refused is None:
+            node.events.append(core.ChildStarted(child_id, number, child_id))
+        elif refused is IGNORE:
+            node.events.append(core.ChildIgnored(child_id, number))
+        else:
+            node.events.append(core.ChildStartFailed(child_id, number, refused))
+
+    def _stop(self, node: Node, action: core.StopChild) -> None:
+        child_id, reason = action.child_id, action.reason
+        below = self.nodes.get(child_id)
+        if below is not None and below.parent is node:
+            self.drive(below, core.StopRequested(reason))
+            return
+        seat = self.seats.get(child_id)
+        if seat is not None and seat.node is node and seat.is_live:
+            self._stage.end_actor(seat, reason)
+        node.events.append(core.ChildExited(child_id, action.incarnation, reason))
+
+    def _schedule_retry(self, node: Node, action: core.ScheduleRetry) -> None:
+        retry = core.RetryDue(action.child_id, action.incarnation)
+
+        def due() -> None:
+            if self.nodes.get(node.spec.address) is node:
+                self.drive(node, retry)
+
+        self._host.timers.at(self._host.now_ms + action.after_ms, due)
+
+    def _reply(self, node: Node, action: core.Reply) -> None:
+        ref: Any = action.ref  # a Ref, or None
+        if ref is not None:
+            seat, answered = ref
+            if seat is not None and seat.asked:  # refused before it was tried
+                self._drop(seat)
+            answered(action.result)
+
+    def _ready(self, node: Node, action: core.Ready) -> None:
+        node.ready = True
+
+    def _start_failed(self, node: Node, action: core.StartFailed) -> None:
+        node.failure = action.reason
+        self._gone(node)
+
+    def _terminated(self, node: Node, action: core.Terminated) -> None:
+        node.ended = action.reason
+        self._gone(node)
+        if node.parent is not None:
+            self.drive(node.parent, core.ChildExited(node.spec.address, node.incarnation, action.reason))
 
     def _start_node(self, spec: SupervisorSpec, parent: Node | None, number: int) -> str | None:
         """Starts a supervisor and its children; returns why it did not start."""
@@ -214,28 +252,14 @@ class Tree:
         durable = self._stage.durable_children(spec.address)
         return [*static, *(child_spec(actor) for actor in durable if actor.address not in named)]
 
-    def _start(self, node: Node, spec: ChildSpec, number: int, extra: tuple[Any, ...]) -> core.Event:
-        what, child_id = spec.start, spec.id
-        of_template = node.state.template is not None
-        if isinstance(what, SupervisorSpec):
-            refused = self._start_node(replace(what, address=child_id) if of_template else what, node, number)
-        else:
-            if of_template:
-                what = ActorSpec(child_id, what.kind, extra[0] if extra else what.arg, what.restart)
-            refused = self._start_seat(node, what, number, of_template=of_template)
-        if refused is None:
-            return core.ChildStarted(child_id, number, child_id)
-        if refused is IGNORE:
-            return core.ChildIgnored(child_id, number)
-        return core.ChildStartFailed(child_id, number, refused)
-
-    def _start_seat(self, node: Node, spec: ActorSpec, number: int, *, of_template: bool) -> str | None:
+    def _start_seat(self, node: Node, spec: ActorSpec, number: int) -> str | None:
         address = spec.address
         seat = self.seats.get(address)
         if seat is None:
+            of_template = node.state.template is not None
             seat = Seat(spec, node, None) if of_template else self._stage.place(spec, node)
             self.seats[address] = seat
-        elif seat.is_live or (seat.node is not node and self._knows(seat.node, address)):
+        elif (not seat.asked and seat.is_live) or (seat.node is not node and self._knows(seat.node, address)):
             return ALREADY_STARTED
         seat.asked = False
         seat.spec, seat.node, seat.start_number = spec, node, number
@@ -244,20 +268,6 @@ class Tree:
     def _knows(self, node: Node, child_id: str) -> bool:
         """Whether a supervisor that is still there has such a child."""
         return self.nodes.get(node.spec.address) is node and node.state.children.get(child_id) is not None
-
-    def _retry(self, node: Node, retry: core.RetryDue) -> None:
-        if self.nodes.get(node.spec.address) is node:
-            self.drive(node, retry)
-
-    def _stop(self, node: Node, child_id: str, number: int, reason: str) -> None:
-        below = self.nodes.get(child_id)
-        if below is not None and below.parent is node:
-            self.drive(below, core.StopRequested(reason))
-            return
-        seat = self.seats.get(child_id)
-        if seat is not None and seat.node is node and seat.is_live:
-            self._stage.end_actor(seat, reason)
-        node.events.append(core.ChildExited(child_id, number, reason))
 
     # -- seats that nobody needs any more ---------------------------------------------------------------------
 
