@@ -510,9 +510,9 @@ class Host:
         try:
             reply = actor.handle_call(ctx, call.request)
         except RequestError as refusal:
-            if any(effect[0] == do.EVENT for effect in ctx.effects):
+            if any(effect[0] == do.EVENT for effect in ctx.effects or ()):
                 raise AssertionError("refused a request after recording an event") from refusal
-            ctx.effects.clear()
+            ctx.effects = None
             call.settle(None, refusal)
             return
         finally:

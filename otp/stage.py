@@ -109,7 +109,7 @@ class Stage:
             own_end = (do.STOP, do.TERMINATE)
             ctx.effects = [
                 effect
-                for effect in ctx.effects
+                for effect in ctx.effects or ()
                 if effect[0] not in own_end or (effect[0] == do.TERMINATE and effect[2] != seat.spec.address)
             ]
             host.effects.carry_out(seat, ctx)
