@@ -37,6 +37,7 @@ from slakeeper.otp.context import Call, Context
 from slakeeper.otp.crash_report import CrashReport, DeadLetter, FlightRecorder, shown, words_of
 from slakeeper.otp.effect import TAKEN, Effects, Executor
 from slakeeper.otp.inspection import Inspector
+from slakeeper.otp.link import Binding
 from slakeeper.otp.mailbox import (
     CALL,
     CAST,
@@ -49,7 +50,6 @@ from slakeeper.otp.mailbox import (
 from slakeeper.otp.partition import JournalError, Op, Partition
 from slakeeper.otp.seat import Node, Seat
 from slakeeper.otp.stage import Stage
-from slakeeper.otp.tie import Binding
 from slakeeper.otp.timer import Timers
 from slakeeper.otp.tree import Tree
 
