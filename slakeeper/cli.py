@@ -125,6 +125,7 @@ def stop(session: Session) -> None:
 @command(main, "status")
 def status(session: Session) -> None:
     """Contracts with their compliance, and processes."""
+    from slakeeper.disk import disk_use
     from slakeeper.otp.attach import running
     from slakeeper.text import status_text
 
@@ -136,6 +137,7 @@ def status(session: Session) -> None:
         "uptime_s": round(max(0.0, time.time() - began_at_s), 3),
         "http": run.get("http"),
         "generation": run.get("generation"),
+        "disk": disk_use(session.data),
         **answer,
     }
     session.show(document, status_text)

@@ -45,6 +45,10 @@ def test_what_was_acknowledged_before_a_backup_is_in_it_and_a_copy_tells_nobody(
 ) -> None:
     service = make_service(config)
     service.start()
+    disk = service.show("status")["disk"]
+    assert 0 < disk["journal_bytes"] <= disk["used_bytes"] < disk["free_bytes"]
+    assert disk.keys() == service.get("/v1/status")["disk"].keys()
+    assert "\ndisk: " in service.invoke("status").out
     service.observe("over", 500)
     service.observe("over", 1)
     service.observe("open", 500)
