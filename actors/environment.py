@@ -12,6 +12,7 @@ from typing import Any
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.definition import Definition
 from slakeeper.integrations.channel import Sender, open_channel
+from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.sla import calendar, compliance
 from slakeeper.sla.account import Account
@@ -107,6 +108,7 @@ class Environment:
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         desk: where what people are told is to be acknowledged; None when it goes without saying.
+        held: why nothing leaves: messages go to the log and actions are dry runs; empty when they are real.
         catalog: metric name to monitors.
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
@@ -127,6 +129,7 @@ class Environment:
     pollers: Mapping[str, Poller]
     lock_dir: Path
     desk: Desk | None = None
+    held: str = ""
     catalog: Catalog = field(default_factory=Catalog)
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     source_errors: dict[str, str] = field(default_factory=dict)
@@ -198,17 +201,27 @@ class Environment:
         return None
 
 
-def open_environment(enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, data: Path) -> Environment:
+def open_environment(
+    enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, data: Path, held: str = ""
+) -> Environment:
     """An environment with every channel and every enabled, polled source open.
 
     Args:
         data: the data directory, which people on this machine name to reach the system.
+        held: why nothing may leave; then each channel is the log and says so, and actions are dry runs.
     """
-    senders = {name: open_channel(name, channel) for name, channel in enforcement.channels.items()}
+    senders: dict[str, Sender] = {}
+    for name, channel in enforcement.channels.items():
+        senders[name] = LogSender(name, why=f"is held back: {held}") if held else open_channel(name, channel)
+    if held:
+        dry = enforcement.remediation.model_copy(update={"dry_run": True})
+        enforcement = enforcement.model_copy(update={"remediation": dry})
     pollers: dict[str, Poller] = {}
     for name, source in monitoring.sources.items():
         if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
             pollers[name] = open_source(name, source)
     desk = Desk(socket.gethostname(), f"slakeeper --data {shlex.quote(str(data))}")
     files = AuditFiles(data / "audit")
-    return Environment(enforcement, monitoring, senders, pollers, data / "locks", desk, audit_files=files)
+    return Environment(
+        enforcement, monitoring, senders, pollers, data / "locks", desk, held, audit_files=files
+    )

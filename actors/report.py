@@ -26,8 +26,10 @@ from slakeeper.sla.violation import Violation
 
 PURGE_TIMER = "purge"
 
-# A contract that flaps all day must not fill the disk with its changes of status.
+# A contract that flaps all day must not fill the disk, whatever retention says; the newest are kept.
 KEPT_STATUS_CHANGES = 1_000
+KEPT_VIOLATIONS = 10_000
+KEPT_PERIODS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,12 @@ class ReportActor(Actor):
         self._statuses: deque[StatusChanged] = deque(maxlen=KEPT_STATUS_CHANGES)
 
     def init(self, ctx: Context, fresh: bool) -> None:
-        ctx.set_timer(PURGE_TIMER, ctx.now_ms + HOUR_MS, Tick())
-        if not fresh:
-            self._remind_ledger(ctx)
+        if fresh:
+            ctx.set_timer(PURGE_TIMER, ctx.now_ms + HOUR_MS, Tick())
+            return
+        # Now, too: a system that is started again every half an hour would never come to it.
+        self._purge(ctx)
+        self._remind_ledger(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
@@ -113,6 +118,10 @@ class ReportActor(Actor):
     def handle_info(self, ctx: Context, message: Any) -> None:
         if not isinstance(message, Tick):
             super().handle_info(ctx, message)
+        self._purge(ctx)
+
+    def _purge(self, ctx: Context) -> None:
+        """Forgets what retention says is old, and looks again in an hour."""
         environment: Environment = ctx.environment
         retention = environment.monitoring.retention
         purged = Purged(
@@ -126,8 +135,10 @@ class ReportActor(Actor):
         match event:
             case Violation():
                 self._violations[event.id] = event
+                _keep_newest(self._violations, KEPT_VIOLATIONS)
             case PastPeriod():
                 self._periods[event.start_ms] = event
+                _keep_newest(self._periods, KEPT_PERIODS)
             case Purged():
                 violations, periods = self._outdated(event) or ((), ())
                 for violation_id in violations:
@@ -169,3 +180,8 @@ class ReportActor(Actor):
             period.start_ms for period in self._periods.values() if period.end_ms < limits.periods_before_ms
         )
         return (violations, periods) if violations or periods else None
+
+
+def _keep_newest(kept: dict[Any, Any], count: int) -> None:
+    while len(kept) > count:
+        del kept[next(iter(kept))]

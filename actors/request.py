@@ -95,6 +95,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
         "report": _report,
+        "backup": _backup,
         "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
         "actor.suspend": lambda host, payload: _operate(
             host, payload, host.inspector.suspend, What.ACTOR_SUSPENDED
@@ -196,6 +197,7 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         **host.stats(),
         "counts": dict(host.counts),
         "sources_failing": dict(environment.sources_failing),
+        "held": environment.held,
     }
 
 
@@ -272,6 +274,16 @@ def _report(host: Host, payload: Any) -> dict[str, Any]:
     if wanted == "md":
         return {"text": to_markdown(document)}
     raise RequestError("invalid", f"unknown report format {wanted!r}: there are json and md")
+
+
+def _backup(host: Host, payload: Any) -> dict[str, Any]:
+    """What a copy of each partition is made of: everything that was acknowledged before this was asked is in it."""
+    return {
+        "partitions": [
+            {"name": name, "sequence": partition.seq, "files": partition.copy_of()}
+            for name, partition in host.partitions.items()
+        ]
+    }
 
 
 def _operate(host: Host, payload: Any, operate: Callable[[str], None], what: What) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from zlib import crc32
 from slakeeper.otp.filesystem import File, FileSystem, write_atomically
 
 FORMAT = 1
+TORN_SUFFIX = ".torn"
+"""Of copies of last records that were cut off, and of nothing else."""
 MAX_PAYLOAD_BYTES = 2**30
 
 _MAGIC = b"OTPJRNL\n"
@@ -257,7 +259,7 @@ class SegmentReader:
 def _secure_end(fs: FileSystem, segment: SegmentReader) -> None:
     torn = segment.data[segment.end :]
     if torn:
-        aside = segment.path.with_name(f"{segment.path.name}.epoch-{segment.position.epoch}.torn")
+        aside = segment.path.with_name(f"{segment.path.name}.epoch-{segment.position.epoch}{TORN_SUFFIX}")
         write_atomically(fs, aside, (torn,)).close()
     fs.rewrite_end(segment.path, segment.last_piece, segment.data[segment.last_piece : segment.end])
     # Its writer may have died between a rename and the sync after it: names, too, may be in memory only, and old

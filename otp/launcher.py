@@ -74,7 +74,7 @@ def _redirect_output(generation: Generation) -> None:
         if stream is not None:
             stream.flush()
     null = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(generation.data / "log" / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    output = os.open(log.output_path(generation.data), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -9,6 +9,7 @@ import json
 import logging
 import logging.handlers
 import os
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,11 @@ def log_path(data: Path) -> Path:
     return data / "log" / "slakeeper.log"
 
 
+def output_path(data: Path) -> Path:
+    """Where the standard output and error of all processes below the heart go."""
+    return data / "log" / "output.log"
+
+
 def to_file(data: Path, process: str, level: int | str = logging.INFO) -> None:
     """Has this process log to the file and nowhere else, whatever Thespian did to the root logger.
 
@@ -87,6 +93,22 @@ def flush() -> None:
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
+
+
+def cut(path: Path, limit_bytes: int) -> None:
+    """Puts what is in a file aside under ``.1`` and empties it when it has grown beyond ``limit_bytes``.
+
+    For a file that other processes have open and append to, such as their standard error: they go on at its beginning.
+    What one of them writes in the very moment of this is lost.
+    """
+    try:
+        if path.stat().st_size <= limit_bytes:
+            return
+    except FileNotFoundError:
+        return
+    with contextlib.suppress(OSError):  # on a full disk the room counts for more
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    os.truncate(path, 0)
 
 
 def rotate(path: Path, limit_bytes: int, keep: int) -> None:

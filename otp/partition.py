@@ -8,13 +8,23 @@ they are read from the file when somebody asks for them.
 import errno
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from slakeeper.otp import snapshot_body
 from slakeeper.otp.codec import Codec, CodecError
 from slakeeper.otp.filesystem import TEMPORARY_SUFFIX, FileSystem, Lock, OsFileSystem, Readable
-from slakeeper.otp.journal import Journal, JournalError, NoRoom, Position, recover
+from slakeeper.otp.journal import (
+    HEADER_BYTES,
+    Journal,
+    JournalError,
+    NoRoom,
+    Position,
+    recover,
+    segment_path,
+    segment_seqs,
+)
 from slakeeper.otp.record import Event, Op, Record, RecordTable, Started, Stopped
 from slakeeper.otp.snapshot import newest_snapshot, prune, snapshot_path, write_snapshot
 
@@ -204,6 +214,31 @@ class Partition:
         done: Future[None] = Future()
         done.set_result(None)
         return done
+
+    def copy_of(self) -> list[tuple[str, int]]:
+        """What a copy of the partition as of the last commit is made of: names in its directory, and how much of each.
+
+        None of these files is removed before the snapshot after the next; one that grows meanwhile grows behind its
+        part. A copy that is opened has ``seq`` commits.
+
+        Returns:
+            (name, length [bytes]) of the newest snapshot, if there is one, and of the segments since.
+
+        Raises:
+            JournalError: the partition is closed or has failed.
+        """
+        journal = self._usable_journal()
+        # Read once: another thread may be about to finish the next one.
+        seq = self._snapshot_seq
+        firsts = [first for first in segment_seqs(self._fs.names(self.directory)) if first > seq]
+        paths = [snapshot_path(self.directory, seq)] if seq else []
+        paths += [segment_path(self.directory, first) for first in firsts[:-1]]
+        copied = []
+        for path in paths:
+            with closing(self._fs.open(path)) as file:
+                copied.append((path.name, file.size))
+        # Of the one that is being written what is durable, which is all but a commit that failed.
+        return [*copied, (segment_path(self.directory, firsts[-1]).name, HEADER_BYTES + journal.size)]
 
     def close(self) -> None:
         """Waits for a running snapshot, then closes and gives the lock back; appended ops are lost.

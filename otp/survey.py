@@ -15,6 +15,7 @@ from slakeeper.otp.filesystem import FileSystem
 from slakeeper.otp.journal import (
     FRAME_BYTES,
     HEADER_BYTES,
+    TORN_SUFFIX,
     Position,
     epoch_of,
     frame_at,
@@ -25,8 +26,6 @@ from slakeeper.otp.journal import (
 from slakeeper.otp.record import Op, read_ops
 from slakeeper.otp.snapshot import BROKEN_SUFFIX, open_snapshot, snapshot_path, snapshot_seqs
 from slakeeper.otp.walk import UNREADABLE, Damage, Walk, read_part, walk
-
-TORN_SUFFIX = ".torn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ from slakeeper.sla.violation import Violation
 # Ended violations whose news is remembered; replays reach back a snapshot, far less than this.
 _REMEMBERED_COUNT = 500
 
+# So much news waits at most: a contract that flaps through a week of maintenance must not fill the disk, nor a message.
+MAX_PENDING = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -83,7 +86,7 @@ def add(group: Group, item: Item, settings: AlertSettings, now_ms: int, *, silen
     if not wanted:
         return group
     due_ms = now_ms + settings.group_wait if group.due_ms is None else group.due_ms
-    return replace(group, pending=(*group.pending, item), due_ms=due_ms)
+    return replace(group, pending=_shortened((*group.pending, item)), due_ms=due_ms)
 
 
 def deadline_ms(group: Group) -> int | None:
@@ -135,6 +138,22 @@ def flush(
             violations = [latest[each] for each in part]
             messages.append(alert(contract, kind, violations, now_ms, dedup_key=key, costs=costs, desk=desk))
     return _end(group, ended), messages
+
+
+def _shortened(pending: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Without what began and ended while it waited, the oldest first, as far as there is too much."""
+    if len(pending) <= MAX_PENDING:
+        return pending
+    began = set(_violations(pending, NotificationKind.OPENED))
+    over = [each for each in _violations(pending, NotificationKind.RESOLVED) if each in began]
+    gone: set[str] = set()
+    left = len(pending)
+    for identity in over:
+        if left <= MAX_PENDING:
+            break
+        gone.add(identity)
+        left -= sum(item.violation.id == identity for item in pending)
+    return tuple(item for item in pending if item.violation.id not in gone)
 
 
 def _violations(items: tuple[Item, ...], kind: NotificationKind) -> list[str]:

@@ -208,6 +208,7 @@ _COMMANDS: dict[str, _Command] = {
     "report": lambda service, cluster, payload: cluster.report(
         payload["sla"], payload["period"], payload["format"]
     ).result(PATIENCE_S),
+    "backup": lambda service, cluster, payload: {"partitions": cluster.backup().result(PATIENCE_S)},
     "actor": _actor,
     "trace": lambda service, cluster, payload: cluster.trace(payload["address"], payload["since"]).result(
         PATIENCE_S

@@ -16,6 +16,7 @@ import click
 from slakeeper import __version__
 from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
+from slakeeper.cli_backup import backup, restore
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
@@ -57,6 +58,7 @@ def main(data: Path | None, as_json: bool) -> None:
 @click.option("--detach", is_flag=True, help="Return when it is ready; it runs on in the background.")
 @click.option("--demo", is_flag=True, help="Also run a small web service to watch and break.")
 @click.option("--view/--no-view", default=True, help="Show live status while it runs in the foreground.")
+@click.option("--live", is_flag=True, help="A restored copy takes over: tell people and run actions again.")
 @click.option("--no-config", is_flag=True, hidden=True, help="Begin without contracts.")
 @click.option("--with-parent", type=int, hidden=True, help="Stop when the process of this id ends.")
 def start(
@@ -67,6 +69,7 @@ def start(
     detach: bool,
     demo: bool,
     view: bool,
+    live: bool,
     no_config: bool,
     with_parent: int | None,
 ) -> None:
@@ -75,7 +78,16 @@ def start(
     gc.disable()
     from slakeeper.launch import READY_KEYS, Start, StartError
 
-    wanted = Start(session.data, config, http, cells, demo=demo, without_config=no_config, parent=with_parent)
+    wanted = Start(
+        session.data,
+        config,
+        http,
+        cells,
+        demo=demo,
+        without_config=no_config,
+        parent=with_parent,
+        live=live,
+    )
     try:
         if detach:
             click.echo(json.dumps(wanted.detached()))
@@ -113,6 +125,7 @@ def stop(session: Session) -> None:
 @command(main, "status")
 def status(session: Session) -> None:
     """Contracts with their compliance, and processes."""
+    from slakeeper.disk import disk_use
     from slakeeper.otp.attach import running
     from slakeeper.text import status_text
 
@@ -124,6 +137,7 @@ def status(session: Session) -> None:
         "uptime_s": round(max(0.0, time.time() - began_at_s), 3),
         "http": run.get("http"),
         "generation": run.get("generation"),
+        "disk": disk_use(session.data),
         **answer,
     }
     session.show(document, status_text)
@@ -342,6 +356,8 @@ def report(
 
 
 command(main, "doctor")(doctor)
+command(main, "backup")(backup)
+command(main, "restore")(restore)
 main.add_command(actor)
 main.add_command(audit)
 for each in (violations, ack, resolve, escalate, remediate):

@@ -1,11 +1,13 @@
 """The data plane from the outside: who asks the cells imports this, and only this.
 
-`CellConnection` speaks to one cell, `Cluster` to all of them; `mint_ticket` signs a browser in. Needs the standard
+`CellConnection` speaks to one cell, `Cluster` to all of them; `mint_ticket` signs a browser in; `DiskGauge` looks at
+the data directory. Needs the standard
 library and msgpack.
 """
 
 from slakeeper.cluster import Cluster, connect, system_tree
 from slakeeper.connection import CellConnection
+from slakeeper.disk import DiskGauge
 from slakeeper.request import Overloaded, RequestFailed, Unavailable
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell
 from slakeeper.ticket import TICKET_LIFETIME_S, mint_ticket, ticket_times
@@ -16,6 +18,7 @@ __all__ = [
     "Cell",
     "CellConnection",
     "Cluster",
+    "DiskGauge",
     "Overloaded",
     "RequestFailed",
     "Unavailable",

@@ -230,6 +230,10 @@ class Cluster:
             "compensation.decide", {"id": entry_id, "approve": approve, "by": by, "reason": reason}
         )
 
+    def backup(self) -> Future[Rows]:
+        """``{"name", "sequence", "files": [[name, bytes]]}`` of each partition: what a copy of it is made of now."""
+        return then(self._ask("backup", {}), lambda answers: _rows(answers, "partitions"))
+
     # --- actors and events --------------------------------------------------------------------------
 
     def actor(self, operation: str, address: str, by: str = "") -> Future[dict[str, Any]]:

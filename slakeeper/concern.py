@@ -44,6 +44,9 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
         row["name"] == "demo" for row in status["processes"]
     ):
         lines.append(LEFT_OVER)
+    held = next((cell["held"] for cell in status.get("cells", ()) if cell.get("held")), "")
+    if held:
+        lines.insert(0, f"nobody is told and no action is run: {held}")
     failing = failing_sources(status.get("cells", ()))
     if failing:
         verb = "sources fail" if len(failing) > 1 else "source fails"

@@ -59,6 +59,7 @@ class Start:
     """What the command line asked for.
 
     Attributes:
+        live: a copy that was restored takes over: what it says and does is real from now on.
         here: where it was asked, from which relative paths go: a background process is elsewhere.
     """
 
@@ -69,6 +70,7 @@ class Start:
     demo: bool = False
     without_config: bool = False
     parent: int | None = None
+    live: bool = False
     here: Path = field(default_factory=Path.cwd)
 
     def plain(self, ready: Callable[[Mapping[str, Any]], None]) -> int:
@@ -106,6 +108,10 @@ class Start:
 
             if note := left_over(self.data):
                 click.echo(f"slakeeper: {note}", err=True)
+        from slakeeper.restored import held_because
+
+        if note := held_because(self.data):
+            click.echo(f"slakeeper: nobody is told and no action is run: {note}", err=True)
         return {key: facts.get(key) for key in READY_KEYS}
 
     def with_view(self) -> int:
@@ -168,8 +174,11 @@ class Start:
         from slakeeper.layout import LayoutError
         from slakeeper.otp.heart import Heart, freeze
         from slakeeper.reading import config_directory, remember
+        from slakeeper.restored import release
         from slakeeper.system import build_system
 
+        if self.live:
+            release(self.data)
         folder = None if self.without_config else config_directory(self.config, self.data, self.here)
         configuration = self._configuration(folder)
         _import_services()

@@ -10,6 +10,7 @@ from typing import Any
 from slakeeper.actors.record import SCHEMA_VERSION
 from slakeeper.config.loader import Configuration
 from slakeeper.otp.placement import owner_of, partition_of
+from slakeeper.restored import held_because
 from slakeeper.sla.contract import Sla
 from slakeeper.supervisors.cell import CellSettings
 
@@ -39,12 +40,14 @@ class Layout:
     Attributes:
         partition_count: fixed when the data directory was made.
         cells: shared cells first, then one for each isolated contract.
+        held: why nothing may leave, if nothing may.
         moved: ids whose ``isolation`` differs from where they live already; they stay where they are.
     """
 
     partition_count: int
     cells: tuple[CellPlace, ...]
     moved: tuple[str, ...] = ()
+    held: str = ""
 
     def cell_of(self, sla_id: str) -> CellPlace:
         """The cell that serves a contract."""
@@ -95,7 +98,7 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
         for contract in configuration.slas
         if placed[contract.id] != (contract.isolation == "process")
     )
-    return Layout(count, (*shared, *alone), moved)
+    return Layout(count, (*shared, *alone), moved, held_because(data))
 
 
 def cell_settings(
@@ -120,6 +123,7 @@ def cell_settings(
         socket_path=socket_path,
         snapshot_interval_ms=configuration.service.snapshot_interval,
         min_free_bytes=configuration.service.min_free_bytes,
+        held=layout.held,
     )
 
 

@@ -75,6 +75,8 @@ def status_text(status: Mapping[str, Any]) -> str:
     if (status.get("generation") or 1) > 1:
         head += f", generation {status['generation']}"
     noted = [printable(line) for line in status_concerns(status)]
+    if status.get("disk"):
+        head += f"\n{disk_text(status['disk'])}"
     parts = [head, slas if status["slas"] else "No contracts.", "\n".join(noted), processes]
     return "\n\n".join(part for part in parts if part)
 
@@ -301,7 +303,8 @@ def disk_text(disk: Mapping[str, int]) -> str:
         f"{name} {size_text(disk[f'{name}_bytes'])}," for name in ("journal", "snapshot", "logs")
     )
     used, free = size_text(disk["used_bytes"]), size_text(disk["free_bytes"])
-    return f"disk: {used} used ({parts.rstrip(',')}), {free} free"
+    left = f", left over {size_text(disk['left_over_bytes'])}" if disk.get("left_over_bytes") else ""
+    return f"disk: {used} used ({parts.rstrip(',')}{left}), {free} free"
 
 
 def _cell(value: Any) -> str:

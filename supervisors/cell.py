@@ -39,6 +39,7 @@ class CellSettings:
         partition_count: how many partitions there are in all; 1 for an isolated contract's cell.
         contracts: documents of the contracts the configuration defines here, each time the cell is made anew.
         socket_path: where it listens; None when it serves its own process only.
+        held: why no message and no action may leave; empty when they may.
     """
 
     name: str
@@ -51,6 +52,7 @@ class CellSettings:
     socket_path: Path | None
     snapshot_interval_ms: int
     min_free_bytes: int = 0
+    held: str = ""
 
 
 def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clock | None = None) -> Loop:
@@ -88,7 +90,9 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         with ThreadPoolExecutor(len(partitions), thread_name_prefix="open") as threads:
             for opening in [threads.submit(partition.open) for partition in partitions.values()]:
                 opening.result()
-        environment = open_environment(settings.enforcement, settings.monitoring, settings.data)
+        environment = open_environment(
+            settings.enforcement, settings.monitoring, settings.data, settings.held
+        )
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
         begin_chains(named, codec, read.now_ms())

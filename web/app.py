@@ -56,6 +56,7 @@ def create_app(
     names: Iterable[str] = (),
     processes: Callable[[], Rows] = list,
     run: Callable[[], Mapping[str, Any]] | None = None,
+    disk: Callable[[], Mapping[str, int] | None] = lambda: None,
 ) -> Starlette:
     """The application.
 
@@ -66,6 +67,7 @@ def create_app(
         names: further names that ``Host`` may say.
         processes: the root's process table, rows ``{"name", "pid", "restarts", …}``; must be quick.
         run: ``{"state", "uptime_s", "generation"?}`` of the system; must be quick.
+        disk: what the data directory takes, ``{…_bytes}``, or None; may wait for the disk.
 
     Returns:
         The app; ``app.state.hub`` is the `EventHub` to close before the server stops.
@@ -73,7 +75,7 @@ def create_app(
     hub = EventHub()
     cluster.listen(hub.hear)
     sessions = Sessions(token)
-    api = _Api(cluster, hub, sessions, processes, run or _own_run())
+    api = _Api(cluster, hub, sessions, processes, run or _own_run(), disk)
     app = Starlette(
         routes=api.routes(),
         middleware=[Middleware(Gate, token=token, sessions=sessions, host=host, names=tuple(names))],
@@ -96,12 +98,14 @@ class _Api:
         sessions: Sessions,
         processes: Callable[[], Rows],
         run: Callable[[], Mapping[str, Any]],
+        disk: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._cluster = cluster
         self._hub = hub
         self._sessions = sessions
         self._processes = processes
         self._run = run
+        self._disk = disk
         self._counts = IngestCounts()
         self._bridge = Bridge()
 
@@ -171,8 +175,15 @@ class _Api:
         status = await self._bridge.answer(self._cluster.status())
         processes = process_rows(self._processes(), status["cells"])
         facts = {"state": "running", "uptime_s": 0, **self._run()}
+        disk = await asyncio.to_thread(self._disk)
         return JSONResponse(
-            {**facts, "slas": status["slas"], "processes": processes, "cells": status["cells"]}
+            {
+                **facts,
+                "slas": status["slas"],
+                "processes": processes,
+                "cells": status["cells"],
+                "disk": disk,
+            }
         )
 
     async def tree(self, request: Request) -> Response:
@@ -243,7 +254,14 @@ class _Api:
     async def metrics(self, request: Request) -> Response:
         status = await self._bridge.answer(self._cluster.status())
         processes = process_rows(self._processes(), status["cells"])
-        text = exposition(status, processes, self._counts, self._cluster.in_flight, self._hub.subscribers)
+        text = exposition(
+            status,
+            processes,
+            self._counts,
+            self._cluster.in_flight,
+            self._hub.subscribers,
+            await asyncio.to_thread(self._disk),
+        )
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def login(self, request: Request) -> Response:

@@ -53,6 +53,15 @@ _GAUGES = (
     ),
 )
 
+_DISK = {
+    "used_bytes": "What the data directory takes of the disk",
+    "free_bytes": "What is left of the disk for the data directory",
+    "journal_bytes": "What the journals take",
+    "snapshot_bytes": "What the snapshots take",
+    "logs_bytes": "What the logs take",
+    "left_over_bytes": "What was put aside and is not used any more",
+}
+
 
 @dataclass
 class IngestCounts:
@@ -77,12 +86,14 @@ class _Snapshot(Collector):
         counts: IngestCounts,
         in_flight: Mapping[str, int],
         subscribers: int,
+        disk: Mapping[str, int],
     ) -> None:
         self._status = status
         self._processes = processes
         self._counts = counts
         self._in_flight = in_flight
         self._subscribers = subscribers
+        self._disk = disk
 
     def collect(self) -> Iterable[Metric]:
         yield from self._slas()
@@ -151,6 +162,9 @@ class _Snapshot(Collector):
             "slakeeper_batches_refused", "Batches answered with 503", value=self._counts.refused_batches
         )
         yield GaugeMetricFamily("slakeeper_event_subscribers", "Open event streams", value=self._subscribers)
+        for key, text in _DISK.items():
+            if key in self._disk:
+                yield GaugeMetricFamily(f"slakeeper_disk_{key}", text, value=self._disk[key])
 
 
 def exposition(
@@ -159,6 +173,7 @@ def exposition(
     counts: IngestCounts,
     in_flight: Mapping[str, int],
     subscribers: int,
+    disk: Mapping[str, int] | None = None,
 ) -> bytes:
     """The text that a scrape gets.
 
@@ -168,7 +183,8 @@ def exposition(
         counts: what this gateway took in.
         in_flight: samples that each cell owes an answer for.
         subscribers: open event streams.
+        disk: what the data directory takes, by the keys of the status; None while it cannot be told.
     """
     registry = CollectorRegistry()
-    registry.register(_Snapshot(status, processes, counts, in_flight, subscribers))
+    registry.register(_Snapshot(status, processes, counts, in_flight, subscribers, disk or {}))
     return generate_latest(registry)

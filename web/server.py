@@ -15,7 +15,7 @@ import psutil
 import uvicorn
 from starlette.applications import Starlette
 
-from slakeeper.client import Cluster, connect
+from slakeeper.client import Cluster, DiskGauge, connect
 from slakeeper.web.app import create_app
 
 DEFAULT_HTTP = "127.0.0.1:8765"
@@ -51,6 +51,8 @@ class Gateway:
     def __init__(self, args: Mapping[str, Any]) -> None:
         self._args = args
         self._run_file = RunFile(Path(args["run_file"])) if args.get("run_file") else None
+        # The data directory is where the run's own file is.
+        self._gauge = DiskGauge(Path(args["run_file"]).parent) if args.get("run_file") else None
         self._cluster: Cluster | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: uvicorn.Server | None = None
@@ -76,6 +78,7 @@ class Gateway:
             names=self._args.get("names", ()),
             processes=self._run_file.processes if self._run_file else list,
             run=self._run_file.facts if self._run_file else None,
+            disk=self._disk,
         )
         self._server = uvicorn.Server(_configuration(app))
         self._thread = threading.Thread(target=self._serve, args=(app, listener), name="gateway", daemon=True)
@@ -88,6 +91,9 @@ class Gateway:
                 self.stop(0.0)
                 raise RuntimeError(f"the gateway did not start: {self._failure}")
         return {"http": address_text(host, listener.getsockname()[1])}
+
+    def _disk(self) -> dict[str, int] | None:
+        return None if self._gauge is None else self._gauge.read()
 
     def stop(self, deadline_s: float) -> None:
         """Ends event streams, lets answers finish for a moment, closes everything; within a second."""

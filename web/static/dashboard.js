@@ -170,6 +170,18 @@ function ownRestarts(status) {
   return own.reduce((sum, process) => sum + Math.max(0, (process.restarts || 0) - earlier), 0);
 }
 
+function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const place = bytes > 0 ? Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10)) : 0;
+  return `${number(bytes / 1024 ** place, place ? 1 : 0)} ${units[place]}`;
+}
+
+function diskLine(disk) {
+  const parts = [`journals ${size(disk.journal_bytes)}`, `snapshots ${size(disk.snapshot_bytes)}`, `logs ${size(disk.logs_bytes)}`];
+  if (disk.left_over_bytes) parts.push(`left over ${size(disk.left_over_bytes)}`);
+  return `Disk: ${size(disk.used_bytes)} used (${parts.join(", ")}), ${size(disk.free_bytes)} free.`;
+}
+
 function failingSources(cells) {
   const failing = new Map();
   for (const cell of cells) for (const [name, why] of Object.entries(cell.sources_failing || {})) failing.set(name, why);
@@ -193,6 +205,11 @@ function showStatus(status) {
   const failing = failingSources(status.cells || []);
   find("sources").hidden = failing.length === 0;
   find("sources").textContent = `${failing.length === 1 ? "A source fails" : `${failing.length} sources fail`}: ${failing.join("; ")}`;
+  const held = (status.cells || []).map((cell) => cell.held).find(Boolean);
+  find("held").hidden = !held;
+  find("held").textContent = held ? `Nobody is told and no action is run: ${held}` : "";
+  find("disk").hidden = !status.disk;
+  find("disk").textContent = status.disk ? diskLine(status.disk) : "";
   const state = pill(status.state);
   state.id = "state";
   find("state").replaceWith(state);

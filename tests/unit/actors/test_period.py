@@ -233,7 +233,45 @@ def test_what_is_old_is_forgotten_and_the_ledger_is_kept(make_world: MakeWorld) 
     state = world.request("actor.state", address="report:api")["state"]
     assert len(state["periods"]) <= 4
     world.restart()
-    assert world.request("actor.state", address="report:api")["state"] == state
+    # What has grown old since the last look goes now.
+    after = world.request("actor.state", address="report:api")["state"]
+    assert after["periods"]
+    assert after["periods"] == state["periods"][-len(after["periods"]) :]
+    world.restart()
+    assert world.request("actor.state", address="report:api")["state"] == after
+
+
+def test_a_system_that_is_started_again_and_again_forgets_what_is_old(make_world: MakeWorld) -> None:
+    world = make_world(monitoring={"retention": {"violations": "1h"}})
+    world.define()
+    world.observe(CRITICAL)
+    world.recover()
+    for _ in range(4):
+        world.clock.advance(30 * MINUTE_MS)
+        world.restart()
+        world.settle()
+    assert world.violations(resolved=True) == []
+
+
+@pytest.mark.parametrize("name", ["VIOLATIONS", "PERIODS"])
+def test_of_a_contract_that_flaps_only_the_newest_are_kept(
+    make_world: MakeWorld, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"slakeeper.actors.report.KEPT_{name}", 3)
+    world = make_world()
+    world.define()
+    ids = []
+    for _ in range(5):
+        world.observe(CRITICAL)
+        ids += [row["id"] for row in world.violations()]
+        world.recover()
+        world.pass_time(DAY_MS)
+    state = world.request("actor.state", address="report:api")["state"]
+    assert len(state[name.lower()]) == 3
+    if name == "VIOLATIONS":
+        assert [each["id"] for each in state["violations"]] == ids[-3:]
+    world.restart()
+    assert world.request("actor.state", address="report:api")["state"][name.lower()] == state[name.lower()]
 
 
 def test_purging_goes_on_over_restarts(make_world: MakeWorld) -> None:

@@ -84,6 +84,17 @@ def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
     assert len(well.split("\n\n")) == 3
 
 
+def test_a_copy_that_is_held_back_says_so_first_and_once() -> None:
+    cells = [{"name": f"cell-{number}", "held": "this is a copy"} for number in range(2)]
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [ROW], "processes": [PROCESS]}
+    shown = text.status_text(
+        {**status, "cells": [*cells, {"name": "cell-2", "sources_failing": {"prom": "x"}}]}
+    )
+    assert shown.count("nobody is told and no action is run: this is a copy") == 1
+    assert shown.index("this is a copy") < shown.index("1 source fails")
+    assert "nobody is told" not in text.status_text({**status, "cells": [{"name": "cell-0", "held": ""}]})
+
+
 def test_the_contract_of_a_demo_that_does_not_run_is_said_to_be_left_over() -> None:
     status = {"state": "running", "uptime_s": 0, "http": None, "slas": [{**ROW, "id": "demo_shop"}]}
     assert "sla remove demo_shop" in text.status_text({**status, "processes": [PROCESS]})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slakeeper.sla.alert import Group, Item, add, deadline_ms, flush
+from slakeeper.sla.alert import MAX_PENDING, Group, Item, add, deadline_ms, flush
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import AlertSettings, Severity
 from slakeeper.sla.violation import Violation, resolve
@@ -208,3 +208,21 @@ def test_in_any_order_every_opening_and_every_end_is_told_once_and_ends_only_to_
     over = {violation(opened_at_ms=NOW_MS + number).id for number in ended}
     assert heard & over == closed
     assert len({message.id for message in messages}) == len(messages)
+
+
+def test_news_that_waits_is_bounded_and_what_is_still_open_is_never_dropped() -> None:
+    lasting = opened("error_rate")
+    group = add(Group("sla_001"), Item(OPENED, lasting), AT_ONCE, NOW_MS)
+    last = lasting
+    for number in range(MAX_PENDING):
+        last = opened(at_ms=NOW_MS + 1 + number)
+        for item in (Item(OPENED, last), Item(RESOLVED, resolve(last, NOW_MS + 5 + number))):
+            group = add(group, item, AT_ONCE, NOW_MS)
+            assert len(group.pending) <= MAX_PENDING + 1
+    _, messages = told(group, NOW_MS)
+    ids = {each for kind, _, part in messages for each in part if kind is OPENED}
+    assert lasting.id in ids
+    assert last.id in ids
+    assert opened(at_ms=NOW_MS + 1).id not in ids
+    # Of what nobody hears, nobody hears the end.
+    assert ids >= {each for kind, _, part in messages for each in part if kind is RESOLVED}

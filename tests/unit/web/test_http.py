@@ -227,6 +227,20 @@ def test_status_joins_the_process_table_with_what_the_cells_say(
     assert site.get("/v1/tree").json["children"][0]["restarts"] == 17
 
 
+def test_the_disk_is_in_the_status_and_in_the_metrics(start_site: Callable[..., Site], tmp_path: Any) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    site = start_site(run_file=str(tmp_path / "run.json"))
+    disk = site.get("/v1/status").json["disk"]
+    assert disk["free_bytes"] > 0
+    assert disk.keys() >= {"used_bytes", "free_bytes", "journal_bytes", "snapshot_bytes", "logs_bytes"}
+    assert f"slakeeper_disk_used_bytes {float(disk['used_bytes'])}" in site.get("/metrics").body.decode()
+
+
+def test_without_a_data_directory_there_is_no_disk_to_show(site: Site) -> None:
+    assert site.get("/v1/status").json["disk"] is None
+    assert "slakeeper_disk" not in site.get("/metrics").body.decode()
+
+
 def test_status_is_there_while_a_cell_is_away(site: Site, cells: list[FakeCell]) -> None:
     cells[1].die()
     until(lambda: site.get("/readyz").status == 503)
