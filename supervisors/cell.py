@@ -13,7 +13,7 @@ from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
-from slakeeper.actors.request import define, make_handlers
+from slakeeper.actors.request import define, make_groups, make_handlers
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
@@ -117,6 +117,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         crashed,
         Room(settings.data, settings.min_free_bytes),
         frozenset({"samples"}),
+        make_groups(find_partition),
     )
 
 

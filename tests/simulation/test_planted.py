@@ -26,7 +26,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def forgets_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are not noted: one that comes twice counts twice."""
-    monkeypatch.setattr(IngestActor, "handle_call", lambda actor, ctx, request: BatchNoted(request.up, ()))
+    monkeypatch.setattr(IngestActor, "_note", lambda actor, ctx, batch: BatchNoted(batch.up, ()))
 
 
 def keeps_samples_outside_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
