@@ -203,6 +203,9 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         "counts": dict(host.counts),
         "sources_failing": dict(environment.sources_failing),
         "held": environment.held,
+        "low_on_room": str(environment.room)
+        if environment.room is not None and environment.room.is_low
+        else None,
     }
 
 

@@ -43,6 +43,9 @@ LANE_THREADS = 2
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
 
+NO_ROOM = "no_room"
+"""The ``reason`` of an ``unavailable`` because of a full disk."""
+
 Handler = Callable[[Host, Any], Any]
 
 # Serves all requests of a kind that came in one turn, given their payloads: a result or a refusal for each.
@@ -415,10 +418,13 @@ class Loop:
     def _serve(self, kind: str, payload: Any, reply: Reply) -> None:
         host = self.host
         if host is None:
-            reply(False, RequestError("unavailable", self._waits_for or "the cell is starting").to_wire())
+            waits = RequestError("unavailable", self._waits_for or "the cell is starting")
+            if self._waits_for is not None:
+                waits.details["reason"] = NO_ROOM
+            reply(False, waits.to_wire())
             return
         if self._low is not None and kind in self._deferrable:
-            reply(False, RequestError("unavailable", self._low, reason="no_room").to_wire())
+            reply(False, RequestError("unavailable", self._low, reason=NO_ROOM).to_wire())
             return
         if kind != self._group_kind:
             self._serve_group(host)
