@@ -36,7 +36,7 @@ def repair(fs: FileSystem, found: Survey, folder: Path) -> None:
     directory = found.directory
     fs.make_directory(folder)
     for path in found.aside:
-        _set_aside(fs, path, folder / path.name)
+        set_aside(fs, path, folder / path.name)
     fs.sync_directory(folder)
     kept = found.kept
     written = set()
@@ -56,7 +56,8 @@ def repair(fs: FileSystem, found: Survey, folder: Path) -> None:
     fs.sync_directory(directory)
 
 
-def _set_aside(fs: FileSystem, source: Path, target: Path) -> None:
+def set_aside(fs: FileSystem, source: Path, target: Path) -> None:
+    """Gives a file a second name, or copies it where there is none; durable when the target's folder is synced."""
     try:
         fs.link(source, target)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 ``manifest.json``: ``format``, ``slakeeper`` (the version that wrote it), ``taken_at_ms`` (when it was begun), ``data``
 (where), ``partitions`` (name to ``sequence``: how many commits it has) and ``files`` (name to ``bytes``, ``sha256``).
+``manifest.sha256`` behind it is its own checksum, and the end.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from typing import IO, Any, BinaryIO
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SEAL = "manifest.sha256"
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -74,6 +76,8 @@ def write_archive(target: Path, parts: Sequence[Part], about: dict[str, Any]) ->
                     files[part.name] = {"bytes": part.size, "sha256": digest.hexdigest()}
                 manifest = json.dumps({"format": FORMAT, **about, "files": files}, indent=1).encode()
                 tar.addfile(_header(MANIFEST, len(manifest), about), io.BytesIO(manifest))
+                seal = hashlib.sha256(manifest).hexdigest().encode()
+                tar.addfile(_header(SEAL, len(seal), about), io.BytesIO(seal))
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
@@ -125,13 +129,18 @@ def read_archive(source: Path, take: Callable[[str, IO[bytes]], None] | None = N
     """
     found: dict[str, tuple[int, str]] = {}
     manifest: Manifest | None = None
+    sealed, is_sealed = "", False
     try:
         with tarfile.open(source, mode="r:") as tar:
             for member, content in _members(tar):
                 if manifest is not None:
-                    raise ArchiveError(f"{source}: something follows the manifest")
+                    if is_sealed or member.name != SEAL:
+                        raise ArchiveError(f"{source}: something follows the manifest")
+                    is_sealed = content.read() == sealed.encode()
+                    continue
                 if member.name == MANIFEST:
-                    manifest = _manifest(source, content.read())
+                    text = content.read()
+                    manifest, sealed = _manifest(source, text), hashlib.sha256(text).hexdigest()
                     continue
                 if member.name in found:
                     raise ArchiveError(f"{source}: {member.name} is in it twice")
@@ -144,6 +153,8 @@ def read_archive(source: Path, take: Callable[[str, IO[bytes]], None] | None = N
         raise ArchiveError(f"{source}: is no whole tar file: {error}") from error
     if manifest is None:
         raise ArchiveError(f"{source}: has no manifest: it is no backup, or is cut off")
+    if not is_sealed:
+        raise ArchiveError(f"{source}: its manifest is damaged, or its end is cut off")
     for name in sorted(found.keys() | manifest.files.keys()):
         if found.get(name) != manifest.files.get(name):
             raise ArchiveError(f"{source}: {name} is damaged, missing or not part of it")

@@ -5,7 +5,7 @@ import time
 
 import click
 
-from slakeeper.session import FAILED, Session, fail
+from slakeeper.session import FAILED, Session, by_option, fail
 
 
 @click.option(
@@ -14,18 +14,20 @@ from slakeeper.session import FAILED, Session, fail
     is_flag=True,
     help="Keep what holds together, and set the rest aside; when stopped.",
 )
-def doctor(session: Session, repairing: bool) -> None:
+@by_option
+def doctor(session: Session, repairing: bool, by: str) -> None:
     """Look at the data directory: damage, disk, configuration; with --repair mend it.
 
     Ends with 1 when something is the matter.
     """
     from slakeeper.doctor import Refused, examine, mend
     from slakeeper.doctor_text import doctor_text
+    from slakeeper.otp.journal import JournalError
 
     now_ms = time.time_ns() // 1_000_000
     try:
-        document = (mend if repairing else examine)(session.data, now_ms)
-    except Refused as refusal:
+        document = mend(session.data, now_ms, by) if repairing else examine(session.data, now_ms)
+    except (Refused, JournalError) as refusal:
         fail(FAILED, str(refusal))
     session.show(document, doctor_text)
     if not document["ok"]:

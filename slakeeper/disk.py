@@ -12,6 +12,17 @@ from slakeeper.otp.snapshot import BROKEN_SUFFIX
 REPAIRED_PREFIX = "repaired-"
 """Folders of the data directory that hold what a repair took out of a partition."""
 
+KEYS = (
+    "used_bytes",
+    "free_bytes",
+    "journal_bytes",
+    "snapshot_bytes",
+    "audit_bytes",
+    "logs_bytes",
+    "left_over_bytes",
+)
+"""Of :func:`disk_use`."""
+
 # A look at a thousand partitions takes tens of milliseconds, and the dashboard asks every other second.
 KEPT_S = 5.0
 
@@ -21,20 +32,21 @@ def disk_use(data: Path) -> dict[str, int]:
 
     Returns:
         All in bytes: ``used_bytes`` everything, ``free_bytes`` what this user may still write, ``journal_bytes`` and
-        ``snapshot_bytes`` what the partitions live of, ``logs_bytes`` the log folder, ``left_over_bytes`` what
-        nothing uses any more. A file that comes or goes meanwhile counts or does not.
+        ``snapshot_bytes`` what the partitions live of, ``audit_bytes`` the audit chain, ``logs_bytes`` the log
+        folder, ``left_over_bytes`` what nothing uses any more. A file that comes or goes meanwhile counts or does not.
 
     Raises:
         OSError: there is no such directory, or it cannot be read.
     """
-    names = ("used_bytes", "free_bytes", "journal_bytes", "snapshot_bytes", "logs_bytes", "left_over_bytes")
-    found = dict.fromkeys(names, 0)
+    found = dict.fromkeys(KEYS, 0)
     for relative, size in _files(data):
         found["used_bytes"] += size
         if _is_left_over(relative):
             found["left_over_bytes"] += size
             continue
         match relative.parts:
+            case ("audit", *_):
+                found["audit_bytes"] += size
             case ("log", *_):
                 found["logs_bytes"] += size
             case ("partitions", _, name) if name.startswith("journal-"):

@@ -25,6 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from slakeeper.actors.record import make_codec
+from slakeeper.chain import AUDIT_FOLDER, cut_chain, note_repair
+from slakeeper.config.loader import load
+from slakeeper.config.problem import ConfigError
+from slakeeper.config.service import ServiceSettings
 from slakeeper.disk import REPAIRED_PREFIX, disk_use, left_over
 from slakeeper.layout import LayoutError, check_meta
 from slakeeper.loss import loss_of
@@ -34,12 +38,14 @@ from slakeeper.otp.journal import JournalError
 from slakeeper.otp.repair import repair
 from slakeeper.otp.survey import Survey, survey
 from slakeeper.otp.walk import Damage
-from slakeeper.reading import config_directory, problems_of
-
-# With less than this left the next snapshots may not find room.
-LOW_BYTES = 256 * 2**20
+from slakeeper.reading import config_directory
+from slakeeper.text import size_text
 
 PARTITIONS = "partitions"
+
+# In the folder of a repair: what was found, and that the audit chain knows of it.
+REPORT_FILE = "report.json"
+NOTED_FILE = "noted"
 
 
 class Refused(Exception):
@@ -70,8 +76,10 @@ def examine(data: Path, now_ms: int) -> dict[str, Any]:
         return _document(data, wards, now_ms, is_running=holder is not None)
 
 
-def mend(data: Path, now_ms: int) -> dict[str, Any]:
+def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
     """Looks, and repairs every damaged partition; durable on return. The document is of what was found before.
+
+    A repair is noted in the partition's audit chain, as ``by`` wanted it.
 
     Raises:
         Refused: there is no such directory, or the system or another program is using it.
@@ -95,7 +103,10 @@ def mend(data: Path, now_ms: int) -> dict[str, Any]:
                 document["repaired"] = _repaired(data, damaged, document, now_ms)
                 document["problems"] = _problems(data, wards, document, skipped=damaged)
                 document["ok"] = not document["problems"]
-            return document
+        # The partitions are free again: to note something they are opened.
+        for folder in sorted(data.glob(f"{REPAIRED_PREFIX}*")):
+            _note(data, folder, by, now_ms)
+        return document
     finally:
         os.close(lock)
 
@@ -106,7 +117,7 @@ def _repaired(data: Path, damaged: list[_Ward], document: dict[str, Any], now_ms
     done = {"folder": str(folder), "partitions": [ward.name for ward in damaged]}
     # What it was goes to the disk before anything is moved: it may be wanted after a crash in the middle.
     text = json.dumps({**document, "repaired": done, "at_ms": now_ms}, ensure_ascii=False, indent=1)
-    write_atomically(fs, folder / "report.json", (text.encode(),)).close()
+    write_atomically(fs, folder / REPORT_FILE, (text.encode(),)).close()
     for ward in damaged:
         if ward.found is not None:
             repair(fs, ward.found, folder / PARTITIONS / ward.name)
@@ -116,6 +127,30 @@ def _repaired(data: Path, damaged: list[_Ward], document: dict[str, Any], now_ms
         if not after.is_sound:
             raise Refused(f"{ward.name} is still damaged after its repair: {after.damages[0].what}")
     return done
+
+
+def _note(data: Path, folder: Path, by: str, now_ms: int) -> None:
+    """Brings the audit chain to terms with a repair, once; also with one that was interrupted before this."""
+    report, done = folder / REPORT_FILE, folder / NOTED_FILE
+    if done.exists() or not report.exists():
+        return
+    try:
+        document = json.loads(report.read_text())
+        rows = {row["name"]: row for row in document["partitions"]}
+        repaired = list(document["repaired"]["partitions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{report} is damaged ({error!r}); move it away, and repair again") from error
+    for name in repaired:
+        taken_out = cut_chain(data, name, folder / AUDIT_FOLDER / name)
+        lost = rows[name]["gives_up"] or {}
+        details = {
+            "kept_sequence": rows[name]["keeps"]["sequence"],
+            "given_up_commits": lost.get("commits", 0),
+            "contracts": lost.get("contracts", []),
+            "audit_entries_set_aside": taken_out,
+        }
+        note_repair(data, name, by, now_ms, folder, details)
+    write_atomically(OsFileSystem(), done, (b"",)).close()
 
 
 def _new_folder(fs: FileSystem, data: Path, now_ms: int) -> Path:
@@ -224,11 +259,13 @@ def _problems(
             found.append(f"{ward.name} is in use by a program that is not the system")
     if data.stat().st_mode & 0o077:
         found.append(f"{data} is open to other users: chmod 700 it")
-    if document["disk"]["free_bytes"] < LOW_BYTES:
-        found.append(f"only {document['disk']['free_bytes'] // 2**20} MiB are free on the disk of {data}")
-    folder = config_directory(None, data)
-    if wrong := len(problems_of(folder)):
-        found.append(
-            f"the configuration in {folder} has {wrong} errors; see: slakeeper check --config {folder}"
-        )
+    folder, service = config_directory(None, data), ServiceSettings()
+    try:
+        service = load(folder, os.environ).service
+    except ConfigError as error:
+        check = f"slakeeper check --config {shlex.quote(str(folder))}"
+        found.append(f"the configuration in {folder} has errors ({len(error.errors)}); see: {check}")
+    free = document["disk"]["free_bytes"]
+    if free < service.min_free_bytes:
+        found.append(f"the disk of {data} is nearly full, {size_text(free)} free: samples are refused")
     return found

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from slakeeper.actors.record import make_codec
 from slakeeper.archive import ArchiveError, Manifest, read_archive, sync_folder
+from slakeeper.chain import cut_chain
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.survey import survey
@@ -101,6 +102,8 @@ def _fill(source: Path, building: Path, manifest: Manifest, data: Path) -> None:
             raise ArchiveError(
                 f"{source}: {name} does not open as it should: commit {found.kept.end.seq}, not {sequence}"
             )
+        # They were copied after the partition, and may know more than it does.
+        cut_chain(building, name)
     _move_configuration(building, Path(manifest.data), data)
 
 

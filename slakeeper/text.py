@@ -300,7 +300,7 @@ def size_text(count_bytes: float) -> str:
 def disk_text(disk: Mapping[str, int]) -> str:
     """What the data directory takes, and what is left."""
     parts = " ".join(
-        f"{name} {size_text(disk[f'{name}_bytes'])}," for name in ("journal", "snapshot", "logs")
+        f"{name} {size_text(disk[f'{name}_bytes'])}," for name in ("journal", "snapshot", "audit", "logs")
     )
     used, free = size_text(disk["used_bytes"]), size_text(disk["free_bytes"])
     left = f", left over {size_text(disk['left_over_bytes'])}" if disk.get("left_over_bytes") else ""

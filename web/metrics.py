@@ -58,6 +58,7 @@ _DISK = {
     "free_bytes": "What is left of the disk for the data directory",
     "journal_bytes": "What the journals take",
     "snapshot_bytes": "What the snapshots take",
+    "audit_bytes": "What the audit chain takes",
     "logs_bytes": "What the logs take",
     "left_over_bytes": "What was put aside and is not used any more",
 }

@@ -78,6 +78,7 @@ def test_what_was_acknowledged_before_a_backup_is_in_it_and_a_copy_tells_nobody(
         shown = known(copy)
         assert at_least <= shown["requests"] <= at_most, made
         assert {**shown, "requests": 0} == {**before, "requests": 0}
+        assert copy.show("audit", "verify")["ok"]
         # A batch is in it as a whole.
         assert shown["requests"] % 5 == 0
         if number == 0:

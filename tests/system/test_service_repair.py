@@ -44,9 +44,16 @@ def test_after_a_repair_the_service_starts_with_what_went_before_the_damage(
     assert looked.code == 1
     damaged = next(row for row in looked.document["partitions"] if row["state"] == "damaged")
     assert damaged["gives_up"]["contracts"] == ["shop"]
-    assert service.cli("doctor", "--repair").code == 0
+    assert service.cli("doctor", "--repair", "--by", "ann").code == 0
+    # What the audit files had beyond is set aside, and the chain says so.
+    assert service.show("audit", "verify")["ok"]
     service.start()
     assert [row["metric_name"] for row in service.show("violations")] == ["first"]
     service.observe("second", 500)
     assert {row["metric_name"] for row in service.show("violations")} == {"first", "second"}
     assert service.show("doctor")["state"] == "running"
+    assert service.show("audit", "verify")["ok"]
+    (repaired,) = (each for each in service.show("audit", "tail") if each["what"] == "partition.repaired")
+    assert (repaired["who"], repaired["subject"]) == ("ann", folder.name)
+    assert repaired["details"]["contracts"] == ["shop"]
+    assert repaired["details"]["audit_entries_set_aside"] > 0

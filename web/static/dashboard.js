@@ -177,7 +177,8 @@ function size(bytes) {
 }
 
 function diskLine(disk) {
-  const parts = [`journals ${size(disk.journal_bytes)}`, `snapshots ${size(disk.snapshot_bytes)}`, `logs ${size(disk.logs_bytes)}`];
+  const parts = [`journals ${size(disk.journal_bytes)}`, `snapshots ${size(disk.snapshot_bytes)}`, `audit ${size(disk.audit_bytes)}`,
+    `logs ${size(disk.logs_bytes)}`];
   if (disk.left_over_bytes) parts.push(`left over ${size(disk.left_over_bytes)}`);
   return `Disk: ${size(disk.used_bytes)} used (${parts.join(", ")}), ${size(disk.free_bytes)} free.`;
 }

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from slakeeper import App, Metric, Sla
-from slakeeper.archive import MANIFEST, ArchiveError, read_archive
+from slakeeper.archive import MANIFEST, SEAL, ArchiveError, read_archive
 from slakeeper.backup import BackupRefused, back_up
 from slakeeper.cli import main
 from slakeeper.otp import run_file
@@ -92,8 +92,8 @@ def test_a_file_is_its_owners_alone_and_has_no_secrets(data: Path, file: Path) -
     back_up(data, again, None, NOW_MS)
     with tarfile.open(again) as tar:
         names = tar.getnames()
-    assert names[-1] == MANIFEST
-    assert all(name == MANIFEST or name == "meta.json" or name.startswith("partitions/") for name in names)
+    assert names[-2:] == [MANIFEST, SEAL]
+    assert {name.partition("/")[0] for name in names[:-2]} == {"meta.json", "partitions", "audit"}
     assert not [path for path in data.parent.iterdir() if path.name.endswith(".partial")]
 
 
@@ -127,7 +127,7 @@ def test_a_file_that_went_is_looked_for_again(data: Path, tmp_path: Path) -> Non
 
 def test_files_of_the_audit_and_a_configuration_inside_go_with_it(data: Path, tmp_path: Path) -> None:
     for name in ("audit/2026.log", "config/sla_definitions.yaml"):
-        (data / name).parent.mkdir()
+        (data / name).parent.mkdir(exist_ok=True)
         (data / name).write_text(f"{name}\n")
     (data / "config-folder").write_text(f"{data / 'config'}\n")
     back_up(data, tmp_path / "file.tar", None, NOW_MS)
@@ -206,7 +206,7 @@ def test_a_backup_with_any_byte_changed_is_refused_or_the_same(file: Path, tmp_p
 def test_a_backup_cut_anywhere_is_refused(file: Path, tmp_path: Path) -> None:
     content, damaged = file.read_bytes(), tmp_path / "damaged.tar"
     with tarfile.open(file) as tar:
-        last = tar.getmember(MANIFEST)
+        last = tar.getmember(SEAL)
     end = last.offset_data + last.size
     for size in (*range(0, end, 257), end - 1):
         damaged.write_bytes(content[:size])

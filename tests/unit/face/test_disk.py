@@ -17,6 +17,7 @@ def data(tmp_path: Path) -> Path:
     for name, blocks in (
         ("meta.json", 1),
         ("log/slakeeper.log", 2),
+        ("audit/p000/000000000001.jsonl", 8),
         ("partitions/p000/journal-00000000000000000001.log", 3),
         ("partitions/p000/snapshot-00000000000000000001.msgpack", 4),
         ("partitions/p000/snapshot-00000000000000000000.msgpack.broken", 5),
@@ -36,7 +37,8 @@ def test_every_file_counts_for_what_it_is(data: Path) -> None:
     found = disk_use(data)
     assert found.pop("free_bytes") > 0
     assert {name: size // BLOCK for name, size in found.items()} == {
-        "used_bytes": 28,
+        "used_bytes": 36,
+        "audit_bytes": 8,
         "journal_bytes": 3,
         "snapshot_bytes": 4,
         "logs_bytes": 2,
@@ -88,6 +90,13 @@ def test_sizes_have_the_unit_that_fits(count_bytes: int, text: str) -> None:
 
 
 def test_what_is_left_over_is_said_only_when_there_is_something() -> None:
-    use = {"used_bytes": 1024, "free_bytes": 2**30, "journal_bytes": 1, "snapshot_bytes": 2, "logs_bytes": 3}
-    assert disk_text(use) == "disk: 1 KiB used (journal 1 B, snapshot 2 B, logs 3 B), 1 GiB free"
+    use = {
+        "used_bytes": 1024,
+        "free_bytes": 2**30,
+        "journal_bytes": 1,
+        "snapshot_bytes": 2,
+        "logs_bytes": 3,
+        "audit_bytes": 4,
+    }
+    assert disk_text(use) == "disk: 1 KiB used (journal 1 B, snapshot 2 B, audit 4 B, logs 3 B), 1 GiB free"
     assert "logs 3 B, left over 4 B)" in disk_text({**use, "left_over_bytes": 4})

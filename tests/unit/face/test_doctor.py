@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from slakeeper.actors.audit import AuditState, begin_chains, recorded_chain
+from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.record import make_codec
+from slakeeper.chain import cut_chain
 from slakeeper.cli import main
+from slakeeper.disk import KEYS
 from slakeeper.loss import contract_of
 from slakeeper.otp import run_file
 from slakeeper.otp.journal import HEADER_BYTES, segment_path
+from slakeeper.otp.look import Look
 from slakeeper.otp.partition import Event, Partition, Started
+from slakeeper.sla.audit import Fact, Link, link
 
 CODEC = make_codec()
 FIRST_MS = 1_700_000_000_000
@@ -93,7 +99,7 @@ def test_looking_changes_nothing(data: Path) -> None:
 def test_a_repair_keeps_what_it_took_out_and_says_where(data: Path) -> None:
     path = damage(data)
     content = path.read_bytes()
-    result = doctor(data, "--repair")
+    result = doctor(data, "--repair", "--by", "ann")
     assert result.exit_code == 0
     (folder,) = data.glob("repaired-*")
     assert str(folder) in result.stdout
@@ -103,8 +109,76 @@ def test_a_repair_keeps_what_it_took_out_and_says_where(data: Path) -> None:
     assert report["repaired"]["partitions"] == ["p001"]
     partition = Partition(data / "partitions" / "p001", CODEC)
     partition.open()
-    assert partition.seq == 1
+    # What was kept, the beginning of its audit chain, and the note of the repair.
+    assert partition.seq == 3
     partition.close()
+    chain = [json.loads(each.line) for each in recorded(data, "p001").unfiled]
+    assert [entry["what"] for entry in chain] == ["chain.begun", "partition.repaired"]
+    assert chain[1]["who"] == "ann"
+    assert chain[1]["details"] == {
+        "audit_entries_set_aside": 0, "contracts": ["a:b"], "folder": str(folder), "given_up_commits": 3,
+        "kept_sequence": 1,
+    }  # fmt: skip
+
+
+def recorded(data: Path, name: str) -> AuditState:
+    """The partition's audit chain."""
+    partition = Partition(data / "partitions" / name, CODEC, Look())
+    partition.open()
+    try:
+        return recorded_chain(partition, name, CODEC)
+    finally:
+        partition.close()
+
+
+def chain_of(data: Path, count: int) -> list[Link]:
+    """Gives p001 an audit chain, of which the files are ahead by ``count`` entries."""
+    partition = Partition(data / "partitions" / "p001", CODEC)
+    partition.open()
+    begin_chains({"p001": partition}, CODEC, FIRST_MS)
+    partition.close()
+    links = list(recorded(data, "p001").unfiled)
+    for number in range(count):
+        links.append(
+            link(links[-1].head, "p001", Fact(FIRST_MS, "violation.opened", "slakeeper", subject=str(number)))
+        )
+    AuditFiles(data / "audit").append("p001", links)
+    return links
+
+
+@pytest.mark.parametrize("segment_bytes", [300, 1_000_000])
+def test_audit_entries_that_a_partition_does_not_have_are_set_aside(
+    data: Path, tmp_path: Path, segment_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slakeeper.actors.audit_file.SEGMENT_BYTES", segment_bytes)
+    links = chain_of(data, 0)
+    for number in range(4):
+        links.append(
+            link(links[-1].head, "p001", Fact(FIRST_MS, "violation.opened", "slakeeper", subject=str(number)))
+        )
+        AuditFiles(data / "audit").append("p001", links[-1:])
+    folder, aside = data / "audit" / "p001", tmp_path / "aside"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert cut_chain(data, "p001", aside) == 4
+    assert [line for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()] == [
+        links[0].line
+    ]
+    kept = {path.name: path.read_bytes() for path in aside.iterdir()}
+    assert kept.items() <= before.items()
+    assert all(each.line in "".join(map(bytes.decode, kept.values())) for each in links[1:])
+    assert cut_chain(data, "p001", tmp_path / "again") == 0
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_repair_that_ended_before_its_note_is_noted_by_the_next_and_once(data: Path) -> None:
+    damage(data)
+    doctor(data, "--repair")
+    (folder,) = data.glob("repaired-*")
+    for _ in range(2):
+        (folder / "noted").unlink()
+        assert doctor(data, "--repair").exit_code == 0
+    decided = [json.loads(each.line)["what"] for each in recorded(data, "p001").unfiled]
+    assert decided == ["chain.begun", "partition.repaired"]
 
 
 def test_a_second_repair_does_nothing(data: Path) -> None:
@@ -170,6 +244,18 @@ def test_a_damaged_file_of_facts_and_an_open_directory_are_problems(data: Path) 
     problems = examined(data)["problems"]
     assert "meta.json: is damaged" in problems[0]
     assert "open to other users" in problems[1]
+
+
+def test_a_full_disk_and_a_wrong_configuration_are_problems(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "config-folder").write_text(f"{tmp_path}/config\n")
+    monkeypatch.setattr(
+        "slakeeper.doctor.disk_use", lambda data: {**dict.fromkeys(KEYS, 0), "free_bytes": 1024}
+    )
+    configuration, disk = examined(data)["problems"]
+    assert f"see: slakeeper check --config {tmp_path}/config" in configuration
+    assert "is nearly full, 1 KiB free: samples are refused" in disk
 
 
 @pytest.mark.parametrize(
