@@ -132,8 +132,6 @@ class Loop:
         name: shown in the thread's name and in logs.
         build: makes the host on the loop's thread (recovery is its work), given the function that publishes.
         handlers: request kinds; a handler returns plain values or raises :class:`RequestError`.
-        groups: kinds of which those that come one after the other in a turn are served together; each of the answers
-            is plain values or a :class:`RequestError`.
         executor: the executor the host was given.
         clock: for snapshots' times.
         socket_path: where to listen; None serves this process only.
@@ -141,6 +139,8 @@ class Loop:
         crashed: told why, from the loop's thread, when the loop cannot go on.
         room: on the disk of the partitions. None looks at nothing.
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
+        groups: kinds of which those that come one after the other in a turn are served together; each of the answers
+            is plain values or a :class:`RequestError`.
     """
 
     def __init__(
