@@ -120,6 +120,8 @@ class AuditActor(Actor):
         ctx.perform(FILE_KEY, lambda: files.append(partition, batch, puts_aside=puts_aside), lane=LANE)
 
     def _filed(self, ctx: Context, seq: int) -> None:
+        environment: Environment = ctx.environment
+        environment.audit_failing.pop(self._partition, None)
         self._failures = 0
         if seq > self._filed_seq:
             ctx.emit(Filed(seq))
@@ -137,6 +139,8 @@ class AuditActor(Actor):
 
     def _failed(self, ctx: Context, error: BaseException) -> None:
         """Nothing is lost: the entries stay on the actor's record until they are in the files."""
+        environment: Environment = ctx.environment
+        environment.audit_failing[self._partition] = str(error)
         wait_ms = min(FIRST_RETRY_MS * 2 ** min(self._failures, 10), LONGEST_RETRY_MS)
         self._failures += 1
         logging.getLogger("slakeeper.audit").error(

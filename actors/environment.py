@@ -122,6 +122,7 @@ class Environment:
         targets: remediation target to the address of the run that acts on it now.
         breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
         audit_files: where audit entries are written; None: they stay in the journal.
+        audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
         via: how the request came in that is being carried out, while it is: ``cli``, ``http`` or ``python``.
     """
 
@@ -144,6 +145,7 @@ class Environment:
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
     audit_files: AuditFiles | None = None
+    audit_failing: dict[str, str] = field(default_factory=dict)
     via: str = ""
 
     def sender(self, channel: str) -> Sender:

@@ -202,6 +202,7 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         **host.stats(),
         "counts": dict(host.counts),
         "sources_failing": dict(environment.sources_failing),
+        "audit_failing": dict(environment.audit_failing),
         "held": environment.held,
         "low_on_room": str(environment.room)
         if environment.room is not None and environment.room.is_low

@@ -50,6 +50,11 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
     full = next((cell["low_on_room"] for cell in status.get("cells", ()) if cell.get("low_on_room")), "")
     if full:
         lines.insert(0, f"the disk is nearly full, samples are refused: {full}")
+    for cell in status.get("cells", ()):
+        for partition, reason in (cell.get("audit_failing") or {}).items():
+            lines.append(
+                f"audit entries of {partition} are in the journal only, their file cannot be written: {reason}"
+            )
     failing = failing_sources(status.get("cells", ()))
     if failing:
         verb = "sources fail" if len(failing) > 1 else "source fails"

@@ -11,6 +11,7 @@ import pytest
 from slakeeper.actors.audit import AuditActor, recorded_chain
 from slakeeper.actors.audit_file import segments
 from slakeeper.actors.record import make_codec
+from slakeeper.concern import status_concerns
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.look import Look
 from slakeeper.otp.partition import JournalError, Partition
@@ -324,7 +325,7 @@ def test_a_suspended_audit_actor_keeps_all_for_later(world: World) -> None:
 def test_files_that_cannot_be_written_are_written_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> int:
+    def full(*_: Any, **__: Any) -> int:
         raise OSError(28, "No space left on device")
 
     before = len(list(lines(world)))
@@ -335,8 +336,12 @@ def test_files_that_cannot_be_written_are_written_later(
         assert len(list(lines(world))) == before
         [head] = world.request("audit.heads")["heads"]
         assert head["filed_seq"] < head["seq"]
+        [line] = status_concerns({"slas": [], "processes": [], "cells": [world.request("status")]})
+        assert "audit entries of p000 are in the journal only" in line
+        assert "No space left on device" in line
     world.pass_time(MINUTE_MS)
     assert len(said(world, "violation.opened")) == 1
+    assert world.request("status")["audit_failing"] == {}
 
 
 def test_more_entries_than_one_write_takes(world: World) -> None:
