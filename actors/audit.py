@@ -164,6 +164,26 @@ def begin_chains(partitions: Mapping[str, Partition], codec: Codec, now_ms: int)
             partition.commit()
 
 
+def file_the_rest(host: Host) -> None:
+    """Writes what a host that has stopped still had to write, so that the files are complete while nothing runs.
+
+    Nothing depends on it: the next start writes it again, since nobody is left to record that it was written.
+    """
+    environment: Environment = host.environment
+    for name, partition in host.partitions.items():
+        chain = recorded_chain(partition, name, host.codec)
+        if chain.unfiled and environment.audit_files is not None:
+            try:
+                environment.audit_files.append(name, chain.unfiled)
+            except OSError as error:
+                logging.getLogger("slakeeper.audit").error(
+                    "%d audit entries of %s are written at the next start: %s",
+                    len(chain.unfiled),
+                    name,
+                    error,
+                )
+
+
 def recorded_chain(partition: Partition, name: str, codec: Codec) -> AuditState:
     """A partition's chain as it is recorded, whatever its actor is doing.
 

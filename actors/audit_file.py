@@ -49,7 +49,7 @@ class Fork:
 
 
 class AuditFiles:
-    """Remembers nothing, so that what changes on disk meanwhile is seen. Any thread; one at a time for a partition.
+    """Remembers nothing, so that what changes on disk meanwhile is seen. Any thread or process.
 
     Args:
         directory: ``DATA/audit``.
@@ -72,10 +72,19 @@ class AuditFiles:
             The number of the last of them: all are durable. Or the fork that is in the way: nothing was written.
 
         Raises:
-            OSError: some may be.
+            OSError: some may be; BlockingIOError: another is writing.
         """
         directory, fs = self._directory / partition, self._fs
         fs.make_directory(directory)
+        # A write that hangs, of a cell that has ended meanwhile, must not cut off what the next one adds.
+        lock = fs.lock(directory / "lock")
+        try:
+            return self._append(directory, links, puts_aside)
+        finally:
+            lock.release()
+
+    def _append(self, directory: Path, links: Sequence[Link], puts_aside: bool) -> int | Fork:
+        fs = self._fs
         names = segments(fs.names(directory))
         begun = segment_name(links[0].seq)
         name, offset, tail, later = self._place(directory, names, links)

@@ -138,6 +138,7 @@ class Loop:
         snapshot_interval_ms: how often each partition is snapshotted.
         crashed: told why, from the loop's thread, when the loop cannot go on.
         room: on the disk of the partitions. None looks at nothing.
+        stopped: called with the host when it has stopped in order and all is durable, before its last snapshots.
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
         groups: kinds of which those that come one after the other in a turn are served together; each of the answers
             is plain values or a :class:`RequestError`.
@@ -156,6 +157,7 @@ class Loop:
         room: Room | None = None,
         deferrable: frozenset[str] = frozenset(),
         groups: Mapping[str, GroupHandler] = MappingProxyType({}),
+        stopped: Callable[[Host], None] = lambda host: None,
     ) -> None:
         self.name = name
         self.host: Host | None = None
@@ -172,6 +174,7 @@ class Loop:
         self._crashed = crashed
         self._room = room
         self._deferrable = deferrable
+        self._stopped = stopped
         self._low: str | None = None
         self._waits_for: str | None = None
         self._posted: deque[Callable[[], None]] = deque()
@@ -390,6 +393,7 @@ class Loop:
                 self._watch(host.snapshot(due, self._writer))
                 _count_pause(host.counts, time.perf_counter() - began_s)
         host.stop()
+        self._stopped(host)
         self._writer.shutdown()
         for partition in host.partitions.values():
             try:

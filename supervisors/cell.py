@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slakeeper.actors.audit import begin_chains
+from slakeeper.actors.audit import begin_chains, file_the_rest
 from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
@@ -120,6 +120,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         room,
         frozenset({"samples"}),
         make_groups(find_partition),
+        stopped=file_the_rest,
     )
 
 

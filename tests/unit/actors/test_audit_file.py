@@ -145,6 +145,21 @@ def test_confirmed_entries_that_were_moved_are_left_where_they_are(fs: CrashFile
     assert content(fs) == written([SIX[0], SIX[2], SIX[1], *SIX[3:]])
 
 
+def test_two_do_not_write_at_once(fs: CrashFileSystem) -> None:
+    lock = fs.lock(ROOT / "p000" / "lock")
+    with pytest.raises(BlockingIOError):
+        AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    lock.release()
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs) == written(SIX)
+
+
+def test_a_write_that_comes_too_late_cuts_nothing_off(fs: CrashFileSystem) -> None:
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert isinstance(AuditFiles(ROOT, fs).append("p000", SIX[3:5]), Fork)
+    assert content(fs) == written(SIX)
+
+
 def test_the_files_of_the_system_are_for_their_owner_alone(tmp_path: Path) -> None:
     AuditFiles(tmp_path / "audit").append("p000", SIX)
     path = tmp_path / "audit" / "p000" / segment_name(1)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,8 +110,7 @@ def test_a_change_is_named_with_file_and_line(chains: Chains) -> None:
 
 
 def test_a_partition_whose_files_are_gone_is_missed(chains: Chains) -> None:
-    chains.path("p001").unlink()
-    chains.path("p001").parent.rmdir()
+    shutil.rmtree(chains.path("p001").parent)
     [problem] = verify(chains.data, chains.heads).to_document()["problems"]
     assert (problem["kind"], problem["partition"], problem["line"]) == ("truncated", "p001", 0)
 
