@@ -1,8 +1,8 @@
 """The audit chains as files: one folder a partition, lines of JSON in segments, for whoever verifies them.
 
 Written behind the journal: an entry is in the journal before it is here, so a crash can only leave it to be written
-again. What is confirmed is never touched; what a crash left behind it, whole or torn, is written over. When the chain
-was taken back (a repair, an older copy of the journals), what the files have beyond it is put aside.
+again. What is confirmed is never touched; what a crash left behind it, whole or torn, is written over. When the journal
+was taken back (an older copy of it), what the files have beyond it is put aside.
 """
 
 import hashlib
