@@ -53,6 +53,8 @@ class AuditState:
 class AuditActor(Actor):
     """One for each partition, whose name is its argument. Its events are the :class:`Fact` s that others entrust."""
 
+    recovers_later = True  # what it has to write lies in the journal meanwhile
+
     def __init__(self, address: str, arg: str) -> None:
         super().__init__(address, arg)
         self._partition = arg

@@ -14,6 +14,7 @@ from slakeeper.actors.definition import Definition
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.source import Poller, open_source
+from slakeeper.otp.room import Room
 from slakeeper.sla import calendar, compliance
 from slakeeper.sla.account import Account
 from slakeeper.sla.breaker import Breaker
@@ -113,6 +114,7 @@ class Environment:
         bindings: source name to {monitor address: query}; written by monitors, read by source actors.
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
+        room: on the disk of the partitions; None when nobody looks.
         contracts: contract id to what is known of it; written by contracts.
         accounts: contract id to each metric's running account; written by monitors as windows close.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
@@ -134,6 +136,7 @@ class Environment:
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     source_errors: dict[str, str] = field(default_factory=dict)
     sources_failing: dict[str, str] = field(default_factory=dict)
+    room: Room | None = None
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
     violations: set[str] = field(default_factory=set)

@@ -1,15 +1,16 @@
 """Samples into a cell, and the IngestActor that knows which batches a partition has taken: each counts once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from slakeeper.actors import query
-from slakeeper.actors.environment import Environment
+from slakeeper.actors.environment import Environment, Listed
 from slakeeper.actors.message import (
     BatchNoted,
     CountDuplicates,
     NoteBatch,
+    NoteBatches,
     Observe,
     ingest_address,
     monitor_address,
@@ -38,16 +39,19 @@ class IngestActor(Actor):
         self._batches: dict[int, tuple[str, ...]] = {}
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
-        if not isinstance(request, NoteBatch):
+        if not isinstance(request, NoteBatches):
             return super().handle_call(ctx, request)
-        missed = self._batches.get(request.key)
+        return tuple(self._note(ctx, batch) for batch in request.batches)
+
+    def _note(self, ctx: Context, batch: NoteBatch) -> BatchNoted:
+        missed = self._batches.get(batch.key)
         if missed is None:
-            ctx.emit((request.key, request.down) if request.down else request.key)
-            return BatchNoted(request.up, ())
-        new = tuple(address for address in request.up if address in missed)
+            ctx.emit((batch.key, batch.down) if batch.down else batch.key)
+            return BatchNoted(batch.up, ())
+        new = tuple(address for address in batch.up if address in missed)
         if new:
-            ctx.emit((request.key, tuple(address for address in missed if address not in new)))
-        return BatchNoted(new, tuple(address for address in request.down if address not in missed))
+            ctx.emit((batch.key, tuple(address for address in missed if address not in new)))
+        return BatchNoted(new, tuple(address for address in batch.down if address not in missed))
 
     def apply(self, event: int | tuple[int, tuple[str, ...]]) -> None:
         self._take(event)
@@ -66,8 +70,44 @@ class IngestActor(Actor):
         self._batches[key] = missed
 
 
-# What a batch holds for one monitor: the contract's id, and the samples.
-_Share = tuple[str, list[Sample]]
+class _Monitor:
+    """A monitor as the batches of one turn find it, and what they have for it."""
+
+    __slots__ = ("address", "duplicates", "keeper", "labels", "samples", "takes")
+
+    def __init__(self, listed: Listed, keeper: str, takes: bool) -> None:
+        self.address = listed.address
+        self.labels = listed.labels
+        self.keeper = keeper
+        self.takes = takes
+        self.samples: list[Sample] = []
+        self.duplicates = 0
+
+
+class _Batch:
+    """A batch, and what each monitor gets of it.
+
+    Attributes:
+        key: 64 bits of its id; None: it is not remembered.
+        reply: as :meth:`Ingest.take` returns it.
+        shares: the samples for each monitor that takes them; empty: none were for it, or it has got them before.
+        down: those that would have got some, for their order as keys.
+        settled: monitors that stand otherwise than they seemed: True has got its share before though it is down now;
+            False is refused, because what keeps its partition's batches is down and the share might count twice.
+    """
+
+    __slots__ = ("down", "key", "reply", "samples", "settled", "shares")
+
+    def __init__(self, payload: Any) -> None:
+        self.samples: Sequence[Any] = sequence(payload, "samples")
+        batch_id = optional_text(payload, "batch_id")
+        self.key = (
+            None if batch_id is None else int.from_bytes(blake2b(batch_id.encode(), digest_size=8).digest())
+        )
+        self.reply: dict[str, Any] = {}
+        self.shares: dict[_Monitor, list[Sample]] = {}
+        self.down: dict[_Monitor, None] = {}
+        self.settled: dict[_Monitor, bool] = {}
 
 
 class Ingest:
@@ -90,79 +130,96 @@ class Ingest:
         Raises:
             RequestError: ``invalid``: the payload is not of this form; nothing of it was taken.
         """
-        samples, batch_id = sequence(payload, "samples"), optional_text(payload, "batch_id")
-        # Whoever is going to crash on what came before has crashed then, and counts as down.
-        host.drain()
-        try:
-            reply, for_monitor, down = self._sort(host, samples, {})
-            shares: dict[str, Any] = {
-                address: Observe(tuple(share)) for address, (_, share) in for_monitor.items()
-            }
-            if batch_id is not None:
-                settled = self._note(host, for_monitor, down, batch_id, shares)
-                if settled:
-                    reply, _, _ = self._sort(host, samples, settled)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise RequestError(
-                "invalid", f"samples must be [metric, value, ts, sla, labels]: {error}"
-            ) from error
-        for address, message in shares.items():
-            host.cast(address, message)
-        # Before anything else can end a monitor: what waits for one that is down is in memory only.
-        host.drain()
-        host.counts["samples_accepted"] += len(reply["accepted"])
-        host.counts["samples_rejected"] += len(reply["rejected"])
-        return reply
+        (answer,) = self.take_all(host, [payload])
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
 
-    def _sort(
-        self, host: Host, samples: Sequence[Any], settled: Mapping[str, bool]
-    ) -> tuple[dict[str, Any], dict[str, _Share], dict[str, str]]:
-        """Judges every sample.
-
-        Args:
-            settled: monitors that get nothing more of this batch: whether they have got their share before.
+    def take_all(self, host: Host, payloads: Sequence[Any]) -> list[dict[str, Any] | RequestError]:
+        """Hands the batches that came in one turn to the monitors, each of which gets all that is for it at once.
 
         Returns:
-            The reply; shares by the monitor's address; the contracts' ids by the address of monitors that are down.
+            For each what :meth:`take` returns or raises.
         """
-        environment: Environment = host.environment
-        monitors_of, now_ms = environment.catalog.monitors, host.now_ms
+        # Whoever is going to crash on what came before has crashed then, and counts as down.
+        host.drain()
+        turn = _Turn(host, self._partition_of)
+        answers: list[_Batch | RequestError] = []
+        for payload in payloads:
+            try:
+                batch = _Batch(payload)
+                turn.sort(batch)
+            except RequestError as error:
+                answers.append(error)
+            except (AttributeError, TypeError, ValueError) as error:
+                form = "samples must be [metric, value, ts, sla, labels]"
+                answers.append(RequestError("invalid", f"{form}: {error}"))
+            else:
+                answers.append(batch)
+        batches = [each for each in answers if isinstance(each, _Batch)]
+        turn.note(batches)
+        turn.hand_on(batches)
+        return [each.reply if isinstance(each, _Batch) else each for each in answers]
+
+
+class _Turn:
+    """The batches of one turn on their way to the monitors."""
+
+    def __init__(self, host: Host, partition_of: Callable[[str], Partition]) -> None:
+        self._host = host
+        self._partition_of = partition_of
+        self._by_metric: dict[str, dict[str, _Monitor]] = {}
+
+    def _monitors(self, metric: str) -> dict[str, _Monitor]:
+        """Those that take samples of a metric, by address."""
+        environment: Environment = self._host.environment
+        found = {}
+        for address, listed in environment.catalog.monitors(metric).items():
+            keeper = ingest_address(self._partition_of(listed.sla_id).directory.name)
+            # One that does not would have its samples in memory only, and what is acknowledged has to be on disk.
+            found[address] = _Monitor(listed, keeper, self._host.takes(address))
+        self._by_metric[metric] = found
+        return found
+
+    def sort(self, batch: _Batch) -> None:
+        """Judges every sample: sets the reply, the shares, and who is down. Again once it is known who is settled."""
+        now_ms, known, settled = self._host.now_ms, self._by_metric, batch.settled
         accepted: list[int] = []
         rejected: list[tuple[int, str]] = []
-        for_monitor: dict[str, _Share] = {}
-        down: dict[str, str] = {}
-        for index, (metric, value, ts_ms, sla_id, labels) in enumerate(samples):
+        shares: dict[_Monitor, list[Sample]] = {}
+        down: dict[_Monitor, None] = {}
+        batch.shares, batch.down = shares, down
+        for index, (metric, value, ts_ms, sla_id, labels) in enumerate(batch.samples):
             at_ms = now_ms if ts_ms is None else ts_ms
             refused = check_sample(value, at_ms, now_ms)
             if refused is not None:
                 rejected.append((index, refused))
                 continue
-            taken = False
-            known_sla = is_down = False
-            monitors = monitors_of(metric)
+            monitors = known.get(metric)
+            if monitors is None:
+                monitors = self._monitors(metric)
             # Found by its address: many contracts may have a metric of this name.
             wanted = (
                 monitors.values()
                 if sla_id is None
                 else filter(None, (monitors.get(monitor_address(sla_id, metric)),))
             )
-            for listed in wanted:
+            taken = known_sla = is_down = False
+            for monitor in wanted:
                 known_sla = True
-                if listed.labels and not _has_labels(labels, listed.labels):
+                if monitor.labels and not _has_labels(labels, monitor.labels):
                     continue
-                share = for_monitor.get(listed.address)
-                if share is None:
-                    if settled.get(listed.address):
-                        taken = True
-                        continue
-                    if listed.address in settled or not host.takes(listed.address):
-                        # It would wait in memory only, and what is acknowledged has to be on disk.
-                        is_down = True
-                        down[listed.address] = listed.sla_id
-                        continue
-                    share = for_monitor[listed.address] = (listed.sla_id, [])
-                taken = True
-                share[1].append((at_ms, float(value)))
+                if settled and monitor in settled:
+                    taken, is_down = taken or settled[monitor], is_down or not settled[monitor]
+                elif not monitor.takes:
+                    is_down = True
+                    down[monitor] = None
+                else:
+                    taken = True
+                    share = shares.get(monitor)
+                    if share is None:
+                        share = shares[monitor] = []
+                    share.append((at_ms, float(value)))
             if taken:
                 accepted.append(index)
             else:
@@ -176,42 +233,70 @@ class Ingest:
                     else "unknown_sla"
                 )
                 rejected.append((index, reason))
-        return {"accepted": accepted, "rejected": rejected}, for_monitor, down
+        batch.reply = {"accepted": accepted, "rejected": rejected}
 
-    def _note(
-        self,
-        host: Host,
-        for_monitor: Mapping[str, _Share],
-        down: Mapping[str, str],
-        batch_id: str,
-        shares: dict[str, Any],
-    ) -> dict[str, bool]:
-        """Has each partition note the batch, and takes out of ``shares`` what is not to be handed on.
-
-        Returns:
-            Monitors that stand otherwise than they seemed: True has got its share before though it is down now;
-            False is refused, because what keeps its partition's batches is down and the share might count twice.
-        """
-        key = int.from_bytes(blake2b(batch_id.encode(), digest_size=8).digest())
+    def note(self, batches: Sequence[_Batch]) -> None:
+        """Has each partition note the batches, and takes out of them what is not to be handed on."""
         # A crash between the commits of two partitions leaves a batch that is new to one of them only.
-        by_partition: dict[Partition, tuple[list[str], list[str]]] = {}
-        for address, (sla_id, _) in for_monitor.items():
-            by_partition.setdefault(self._partition_of(sla_id), ([], []))[0].append(address)
-        for address, sla_id in down.items():
-            by_partition.setdefault(self._partition_of(sla_id), ([], []))[1].append(address)
-        settled: dict[str, bool] = {}
-        for partition, (up, missing) in by_partition.items():
-            keeper = ingest_address(partition.directory.name)
-            noted: BatchNoted | None = query.ask(host, keeper, NoteBatch(key, tuple(up), tuple(missing)))
-            for address in up:
-                if noted is None:
-                    settled[address] = False
-                    del shares[address]
-                elif address not in noted.new:
-                    shares[address] = CountDuplicates(len(for_monitor[address][1]))
-            if noted is not None:
-                settled.update(dict.fromkeys(noted.had, True))
-        return settled
+        by_keeper: dict[str, list[tuple[_Batch, dict[str, _Monitor], dict[str, _Monitor]]]] = {}
+        for batch in batches:
+            if batch.key is None:
+                continue
+            parts: dict[str, tuple[dict[str, _Monitor], dict[str, _Monitor]]] = {}
+            sides: tuple[Iterable[_Monitor], ...] = (batch.shares, batch.down)
+            for place, monitors in enumerate(sides):
+                for monitor in monitors:
+                    part = parts.get(monitor.keeper)
+                    if part is None:
+                        part = parts[monitor.keeper] = ({}, {})
+                    part[place][monitor.address] = monitor
+            for keeper, (up, down) in parts.items():
+                by_keeper.setdefault(keeper, []).append((batch, up, down))
+        for keeper, noting in by_keeper.items():
+            request = NoteBatches(
+                tuple(NoteBatch(batch.key or 0, tuple(up), tuple(down)) for batch, up, down in noting)
+            )
+            answer: tuple[BatchNoted, ...] | None = query.ask(self._host, keeper, request)
+            for number, (batch, up, down) in enumerate(noting):
+                self._settle(batch, up, down, None if answer is None else answer[number])
+        for batch in batches:
+            if batch.settled:
+                shares = batch.shares
+                self.sort(batch)
+                batch.shares = shares
+
+    @staticmethod
+    def _settle(
+        batch: _Batch, up: Mapping[str, _Monitor], down: Mapping[str, _Monitor], noted: BatchNoted | None
+    ) -> None:
+        if noted is None:
+            for monitor in up.values():
+                batch.settled[monitor] = False
+                del batch.shares[monitor]
+            return
+        if len(noted.new) < len(up):
+            for address, monitor in up.items():
+                if address not in noted.new:
+                    monitor.duplicates += len(batch.shares.pop(monitor))
+        for address in noted.had:
+            batch.settled[down[address]] = True
+
+    def hand_on(self, batches: Sequence[_Batch]) -> None:
+        """Gives every monitor what all of the batches have for it."""
+        host, counts = self._host, self._host.counts
+        for batch in batches:
+            for monitor, share in batch.shares.items():
+                monitor.samples += share
+            counts["samples_accepted"] += len(batch.reply["accepted"])
+            counts["samples_rejected"] += len(batch.reply["rejected"])
+        for found in self._by_metric.values():
+            for monitor in found.values():
+                if monitor.samples:
+                    host.cast(monitor.address, Observe(tuple(monitor.samples)))
+                if monitor.duplicates:
+                    host.cast(monitor.address, CountDuplicates(monitor.duplicates))
+        # Before anything else can end a monitor: what waits for one that is down is in memory only.
+        host.drain()
 
 
 def _has_labels(labels: Any, wanted: tuple[tuple[str, str], ...]) -> bool:

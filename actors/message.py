@@ -69,7 +69,7 @@ def audit_address(partition_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NoteBatch:
-    """Call: a batch has come with samples for these monitors; :class:`BatchNoted`.
+    """A batch has come with samples for these monitors.
 
     Attributes:
         key: 64 bits of its id.
@@ -82,8 +82,15 @@ class NoteBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteBatches:
+    """Call: these have come; a :class:`BatchNoted` for each."""
+
+    batches: tuple[NoteBatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchNoted:
-    """The answer: who of those that are up has not had its share yet, and who of those that are down has."""
+    """Who of those that are up has not had its share yet, and who of those that are down has."""
 
     new: tuple[str, ...]
     had: tuple[str, ...]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from slakeeper.actors.definition import definition_of
+from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     CountDuplicates,
@@ -98,7 +98,7 @@ class MetricMonitorActor(Actor):
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
         self._order = arg
-        self._take_document(arg.document)
+        self._take(definition_of(arg.document))
         self._retired = False
         self._armed_ms: int | None = None
 
@@ -214,7 +214,11 @@ class MetricMonitorActor(Actor):
 
     def _take_document(self, document: dict[str, Any]) -> None:
         definition = definition_of(document)
-        self._document, self._promised = definition.document, definition.contract
+        if definition is not self._definition:
+            self._take(definition)
+
+    def _take(self, definition: Definition) -> None:
+        self._definition, self._document = definition, definition.document
         contract = definition.contract
         if contract.effective_date is None:
             # Its periods are anchored where the contract's are, also when this metric was added later.
@@ -247,7 +251,9 @@ class MetricMonitorActor(Actor):
         if known is None or promise is None:
             return
         document, retired = promise
-        if retired != self._retired or definition_of(document).contract != self._promised:
+        promised, goes_by = definition_of(document), self._definition
+        is_new = promised is not goes_by and promised.contract != goes_by.contract
+        if is_new or retired != self._retired:
             self._follow(ctx, ctx.emit((REBASE, ctx.now_ms, document, known.chapter, retired)))
         is_suspended = known.contract.status is ContractStatus.SUSPENDED
         if not retired and is_suspended != monitor.is_suspended:

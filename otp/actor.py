@@ -8,7 +8,7 @@ and the actor is rebuilt by its supervisor from what had been recorded before.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from slakeeper.otp.child_spec import DEFAULT_SHUTDOWN_MS, WORKER, ChildSpec, ChildType, Flags, Restart
 
@@ -119,9 +119,11 @@ class Entrusted:
     """
 
 
-class ActorSpec(NamedTuple):
+@dataclass(slots=True)
+class ActorSpec:
     """Which actor to start: its kind by name, its address, and the plain values its state begins with.
 
+    Never changed once it is made, and not frozen all the same, like :class:`~slakeeper.otp.child_spec.ChildSpec`.
     ``significant``: its own end may end its supervisor, see :class:`~slakeeper.otp.child_spec.AutoShutdown`.
     """
 

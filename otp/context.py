@@ -78,6 +78,7 @@ class Context:
         address: the actor's own.
         environment: what the host was given for its actors (settings, channels); shared and read-only.
         caller: whose request is handled, within handle_call; for a later :meth:`reply`.
+        effects: what the handler has asked for so far; None is nothing, which is all an idle actor keeps of it.
     """
 
     __slots__ = ("_actor", "_host", "address", "caller", "effects", "environment")
@@ -85,7 +86,7 @@ class Context:
     def __init__(self, actor: Actor, host: "Host") -> None:
         self.address = actor.address
         self.environment = host.environment
-        self.effects: list[Effect] = []
+        self.effects: list[Effect] | None = None
         self.caller: Call | None = None
         self._actor = actor
         self._host = host
@@ -100,6 +101,12 @@ class Context:
         """The name of the partition that keeps this actor; None when it is recorded nowhere."""
         return self._host.partition_of(self.address)
 
+    def _want(self, effect: Effect) -> None:
+        if self.effects is None:
+            self.effects = [effect]
+        else:
+            self.effects.append(effect)
+
     # -- state ------------------------------------------------------------------------------------------------
 
     def emit(self, event: Any) -> Any:
@@ -111,7 +118,7 @@ class Context:
         Returns:
             What :meth:`Actor.apply` returned.
         """
-        self.effects.append((EVENT, self._host.codec.encode(event)))
+        self._want((EVENT, self._host.codec.encode(event)))
         return self._actor.apply(event)
 
     def entrust(self, address: str, event: Any) -> None:
@@ -125,7 +132,7 @@ class Context:
             LookupError: nothing is recorded for that address in this actor's partition.
         """
         self._host.require_record(self.address, address)
-        self.effects.append((ENTRUST, address, self._host.codec.encode(event), event))
+        self._want((ENTRUST, address, self._host.codec.encode(event), event))
 
     # -- messages ---------------------------------------------------------------------------------------------
 
@@ -133,34 +140,34 @@ class Context:
         """Sends a message to an address or a registered name; nobody there makes it a dead letter."""
         if type(address) is not str:
             raise TypeError(f"an address is text, not {address!r}")
-        self.effects.append((CAST, address, message))
+        self._want((CAST, address, message))
 
     def call(self, address: str, request: Any, tag: Any, timeout_ms: int = DEFAULT_CALL_MS) -> None:
         """Asks another actor; exactly one :class:`~slakeeper.otp.actor.Replied` with ``tag`` comes back.
 
         A request that waits while its receiver is restarted is answered by the next incarnation.
         """
-        self.effects.append((CALL, _text(address), request, tag, _milliseconds(timeout_ms)))
+        self._want((CALL, _text(address), request, tag, _milliseconds(timeout_ms)))
 
     def reply(self, caller: Call, value: Any) -> None:
         """Answers a request whose handler returned NO_REPLY; a caller that has given up hears nothing."""
         if not isinstance(caller, Call):
             raise TypeError(f"this is nobody who called: {caller!r}")
-        self.effects.append((REPLY, caller, value))
+        self._want((REPLY, caller, value))
 
     def continue_with(self, message: Any) -> None:
         """Has :meth:`Actor.handle_continue` called with ``message`` before anything else is handled."""
-        self.effects.append((CONTINUE, message))
+        self._want((CONTINUE, message))
 
     # -- time -------------------------------------------------------------------------------------------------
 
     def set_timer(self, name: str, at_ms: int, message: Any) -> None:
         """Has ``message`` delivered to :meth:`Actor.handle_info` at ``at_ms``; replaces the timer of that name."""
-        self.effects.append((TIMER, _text(name), _milliseconds(at_ms), message))
+        self._want((TIMER, _text(name), _milliseconds(at_ms), message))
 
     def cancel_timer(self, name: str) -> None:
         """Forgets the timer of that name, if there is one; its message will not arrive any more."""
-        self.effects.append((CANCEL, _text(name)))
+        self._want((CANCEL, _text(name)))
 
     # -- other actors -----------------------------------------------------------------------------------------
 
@@ -172,39 +179,39 @@ class Context:
         Raises:
             SpecError: what cannot be a child at all.
         """
-        self.effects.append((START, _text(supervisor), child_spec(spec)))
+        self._want((START, _text(supervisor), child_spec(spec)))
 
     def terminate_child(self, supervisor: str, address: str) -> None:
         """Stops and forgets an actor; nobody there is no error. Its own end comes after all else it asked for."""
-        self.effects.append((TERMINATE, supervisor, _text(address)))
+        self._want((TERMINATE, supervisor, _text(address)))
 
     def monitor(self, address: str) -> None:
         """Has one :class:`~slakeeper.otp.actor.Down` come when the incarnation now at ``address`` ends."""
-        self.effects.append((MONITOR, _text(address)))
+        self._want((MONITOR, _text(address)))
 
     def demonitor(self, address: str) -> None:
         """Ends a monitor."""
-        self.effects.append((DEMONITOR, _text(address)))
+        self._want((DEMONITOR, _text(address)))
 
     def link(self, address: str) -> None:
         """Ties the two together: when either ends abnormally the other ends with it, unless it traps exits."""
-        self.effects.append((LINK, _text(address)))
+        self._want((LINK, _text(address)))
 
     def unlink(self, address: str) -> None:
         """Ends a link."""
-        self.effects.append((UNLINK, _text(address)))
+        self._want((UNLINK, _text(address)))
 
     def register(self, name: str) -> None:
         """Makes this actor reachable by ``name`` as well, until it ends; a name that is taken is a crash."""
-        self.effects.append((REGISTER, _text(name)))
+        self._want((REGISTER, _text(name)))
 
     def unregister(self, name: str) -> None:
         """Gives a name back; one that is not this actor's is left alone."""
-        self.effects.append((UNREGISTER, _text(name)))
+        self._want((UNREGISTER, _text(name)))
 
     def stop(self, reason: str = "normal") -> None:
         """Ends this actor after the handler with an exit reason."""
-        self.effects.append((STOP, _text(reason)))
+        self._want((STOP, _text(reason)))
 
     # -- the outside ------------------------------------------------------------------------------------------
 
@@ -216,11 +223,11 @@ class Context:
             effect: may block; must bound its own time.
             lane: effects of different lanes do not wait for each other (one lane for each channel or target).
         """
-        self.effects.append((PERFORM, _text(key), effect, _text(lane)))
+        self._want((PERFORM, _text(key), effect, _text(lane)))
 
     def publish(self, topic: str, payload: dict[str, Any]) -> None:
         """Tells subscribers, once this turn is durable."""
-        self.effects.append((PUBLISH, topic, payload))
+        self._want((PUBLISH, topic, payload))
 
 
 # What is wrong is said where it is asked for: there it is a crash like any other, and nothing has been done yet.

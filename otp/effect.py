@@ -50,9 +50,9 @@ class Effects:
 
     def carry_out(self, seat: Seat, ctx: Context) -> None:
         """Does what a handler asked for, now that it has returned."""
-        effects, ctx.effects = ctx.effects, []
+        effects, ctx.effects = ctx.effects or (), None
         end: Effect | None = None
-        first: list[Any] = []
+        first: tuple[Any, ...] = ()
         for effect in effects:
             what = effect[0]
             if what == do.CAST:
@@ -70,7 +70,7 @@ class Effects:
             elif what == do.PUBLISH:
                 self._host.after_commit(partial(self._publish, *effect[1:]))
             elif what == do.CONTINUE:
-                first.append((CONTINUE, (seat.incarnation, effect[1])))
+                first = (*first, (CONTINUE, (seat.incarnation, effect[1])))
             elif what == do.STOP or (what == do.TERMINATE and effect[2] == seat.spec.address):
                 end = effect  # last of all, wherever it was said
             else:

@@ -37,6 +37,7 @@ from slakeeper.otp.context import Call, Context
 from slakeeper.otp.crash_report import CrashReport, DeadLetter, FlightRecorder, shown, words_of
 from slakeeper.otp.effect import TAKEN, Effects, Executor
 from slakeeper.otp.inspection import Inspector
+from slakeeper.otp.link import Binding
 from slakeeper.otp.mailbox import (
     CALL,
     CAST,
@@ -49,7 +50,6 @@ from slakeeper.otp.mailbox import (
 from slakeeper.otp.partition import JournalError, Op, Partition
 from slakeeper.otp.seat import Node, Seat
 from slakeeper.otp.stage import Stage
-from slakeeper.otp.tie import Binding
 from slakeeper.otp.timer import Timers
 from slakeeper.otp.tree import Tree
 
@@ -536,9 +536,9 @@ class Host:
         try:
             reply = actor.handle_call(ctx, call.request)
         except RequestError as refusal:
-            if any(effect[0] == do.EVENT for effect in ctx.effects):
+            if any(effect[0] in (do.EVENT, do.ENTRUST) for effect in ctx.effects or ()):
                 raise AssertionError("refused a request after recording an event") from refusal
-            ctx.effects.clear()
+            ctx.effects = None
             call.settle(None, refusal)
             return
         finally:

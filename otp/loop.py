@@ -13,7 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from slakeeper.otp.actor import ActorLost, ActorStopped, RequestError
@@ -41,7 +43,15 @@ LANE_THREADS = 2
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
 
+NO_ROOM = "no_room"
+"""The ``reason`` of an ``unavailable`` because of a full disk."""
+
 Handler = Callable[[Host, Any], Any]
+
+# Serves all requests of a kind that came in one turn, given their payloads: a result or a refusal for each.
+GroupHandler = Callable[[Host, Sequence[Any]], Sequence[Any]]
+
+Reply = Callable[[bool, Any], None]
 
 
 class ThreadExecutor:
@@ -121,6 +131,8 @@ class Loop:
         name: shown in the thread's name and in logs.
         build: makes the host on the loop's thread (recovery is its work), given the function that publishes.
         handlers: request kinds; a handler returns plain values or raises :class:`RequestError`.
+        groups: kinds of which those that come one after the other in a turn are served together; each of the answers
+            is plain values or a :class:`RequestError`.
         executor: the executor the host was given.
         clock: for snapshots' times.
         socket_path: where to listen; None serves this process only.
@@ -142,12 +154,16 @@ class Loop:
         crashed: Callable[[str], None],
         room: Room | None = None,
         deferrable: frozenset[str] = frozenset(),
+        groups: Mapping[str, GroupHandler] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.host: Host | None = None
         self.stats: Mapping[str, int] = {"actors": 0, "mailbox": 0}
         self._build = build
         self._handlers = handlers
+        self._groups = groups
+        self._group: list[tuple[Any, Reply]] = []
+        self._group_kind = ""
         self._executor = executor
         self._clock = clock
         self._socket_path = socket_path
@@ -261,6 +277,7 @@ class Loop:
 
     def _with_host(self, run: Callable[[Host], None]) -> None:
         if self.host is not None:
+            self._serve_group(self.host)
             run(self.host)
 
     def listen(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
@@ -359,6 +376,7 @@ class Loop:
                 self._ready(key, mask)
             for _ in range(len(self._posted)):  # what these post comes with the next turn
                 self._posted.popleft()()
+            self._serve_group(host)
             host.drain()
             host.commit()
             self.stats = host.stats()
@@ -397,13 +415,22 @@ class Loop:
             return IDLE_WAKE_S
         return min(IDLE_WAKE_S, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
-    def _serve(self, kind: str, payload: Any, reply: Callable[[bool, Any], None]) -> None:
+    def _serve(self, kind: str, payload: Any, reply: Reply) -> None:
         host = self.host
         if host is None:
-            reply(False, RequestError("unavailable", self._waits_for or "the cell is starting").to_wire())
+            waits = RequestError("unavailable", self._waits_for or "the cell is starting")
+            if self._waits_for is not None:
+                waits.details["reason"] = NO_ROOM
+            reply(False, waits.to_wire())
             return
         if self._low is not None and kind in self._deferrable:
-            reply(False, RequestError("unavailable", self._low, reason="no_room").to_wire())
+            reply(False, RequestError("unavailable", self._low, reason=NO_ROOM).to_wire())
+            return
+        if kind != self._group_kind:
+            self._serve_group(host)
+        if kind in self._groups:
+            self._group_kind = kind
+            self._group.append((payload, reply))
             return
         handler = self._handlers.get(kind)
         try:
@@ -418,6 +445,21 @@ class Loop:
             logging.getLogger("slakeeper.otp").exception("request %s failed", kind)
             result, ok = RequestError("internal", f"{type(error).__name__}: {error}").to_wire(), False
         host.after_commit(lambda: reply(ok, result))
+
+    def _serve_group(self, host: Host) -> None:
+        """Serves what came of a kind that is served together, before anything that came after it."""
+        if not self._group:
+            return
+        group, kind = self._group, self._group_kind
+        self._group, self._group_kind = [], ""
+        try:
+            answers = self._groups[kind](host, [payload for payload, _ in group])
+        except Exception as error:
+            logging.getLogger("slakeeper.otp").exception("requests %s failed", kind)
+            answers = [RequestError("internal", f"{type(error).__name__}: {error}")] * len(group)
+        for (_, reply), answer in zip(group, answers, strict=True):
+            refused = isinstance(answer, RequestError)
+            host.after_commit(partial(reply, not refused, answer.to_wire() if refused else answer))
 
     def _published(self, topic: str, payload: dict[str, Any]) -> None:
         for listener in self._listeners:

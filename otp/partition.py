@@ -128,7 +128,9 @@ class Partition:
         if self._failure is not None:
             raise JournalError(f"{self.directory}: {self._failure}")
         self._table.append(ops)
-        self._held_bytes += sum(len(op.data) for op in ops if isinstance(op, Event))
+        for op in ops:
+            if isinstance(op, Event):
+                self._held_bytes += len(op.data)
 
     def commit(self) -> None:
         """Makes the ops since the last commit durable, all or none; free if there are none.

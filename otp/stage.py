@@ -80,7 +80,11 @@ class Stage:
                 self._record_start(seat, seat.partition)
             if seat.traced:
                 host.recorder.trace(host.now_ms, address, "start", f"incarnation {seat.incarnation}")
-            stays = not actor.passivate_after_ms or fresh or any(what[0] == do.EVENT for what in ctx.effects)
+            stays = (
+                not actor.passivate_after_ms
+                or fresh
+                or any(what[0] == do.EVENT for what in ctx.effects or ())
+            )
             if ctx.effects:
                 host.effects.carry_out(seat, ctx)
         except JournalError:
@@ -132,7 +136,7 @@ class Stage:
             own_end = (do.STOP, do.TERMINATE)
             ctx.effects = [
                 effect
-                for effect in ctx.effects
+                for effect in ctx.effects or ()
                 if effect[0] not in own_end or (effect[0] == do.TERMINATE and effect[2] != seat.spec.address)
             ]
             host.effects.carry_out(seat, ctx)

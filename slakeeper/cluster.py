@@ -7,7 +7,7 @@ from typing import Any
 from slakeeper.connection import RECONNECT_PATIENCE_S, CellConnection
 from slakeeper.future import first_found, gather, then, translated
 from slakeeper.otp.placement import owner_of, partition_of
-from slakeeper.request import failure_of
+from slakeeper.request import RequestFailed, failure_of
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample
 
 # Processes of the system that are not below the root.
@@ -322,6 +322,8 @@ class Cluster:
             known = answer if up else self._last_status.get(name, {})
             slas.extend(row if up else {**row, "stale": True} for row in known.get("slas", ()))
             facts = {key: value for key, value in known.items() if key != "slas"} if up else {}
+            if isinstance(answer, RequestFailed) and answer.details.get("reason") == "no_room":
+                facts = {"low_on_room": answer.message}
             cells.append({"name": name, "up": up, "actors": 0, "mailbox": 0, **facts})
         return {"slas": sorted(slas, key=_id_of), "cells": cells}
 

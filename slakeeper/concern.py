@@ -47,6 +47,9 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
     held = next((cell["held"] for cell in status.get("cells", ()) if cell.get("held")), "")
     if held:
         lines.insert(0, f"nobody is told and no action is run: {held}")
+    full = next((cell["low_on_room"] for cell in status.get("cells", ()) if cell.get("low_on_room")), "")
+    if full:
+        lines.insert(0, f"the disk is nearly full, samples are refused: {full}")
     failing = failing_sources(status.get("cells", ()))
     if failing:
         verb = "sources fail" if len(failing) > 1 else "source fails"

@@ -59,22 +59,41 @@ class Cell(Protocol):
 
 
 class _Catalog:
-    """What one cell has. Made 20 times a second, looked into for every sample."""
+    """What one cell has. Made 20 times a second."""
 
     def __init__(self, metrics: Mapping[str, Sequence[str]], slas: Iterable[str], version: Any) -> None:
         self.slas = frozenset(slas)
         self.version = version
-        self._metrics = metrics
+        self.metrics = metrics
         self._slas_of: dict[str, frozenset[str]] = {}
 
-    def wants(self, metric: str, sla: str | None) -> bool:
-        """Whether the cell has a contract with the metric, or this contract with it."""
-        if sla is None or metric not in self._metrics:
-            return metric in self._metrics
+    def wants(self, metric: str, sla: str) -> bool:
+        """Whether the cell has this contract with the metric."""
         slas = self._slas_of.get(metric)
         if slas is None:
-            slas = self._slas_of[metric] = frozenset(self._metrics[metric])
+            slas = self._slas_of[metric] = frozenset(self.metrics.get(metric, ()))
         return sla in slas
+
+
+class _Index:
+    """The catalogs of all cells in one, looked into for every sample.
+
+    Attributes:
+        catalogs: by the cell's name.
+        cells: names of the cells that have a metric.
+    """
+
+    def __init__(self, catalogs: Mapping[str, _Catalog]) -> None:
+        self.catalogs = catalogs
+        self.cells: dict[str, tuple[str, ...]] = {}
+        for name, catalog in catalogs.items():
+            for metric in catalog.metrics:
+                self.cells[metric] = (*self.cells.get(metric, ()), name)
+
+    def holds(self, catalogs: Mapping[str, _Catalog]) -> bool:
+        """Whether it is made of these."""
+        mine = self.catalogs
+        return len(mine) == len(catalogs) and all(mine.get(name) is each for name, each in catalogs.items())
 
 
 @dataclass
@@ -105,6 +124,7 @@ class Router:
         self._routes = {cell.name: _Route(cell) for cell in cells}
         self._max_in_flight = max_in_flight
         self._lock = threading.Lock()
+        self._index = _Index({})
 
     @property
     def in_flight(self) -> dict[str, int]:
@@ -216,9 +236,11 @@ class Router:
 
     def _plan(self, batch: Sequence[Sample]) -> tuple[Plan, list[tuple[int, str]]]:
         """What goes where: (cell, chunk, places in the batch), and (place, reason) of what nobody wants."""
-        catalogs = [
-            (name, route.catalog) for name, route in self._routes.items() if route.catalog is not None
-        ]
+        catalogs = {name: route.catalog for name, route in self._routes.items() if route.catalog is not None}
+        merged = self._index
+        if not merged.holds(catalogs):
+            merged = self._index = _Index(catalogs)
+        cells_of = merged.cells
         plan: Plan = []
         unwanted: list[tuple[int, str]] = []
         chunks = itertools.count()
@@ -227,13 +249,17 @@ class Router:
             places: dict[str, list[int]] = {}
             for index in range(start, min(start + MAX_FRAME_SAMPLES, len(batch))):
                 metric, sla = batch[index][0], batch[index][3]
-                wanted = False
-                for name, catalog in catalogs:
-                    if catalog.wants(metric, sla):
-                        places.setdefault(name, []).append(index)
-                        wanted = True
+                wanted = cells_of.get(metric, ())
+                if sla is not None:
+                    wanted = tuple(name for name in wanted if catalogs[name].wants(metric, sla))
+                for name in wanted:
+                    there = places.get(name)
+                    if there is None:
+                        places[name] = [index]
+                    else:
+                        there.append(index)
                 if not wanted:
-                    known = sla is None or any(sla in catalog.slas for _, catalog in catalogs)
+                    known = sla is None or any(sla in catalog.slas for catalog in catalogs.values())
                     unwanted.append((index, "unknown_metric" if known else "unknown_sla"))
             plan.extend((name, chunk, indexes) for name, indexes in places.items())
         return plan, unwanted

@@ -13,7 +13,7 @@ from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
-from slakeeper.actors.request import define, make_handlers
+from slakeeper.actors.request import define, make_groups, make_handlers
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
@@ -65,6 +65,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
     read = clock or SystemClock()
     executor = ThreadExecutor()
     partitions: dict[int, Partition] = {}
+    room = Room(settings.data, settings.min_free_bytes)
 
     def find_partition(sla_id: str) -> Partition:
         found = partitions.get(partition_of(sla_id, settings.partition_count))
@@ -93,6 +94,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         environment = open_environment(
             settings.enforcement, settings.monitoring, settings.data, settings.held
         )
+        environment.room = room
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
         begin_chains(named, codec, read.now_ms())
@@ -115,8 +117,9 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         settings.socket_path,
         settings.snapshot_interval_ms,
         crashed,
-        Room(settings.data, settings.min_free_bytes),
+        room,
         frozenset({"samples"}),
+        make_groups(find_partition),
     )
 
 

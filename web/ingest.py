@@ -114,26 +114,30 @@ def is_text(value: Any, limit: int) -> TypeGuard[str]:
 def _add(batch: Batch, index: int, item: Any) -> None:
     """Takes the sample at ``index`` of the body, or notes why not."""
     checked = _check_sample(item)
-    if isinstance(checked, str):
-        batch.rejected.append((index, checked))
-    else:
+    if type(checked) is list:
         batch.samples.append(checked)
         batch.places.append(index)
+    else:
+        batch.rejected.append((index, str(checked)))
 
 
 def _check_sample(item: Any) -> str | Sample:
     if not isinstance(item, dict):
         return "not_a_sample"
     metric = item.get("metric")
-    if metric is None or metric == "":
-        return "missing_metric"
-    if not is_text(metric, MAX_NAME_CHARS):
-        return "invalid_metric"
-    if "value" not in item:
-        return "missing_value"
-    value = check_value(item["value"])
-    if isinstance(value, str):
-        return value
+    # What nearly every name and value is comes first: this runs for every sample there is.
+    if not (type(metric) is str and 0 < len(metric) <= MAX_NAME_CHARS and metric.isascii()):
+        if metric is None or metric == "":
+            return "missing_metric"
+        if not is_text(metric, MAX_NAME_CHARS):
+            return "invalid_metric"
+    value = item.get("value")
+    if not (type(value) is float and math.isfinite(value)):
+        if "value" not in item:
+            return "missing_value"
+        value = check_value(value)
+        if isinstance(value, str):
+            return value
     ts_ms = item.get("ts")
     if ts_ms is not None:
         number = check_value(ts_ms)

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.audit import AuditActor, Filed
 from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import BatchNoted, Observe
 from slakeeper.actors.monitor import SAMPLES, MetricMonitorActor
 from slakeeper.actors.outbox import FIRST_RETRY_MS, Delivery, Outbox
+from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
+from slakeeper.sla.audit import What
 from tests.simulation import soak
 
 SEEDS, HOURS = 6, 1.5
@@ -23,7 +26,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def forgets_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are not noted: one that comes twice counts twice."""
-    monkeypatch.setattr(IngestActor, "handle_call", lambda actor, ctx, request: BatchNoted(request.up, ()))
+    monkeypatch.setattr(IngestActor, "_note", lambda actor, ctx, batch: BatchNoted(batch.up, ()))
 
 
 def keeps_samples_outside_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +73,44 @@ def goes_on_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EscalationActor, "init", forget)
 
 
+def sends_entries_as_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an audit actor that is down is sent can be lost, and what it emits itself is in another handler."""
+    monkeypatch.setattr(Context, "entrust", Context.cast)
+    monkeypatch.setattr(
+        AuditActor, "handle_cast", lambda actor, ctx, fact: (ctx.emit(fact), actor._file(ctx))
+    )
+
+
+def decides_without_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An acknowledgement is not noted."""
+
+    def forgetful(actor: Any, ctx: Context, what: What, who: str | None = None, **details: Any) -> None:
+        if what is not What.VIOLATION_ACKNOWLEDGED:
+            note(actor, ctx, what, who, **details)
+
+    note = ViolationActor._note
+    monkeypatch.setattr(ViolationActor, "_note", forgetful)
+
+
+def files_entries_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry is taken for filed when its write begins."""
+    file = AuditActor._file
+
+    def hasty(actor: Any, ctx: Context) -> None:
+        file(actor, ctx)
+        if actor._unfiled:
+            ctx.emit(Filed(actor._unfiled[-1].seq))
+
+    monkeypatch.setattr(AuditActor, "_file", hasty)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "plant",
     [
+        sends_entries_as_messages,
+        decides_without_an_entry,
+        files_entries_once,
         forgets_batches,
         keeps_samples_outside_of_events,
         sends_again_what_may_have_arrived,

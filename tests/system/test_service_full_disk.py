@@ -79,6 +79,7 @@ def test_samples_are_refused_below_the_reserve_and_people_are_not(service: Servi
     )
     assert int(reply.headers["retry-after"]) >= 1
     assert "the disk is nearly full" in reply.document["reason"]
+    assert "the disk is nearly full, samples are refused" in service.cli("status").out
     assert service.cli("sla", "suspend", "shop").code == 0
     assert service.cli("sla", "resume", "shop").code == 0
     clear(small_disk)
@@ -109,6 +110,7 @@ def test_a_disk_that_others_fill_to_the_last_byte_loses_nothing(service: Service
     refused = service.cli("sla", "show", "shop")
     assert refused.code != 0
     assert "room on the disk" in refused.err
+    assert "cell-0 waits for room on the disk" in service.cli("status").out
     clear(small_disk)
     until(lambda: outcome(service, "x") == 202, what="the cell to go on")
     row = service.metric("shop", "orders")

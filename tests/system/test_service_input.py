@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 pytest_plugins = ["tests.system.service_fixtures"]
 
 # Commands that need no running service.
-OFFLINE = {("start",), ("check",)}
+OFFLINE = {
+    ("start",), ("check",), ("doctor",), ("backup",), ("restore",), ("audit", "tail"), ("audit", "verify"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -209,6 +209,9 @@ function showStatus(status) {
   const held = (status.cells || []).map((cell) => cell.held).find(Boolean);
   find("held").hidden = !held;
   find("held").textContent = held ? `Nobody is told and no action is run: ${held}` : "";
+  const full = (status.cells || []).map((cell) => cell.low_on_room).find(Boolean);
+  find("full").hidden = !full;
+  find("full").textContent = full ? `The disk is nearly full, samples are refused: ${full}` : "";
   find("disk").hidden = !status.disk;
   find("disk").textContent = status.disk ? diskLine(status.disk) : "";
   const state = pill(status.state);

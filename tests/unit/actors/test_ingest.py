@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slakeeper.actors.ingest import REMEMBERED_BATCHES, IngestActor
+from slakeeper.actors.ingest import REMEMBERED_BATCHES, Ingest, IngestActor
 from slakeeper.otp.actor import RequestError
 from tests.unit.actors.cell_world import CRITICAL, DAY_MS, GOOD, MINUTE_MS, SECOND_MS, World, contract, metric
 
@@ -115,6 +115,54 @@ def test_batches_without_an_id_or_with_other_ids_are_other_batches(world: World)
     for batch_id in (None, None, "b1", "b2"):
         send(world, ["latency", GOOD], batch_id=batch_id)
     assert world.metric()["samples_accepted"] == 4
+
+
+def in_one_turn(world: World, *payloads: Any) -> list[Any]:
+    """What is answered to batches that came together; a refusal as its code."""
+    assert world.partition is not None
+    partition = world.partition
+    world.host.begin_turn()
+    answers = Ingest(lambda sla_id: partition).take_all(world.host, payloads)
+    world.host.drain()
+    world.host.commit()
+    return [each.code if isinstance(each, RequestError) else each for each in answers]
+
+
+def batch(batch_id: str | None, *rows: list[Any]) -> dict[str, Any]:
+    return {"samples": [[*row, None, None, None][:5] for row in rows], "batch_id": batch_id}
+
+
+def test_batches_of_one_turn_are_answered_as_one_after_the_other_would_be(make_world: MakeWorld) -> None:
+    now = make_world().now_ms
+    payloads = [
+        batch("b1", ["latency", GOOD], ["speed", GOOD], ["queue", CRITICAL, now - 1]),
+        batch(None, ["queue", GOOD], ["latency", float("nan")]),
+        {"samples": "abc"},
+        batch("b1", ["latency", GOOD], ["speed", GOOD], ["queue", CRITICAL, now - 1]),
+        batch("b2", ["latency", CRITICAL, now + 1, "api"], ["latency", GOOD, now - 2, "other"]),
+        batch(None),
+        {"samples": [["latency"]]},
+        batch("b3", ["queue", GOOD, now + 2]),
+    ]
+    answers, standings = [], []
+    for take in (in_one_turn, lambda world, *rest: [in_one_turn(world, each)[0] for each in rest]):
+        world = make_world()
+        world.define(metrics=[metric("latency"), metric("queue")], compensation=[])
+        world.define(contract(id="b", metrics=[metric("latency")], compensation=[]))
+        answers.append(take(world, *payloads))
+        shown = [world.metric("latency"), world.metric("queue"), world.metric("latency", "b")]
+        standings.append((shown, [row["id"] for row in world.violations()]))
+    assert answers[0] == answers[1]
+    assert standings[0] == standings[1]
+    assert [row["samples_duplicate"] for row in standings[0][0]] == [1, 1, 1]
+
+
+def test_a_monitor_gets_all_of_a_turns_batches_in_one_message(world: World) -> None:
+    handled = world.host.inspector.describe("monitor:api:latency")["messages_handled"]
+    in_one_turn(world, *(batch(f"b{number}", ["latency", GOOD]) for number in range(5)))
+    described = world.host.inspector.describe("monitor:api:latency")
+    assert described["messages_handled"] == handled + 1
+    assert world.metric()["samples_accepted"] == 5
 
 
 def test_only_so_many_batches_are_remembered() -> None:

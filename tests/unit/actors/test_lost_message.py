@@ -12,7 +12,7 @@ from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import (
     CloseViolation,
     MetricRecovered,
-    NoteBatch,
+    NoteBatches,
     Rebase,
     SetSuspended,
     ViolationEnded,
@@ -151,7 +151,7 @@ def test_a_batch_that_was_taken_is_accepted_again_though_a_monitor_is_down_now(t
 def test_a_batch_that_cannot_be_noted_is_refused_and_counts_once_when_it_comes_again(
     two: World, lose: Lose
 ) -> None:
-    lose(IngestActor, NoteBatch, "handle_call")
+    lose(IngestActor, NoteBatches, "handle_call")
     batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
     assert two.request("samples", **batch)["accepted"] == []
     two.pass_time(SECOND_MS)

@@ -304,7 +304,7 @@ def test_a_metric_that_was_just_defined_is_not_called_unknown(
     cluster = Cluster(plain, 8)
     assert cluster.samples([sample("fresh")]).result(1)["accepted"] == []
     plain[1].metrics["fresh"] = ["web"]
-    now_s[0] += routing.CATALOG_CERTAIN_S
+    now_s[0] += routing.CATALOG_CERTAIN_S + 0.001
     assert cluster.samples([sample("fresh")]).result(1)["accepted"] == [0]
 
 
