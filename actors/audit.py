@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from slakeeper.actors.audit_file import Fork
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import REPORTING, Tick, audit_address
 from slakeeper.otp.actor import Actor, Entrusted, Performed
@@ -77,10 +78,12 @@ class AuditActor(Actor):
                 self._file(ctx)
             case Performed(_, value, error):
                 self._is_filing = False
-                if error is None:
-                    self._filed(ctx, int(value))
-                else:
+                if error is not None:
                     self._failed(ctx, error)
+                elif isinstance(value, Fork):
+                    self._forked(ctx, value)
+                else:
+                    self._filed(ctx, int(value))
             case _:
                 super().handle_info(ctx, message)
 
@@ -106,7 +109,7 @@ class AuditActor(Actor):
 
     # -- inside -----------------------------------------------------------------------------------------------
 
-    def _file(self, ctx: Context) -> None:
+    def _file(self, ctx: Context, *, puts_aside: bool = False) -> None:
         environment: Environment = ctx.environment
         files, partition = environment.audit_files, self._partition
         if files is None or self._is_filing or not self._unfiled:
@@ -114,13 +117,23 @@ class AuditActor(Actor):
         self._is_filing = True
         batch = tuple(islice(self._unfiled, BATCH))
         # One lane for all partitions of a cell: they are few, small writes, and wait for the same disk.
-        ctx.perform(FILE_KEY, lambda: files.append(partition, batch), lane=LANE)
+        ctx.perform(FILE_KEY, lambda: files.append(partition, batch, puts_aside=puts_aside), lane=LANE)
 
     def _filed(self, ctx: Context, seq: int) -> None:
         self._failures = 0
         if seq > self._filed_seq:
             ctx.emit(Filed(seq))
         self._file(ctx)
+
+    def _forked(self, ctx: Context, fork: Fork) -> None:
+        """The files are ahead of the chain: that is an entry first, and only then put aside."""
+        logging.getLogger("slakeeper.audit").error(
+            "the audit files of %s have %d entries from %d on that are not in the chain; they are put aside in %s",
+            self._partition, fork.count, fork.seq, fork.file,
+        )  # fmt: skip
+        details = {"count": fork.count, "file": fork.file, "seq": fork.seq}
+        ctx.emit(Fact(ctx.now_ms, What.CHAIN_FORKED.value, SYSTEM, subject=self._partition, details=details))
+        self._file(ctx, puts_aside=True)
 
     def _failed(self, ctx: Context, error: BaseException) -> None:
         """Nothing is lost: the entries stay on the actor's record until they are in the files."""

@@ -1,19 +1,25 @@
 """The audit chains as files: one folder a partition, lines of JSON in segments, for whoever verifies them.
 
 Written behind the journal: an entry is in the journal before it is here, so a crash can only leave it to be written
-again. What is confirmed is never touched; what a crash left behind it, whole or torn, is written over.
+again. What is confirmed is never touched; what a crash left behind it, whole or torn, is written over. When the chain
+was taken back (a repair, an older copy of the journals), what the files have beyond it is put aside.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from slakeeper.otp.filesystem import FileSystem, OsFileSystem
-from slakeeper.sla.audit import Link, read
+from slakeeper.otp.filesystem import FileSystem, OsFileSystem, write_atomically
+from slakeeper.sla.audit import Entry, Link, read
 
 # A segment is read when it is added to, so it is kept small: some three thousand entries.
 SEGMENT_BYTES = 1024 * 1024
+
+# So many segments are searched for the last confirmed entry; it is in the newest unless something is wrong.
+LOOK_BACK = 4
 
 _NAME = re.compile(r"\d{12}\.jsonl")
 
@@ -28,6 +34,20 @@ def segments(names: Sequence[str]) -> list[str]:
     return sorted(name for name in names if _NAME.fullmatch(name))
 
 
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Entries in the files that the chain does not have: it was taken back behind them, or somebody added them.
+
+    Attributes:
+        seq, count: of the first, and how many.
+        file: where they will be put aside, in the partition's folder.
+    """
+
+    seq: int
+    count: int
+    file: str
+
+
 class AuditFiles:
     """Remembers nothing, so that what changes on disk meanwhile is seen. Any thread; one at a time for a partition.
 
@@ -39,16 +59,17 @@ class AuditFiles:
         self._directory = directory
         self._fs: FileSystem = OsFileSystem() if fs is None else fs
 
-    def append(self, partition: str, links: Sequence[Link]) -> int:
+    def append(self, partition: str, links: Sequence[Link], *, puts_aside: bool = False) -> int | Fork:
         """Adds entries to a partition's chain; those that are there already are written over with the same bytes.
 
         Not skipped: after a sync that failed the system may show lines that the disk does not have.
 
         Args:
             links: in order, without gaps; the first is the one after the last that this has confirmed.
+            puts_aside: whether a fork is put into a file of its own first; else it is only returned.
 
         Returns:
-            The number of the last of them: all are durable.
+            The number of the last of them: all are durable. Or the fork that is in the way: nothing was written.
 
         Raises:
             OSError: some may be.
@@ -57,18 +78,28 @@ class AuditFiles:
         fs.make_directory(directory)
         names = segments(fs.names(directory))
         begun = segment_name(links[0].seq)
-        name = names[-1] if names else begun
-        content = fs.read(directory / name) if names else b""
-        offset = 0 if name == begun else _end_of(links[0].previous, content)
-        if offset is None or not _is_ours(content[offset:], links):
+        name, offset, tail, later = self._place(directory, names, links)
+        foreign = _foreign(tail, links)
+        if offset is not None and foreign and all(each.seq >= links[0].seq for each in foreign):
+            digest = hashlib.sha256(tail).hexdigest()
+            fork = Fork(foreign[0].seq, len(foreign), f"{name}.forked-{digest[:12]}")
+            if not puts_aside:
+                return fork
+            write_atomically(fs, directory / fork.file, (tail,)).close()
+            for each in later:
+                fs.remove(directory / each)
+            fs.sync_directory(directory)
+        elif offset is None or foreign:
             # Somebody else changed it. What is recorded is written all the same, behind what is there: nothing is lost
             # by it, and verifying shows where the break is.
             logging.getLogger("slakeeper.audit").error(
                 "%s: entry %d does not follow on what is there; run: slakeeper audit verify",
                 directory / name, links[0].seq,
             )  # fmt: skip
-            offset = content.rfind(b"\n") + 1
-        if offset >= SEGMENT_BYTES and offset == len(content):
+            name = names[-1] if names else begun
+            content = fs.read(directory / name) if names else b""
+            offset, tail = content.rfind(b"\n") + 1, b""
+        if offset >= SEGMENT_BYTES and not tail:
             name, offset = begun, 0
         if name not in names:
             fs.create(directory / name).close()
@@ -78,6 +109,26 @@ class AuditFiles:
             fs.sync_directory(directory)
         return links[-1].seq
 
+    def _place(
+        self, directory: Path, names: Sequence[str], links: Sequence[Link]
+    ) -> tuple[str, int | None, bytes, Sequence[str]]:
+        """Where the confirmed entries end: segment, offset in it, what stands behind that, and in which later segments.
+
+        Without an offset they are nowhere.
+        """
+        begun = segment_name(links[0].seq)
+        if not names:
+            return begun, 0, b"", ()
+        tail = b""
+        for back in range(1, min(LOOK_BACK, len(names)) + 1):
+            name = names[-back]
+            content = self._fs.read(directory / name)
+            offset = 0 if name == begun else _end_of(links[0].previous, content)
+            if offset is not None:
+                return name, offset, content[offset:] + tail, names[len(names) - back + 1 :]
+            tail = content + tail
+        return names[-1], None, b"", ()
+
 
 def _end_of(previous: str, content: bytes) -> int | None:
     """Where the line with that hash ends in a segment [bytes]; None when it is not there."""
@@ -86,11 +137,9 @@ def _end_of(previous: str, content: bytes) -> int | None:
     return None if at < 0 else at + len(ending)
 
 
-def _is_ours(tail: bytes, links: Sequence[Link]) -> bool:
-    """Whether what stands behind the confirmed entries can be these, torn or not: no other sound entry is there."""
+def _foreign(tail: bytes, links: Sequence[Link]) -> list[Entry]:
+    """Sound entries behind the confirmed ones that are not these. Whatever else is there a crash may have left."""
     lines = {link.line for link in links}
-    for each in tail.split(b"\n"):
-        text = each.decode("latin-1")
-        if text not in lines and (entry := read(text)) is not None and entry.is_intact:
-            return False
-    return True
+    texts = (each.decode("latin-1") for each in tail.split(b"\n"))
+    entries = (read(text) for text in texts if text not in lines)
+    return [entry for entry in entries if entry is not None and entry.is_intact]

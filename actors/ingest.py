@@ -115,6 +115,14 @@ class Ingest:
 
     def __init__(self, partition_of: Callable[[str], Partition]) -> None:
         self._partition_of = partition_of
+        self._keepers: dict[str, str] = {}
+
+    def keeper_of(self, sla_id: str) -> str:
+        """The address of what keeps the batches of a contract's partition, which is always the same."""
+        keeper = self._keepers.get(sla_id)
+        if keeper is None:
+            keeper = self._keepers[sla_id] = ingest_address(self._partition_of(sla_id).directory.name)
+        return keeper
 
     def take(self, host: Host, payload: Any) -> dict[str, Any]:
         """Hands a batch to the monitors.
@@ -143,7 +151,7 @@ class Ingest:
         """
         # Whoever is going to crash on what came before has crashed then, and counts as down.
         host.drain()
-        turn = _Turn(host, self._partition_of)
+        turn = _Turn(host, self.keeper_of)
         answers: list[_Batch | RequestError] = []
         for payload in payloads:
             try:
@@ -165,19 +173,20 @@ class Ingest:
 class _Turn:
     """The batches of one turn on their way to the monitors."""
 
-    def __init__(self, host: Host, partition_of: Callable[[str], Partition]) -> None:
+    def __init__(self, host: Host, keeper_of: Callable[[str], str]) -> None:
         self._host = host
-        self._partition_of = partition_of
+        self._keeper_of = keeper_of
         self._by_metric: dict[str, dict[str, _Monitor]] = {}
 
     def _monitors(self, metric: str) -> dict[str, _Monitor]:
         """Those that take samples of a metric, by address."""
         environment: Environment = self._host.environment
-        found = {}
-        for address, listed in environment.catalog.monitors(metric).items():
-            keeper = ingest_address(self._partition_of(listed.sla_id).directory.name)
-            # One that does not would have its samples in memory only, and what is acknowledged has to be on disk.
-            found[address] = _Monitor(listed, keeper, self._host.takes(address))
+        keeper_of, takes = self._keeper_of, self._host.takes
+        # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk.
+        found = {
+            address: _Monitor(listed, keeper_of(listed.sla_id), takes(address))
+            for address, listed in environment.catalog.monitors(metric).items()
+        }
         self._by_metric[metric] = found
         return found
 

@@ -133,6 +133,8 @@ class MetricMonitorActor(Actor):
         match message:
             case Observe(samples):
                 signals = ctx.emit((SAMPLES, ctx.now_ms, samples))
+                if not signals and self._armed_ms is not None and not self._monitor.is_due_anew:
+                    return  # as most samples: nothing follows, and the timer that is set comes early enough
             case CountDuplicates(count):
                 signals = ctx.emit((DUPLICATES, ctx.now_ms, count))
             case ReportSourceError(text):

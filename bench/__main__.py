@@ -17,8 +17,11 @@ from bench.table import Table, from_document, to_document, to_text, write
 
 RESULTS = Path(__file__).parent / "results"
 
+# Lasts as long as it is told to, so it is measured only when it is named.
+SOAK = "soak"
+
 # Each table is made by `measure(quick: bool) -> Table` of the module of its name.
-TABLES = ("start", "restart", "path", "engine", "process", "cell", "simulation")
+TABLES = ("start", "restart", "path", "durability", "engine", "process", "cell", "simulation")
 
 
 def measure_of(name: str) -> Callable[[bool], Table]:
@@ -30,30 +33,32 @@ def measure_of(name: str) -> Callable[[bool], Table]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure slakeeper on this machine.")
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}; all by default"
+        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}, by default all; or {SOAK}"
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer runs: to see that it works, not to compare"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON files go")
     parser.add_argument("--show", action="store_true", help="print the files instead of measuring")
+    parser.add_argument("--minutes", type=float, help=f"how long {SOAK} lasts; 5 by default")
     given = parser.parse_args(arguments)
-    unknown = [name for name in given.tables if name not in TABLES]
+    unknown = [name for name in given.tables if name not in (*TABLES, SOAK)]
     if unknown:
-        parser.error(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
+        parser.error(f"no table {', '.join(unknown)}; there are {', '.join((*TABLES, SOAK))}")
     tables = given.tables or TABLES
     held = [
         _show(given.results / f"{name}.json")
         if given.show
-        else _measure(name, given.results, quick=given.quick)
+        else _measure(name, given.results, quick=given.quick, minutes=given.minutes)
         for name in tables
     ]
     return 0 if all(held) else 1
 
 
-def _measure(name: str, results: Path, *, quick: bool) -> bool:
+def _measure(name: str, results: Path, *, quick: bool, minutes: float | None) -> bool:
     found = machine.facts()
-    table = measure_of(name)(quick)
+    measure: Callable[..., Table] = measure_of(name)
+    table = measure(quick, minutes=minutes) if name == SOAK else measure(quick)
     document = to_document(table, found, quick=quick)
     _print(table, document)
     print(f"  {write(document, results)}\n", flush=True)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import random
-import subprocess
 import sys
 import threading
 import time
@@ -11,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bench.load import Plan
-from bench.machine import ROOT
+from bench.load import Plan, end_load, start_load
 from bench.service import Http, Service, contract, service
 from bench.table import Limit, Row, Table, row
 
@@ -48,7 +46,7 @@ def measure(quick: bool) -> Table:
             prober = Prober(running.client(), events)
             rows += rows_of("no load", prober.run([next(fresh) for _ in range(idle_probes)]))
             for variant, batch in VARIANTS.items():
-                load = start_load(running, batch)
+                load = start_load(running.facts()["http"], background(running, batch))
                 time.sleep(WARM_UP_S)
                 seen = prober.run([next(fresh) for _ in range(probes)])
                 report = end_load(load)
@@ -62,6 +60,11 @@ def measure(quick: bool) -> Table:
         f"batches of {BATCH} or as single POSTs; 2 cells, durable, {len(contracts)} contracts in all"
     )
     return Table("path", about, tuple(rows), notes=tuple(notes))
+
+
+def background(running: Service, batch: int) -> Plan:
+    metrics = tuple(f"{name}_latency" for name in load_ids())
+    return Plan(running.facts()["token"], metrics, GOOD, SAMPLES_PER_S, batch, connections=8)
 
 
 def load_ids() -> list[str]:
@@ -161,28 +164,3 @@ class Prober:
         listed_s = time.perf_counter()
         event_s = self._events.opened_s(sla_id)
         return Seen(*((at_s - began_s) * 1000 for at_s in (accepted_s, listed_s, event_s)))
-
-
-def start_load(running: Service, batch: int) -> "subprocess.Popen[str]":
-    facts = running.facts()
-    metrics = tuple(f"{name}_latency" for name in load_ids())
-    plan = Plan(facts["token"], metrics, GOOD, SAMPLES_PER_S, batch, connections=8)
-    command = [sys.executable, "-m", "bench.load", facts["http"]]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(dataclasses.asdict(plan)) + "\n")
-    process.stdin.flush()
-    return process
-
-
-def end_load(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Stops a load and gives what it saw.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    output, _ = process.communicate(timeout=30)
-    if process.returncode != 0:
-        raise RuntimeError(f"the load failed with status {process.returncode}")
-    report: dict[str, Any] = json.loads(output)
-    return report

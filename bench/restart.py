@@ -63,11 +63,11 @@ def kill_child(running: Service, name: str, fresh: Iterator[str]) -> float:
     began_s = time.perf_counter()
     running.kill(name)
     if name == "admin":
-        _until(lambda: _answers(running))
+        until(lambda: _answers(running))
     else:
-        _detects(running, next(fresh))
+        detects(running, next(fresh))
     back_ms = (time.perf_counter() - began_s) * 1000
-    _until(lambda: _whole(running))
+    until(lambda: is_whole(running))
     return back_ms
 
 
@@ -77,18 +77,18 @@ def kill_pillar(running: Service, name: str, fresh: Iterator[str]) -> float:
     began_s = time.perf_counter()
     running.kill(name)
     if name == HEART:
-        _until(lambda: not running.facts())
+        until(lambda: not running.facts())
         running.start()
     else:
-        _until(lambda: running.facts().get("generation", 0) > generation)
-    _detects(running, next(fresh))
+        until(lambda: running.facts().get("generation", 0) > generation)
+    detects(running, next(fresh))
     return (time.perf_counter() - began_s) * 1000
 
 
-def _detects(running: Service, sla_id: str) -> None:
+def detects(running: Service, sla_id: str) -> None:
     """Posts a breaking sample until it is taken, then looks until its violation is listed."""
-    _until(lambda: _http(running, lambda: running.client().post_sample(f"{sla_id}_latency", BAD) == 202))
-    _until(lambda: _http(running, lambda: bool(running.client().open_violations(sla_id))))
+    until(lambda: _http(running, lambda: running.client().post_sample(f"{sla_id}_latency", BAD) == 202))
+    until(lambda: _http(running, lambda: bool(running.client().open_violations(sla_id))))
 
 
 def _http(running: Service, ask: Callable[[], bool]) -> bool:
@@ -107,13 +107,13 @@ def _answers(running: Service) -> bool:
     return True
 
 
-def _whole(running: Service) -> bool:
+def is_whole(running: Service) -> bool:
     """Whether every process is there again, by the root's own table."""
     found = running.facts().get("processes", ())
     return bool(found) and all(one.get("pid") and one.get("status") == "running" for one in found)
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     until_s = time.monotonic() + GIVE_UP_S
     while not condition():
         if time.monotonic() > until_s:

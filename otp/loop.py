@@ -6,11 +6,12 @@ thread never waits for anything else; what blocks runs on the executor's threads
 
 import contextlib
 import logging
+import math
 import selectors
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -131,8 +132,6 @@ class Loop:
         name: shown in the thread's name and in logs.
         build: makes the host on the loop's thread (recovery is its work), given the function that publishes.
         handlers: request kinds; a handler returns plain values or raises :class:`RequestError`.
-        groups: kinds of which those that come one after the other in a turn are served together; each of the answers
-            is plain values or a :class:`RequestError`.
         executor: the executor the host was given.
         clock: for snapshots' times.
         socket_path: where to listen; None serves this process only.
@@ -140,6 +139,8 @@ class Loop:
         crashed: told why, from the loop's thread, when the loop cannot go on.
         room: on the disk of the partitions. None looks at nothing.
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
+        groups: kinds of which those that come one after the other in a turn are served together; each of the answers
+            is plain values or a :class:`RequestError`.
     """
 
     def __init__(
@@ -385,7 +386,9 @@ class Loop:
             due = schedule.next_due(host.now_ms)
             # Half-written it would take the journal's room; and everything is in the journal.
             if due is not None and (self._room is None or self._room.holds(due.snapshot_bytes)):
+                began_s = time.perf_counter()
                 self._watch(host.snapshot(due, self._writer))
+                _count_pause(host.counts, time.perf_counter() - began_s)
         host.stop()
         self._writer.shutdown()
         for partition in host.partitions.values():
@@ -602,3 +605,10 @@ class Loop:
 def _refusal(result: Mapping[str, Any]) -> RequestError:
     details = {key: value for key, value in result.items() if key not in ("code", "message")}
     return RequestError(result["code"], result["message"], **details)
+
+
+def _count_pause(counts: Counter[str], took_s: float) -> None:
+    """Counts a snapshot, and how long nothing else was done for it; its file is written beside the turns."""
+    counts["snapshots"] += 1
+    counts["snapshots_over_50_ms"] += took_s > 0.05
+    counts["snapshot_longest_ms"] = max(counts["snapshot_longest_ms"], math.ceil(took_s * 1000))

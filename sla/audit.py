@@ -33,6 +33,7 @@ class What(StrEnum):
     """What an entry is about."""
 
     CHAIN_BEGUN = "chain.begun"
+    CHAIN_FORKED = "chain.forked"
     CONTRACT_DEFINED = "contract.defined"
     CONTRACT_UPDATED = "contract.updated"
     CONTRACT_SUSPENDED = "contract.suspended"

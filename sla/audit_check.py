@@ -6,7 +6,7 @@ needs a head that is kept elsewhere: the running system's, the journal's, or one
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -105,15 +105,27 @@ class _Placed:
         return f"{self.row.file}:{self.row.number}"
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a check needs of a chain's lines, without their text: a chain of years fits into memory."""
+
+    placed: list[_Placed]
+    torn: Row | None
+
+
 def check(partition: str, rows: Iterable[Row], expected: Expected | None = None, file: str = "") -> Finding:
+    """:func:`judge` of what is read from ``rows``: every line of a partition's files, in order."""
+    return judge(partition, take(rows), expected, file)
+
+
+def judge(partition: str, lines: Lines, expected: Expected | None = None, file: str = "") -> Finding:
     """Checks a partition's chain.
 
     Args:
-        rows: every line of its files, in order.
         expected: what its owner says; without it a cut end is not seen.
         file: named when there is no line at all.
     """
-    placed, torn = _placed(rows)
+    placed, torn = lines.placed, lines.torn
     if expected is not None:
         placed = _without_unconfirmed(placed, expected)
     problems = [*_edited(placed), *_foreign(placed, partition)]
@@ -135,7 +147,7 @@ def check(partition: str, rows: Iterable[Row], expected: Expected | None = None,
     return Finding(len(placed), end, tuple(problems), unwritten_count, hashes)
 
 
-def _placed(rows: Iterable[Row]) -> tuple[list[_Placed], Row | None]:
+def take(rows: Iterable[Row]) -> Lines:
     """Every whole line with the number it stands for; an end without a line feed apart.
 
     What a damaged line says of its own number is believed only when its place does not say otherwise.
@@ -144,13 +156,13 @@ def _placed(rows: Iterable[Row]) -> tuple[list[_Placed], Row | None]:
     torn: Row | None = None
     for row in rows:
         if torn is not None:  # a line without an end, and more after it: the end was edited away
-            whole.append(_Placed(torn, None, 0))
+            whole.append(_Placed(_without_text(torn), None, 0))
             torn = None
         if not row.is_whole:
             torn = row
             continue
-        entry = read(row.text)
-        whole.append(_Placed(row, entry, entry.seq if entry is not None else 0))
+        entry = _compact(read(row.text), whole[-1].entry if whole else None)
+        whole.append(_Placed(_without_text(row), entry, entry.seq if entry is not None else 0))
     known = {each.seq for each in whole if each.is_intact}
     before = 0
     for each in whole:
@@ -158,7 +170,20 @@ def _placed(rows: Iterable[Row]) -> tuple[list[_Placed], Row | None]:
             each.seq = before + 1 if before + 1 not in known else each.seq if each.seq not in known else 0
             known.add(each.seq)
         before = each.seq or before
-    return whole, torn
+    return Lines(whole, torn)
+
+
+def _without_text(row: Row) -> Row:
+    return replace(row, text="")
+
+
+def _compact(entry: Entry | None, before: Entry | None) -> Entry | None:
+    """Without its contents, and sharing the hash that it follows on with the entry that has it."""
+    if entry is None:
+        return None
+    shared = before is not None and before.hash == entry.previous
+    previous = before.hash if before is not None and shared else entry.previous
+    return replace(entry, previous=previous, document={})
 
 
 def _without_unconfirmed(placed: list[_Placed], expected: Expected) -> list[_Placed]:

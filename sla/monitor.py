@@ -51,7 +51,7 @@ class Monitor:
 
     __slots__ = ("_accepted", "_accounting", "_contract", "_detection", "_due_ms", "_duplicate", "_end_ms",
                  "_foreseen_ms", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error", "_start_ms",
-                 "_tally", "_violation_threshold", "_window")  # fmt: skip
+                 "_tally", "_violation_threshold", "_window", "is_due_anew")  # fmt: skip
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class Monitor:
         self._next_silence_ms = 0
         self._foreseen_ms = NEVER
         self._tally: Tally | None = None
+        self.is_due_anew = True
+        """Whether :meth:`next_deadline_ms` may be earlier than it was before the last :meth:`observe`."""
         self._leave_place()
 
     def _take(self, contract: Sla, metric: Metric) -> None:
@@ -115,6 +117,7 @@ class Monitor:
         start_ms, end_ms = self._start_ms, self._end_ms
         is_trend = self._metric.type is MetricType.TREND
         late_before = self._late
+        self.is_due_anew = False
         value = nan
         for ts_ms, x in samples:
             if not start_ms <= ts_ms < end_ms or tally is None:
@@ -122,6 +125,7 @@ class Monitor:
                     detection.value = value
                 tally = self._go_to(ts_ms)
                 start_ms, end_ms = self._start_ms, self._end_ms
+                self.is_due_anew = True
                 if tally is None:
                     continue
             tally.add(ts_ms, x)
@@ -131,6 +135,7 @@ class Monitor:
             if detection.zone_low < value < detection.zone_high:
                 continue
             detection.judge(window.newest_ms, value, signals)
+            self.is_due_anew = True
         if value == value:
             detection.value = value
         if window.newest_ms > self._newest_ms:
@@ -374,5 +379,6 @@ class Monitor:
         self._next_silence_ms = dump["next_silence"]
         self._foreseen_ms = dump["foreseen"]
         self._tally = None
+        self.is_due_anew = True
         self._leave_place()
         return self

@@ -13,7 +13,7 @@ from slakeeper.otp.journal import JournalError
 from slakeeper.otp.look import Look
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.audit import Head, read
-from slakeeper.sla.audit_check import Expected, Finding, Row, check
+from slakeeper.sla.audit_check import Expected, Finding, Row, judge, take
 
 AUDIT_FOLDER = "audit"
 
@@ -143,11 +143,11 @@ def verify(data: Path, ask_heads: Callable[[], Heads] | None, noted: Sequence[st
         raise AuditError(f"there is no audit chain in {data}")
     if ask_heads is None:
         expected: dict[str, Expected | None] = {name: _recorded(data, name) for name in partitions(data)}
-        lines = {name: list(rows(data, name)) for name in expected}
+        lines = {name: take(rows(data, name)) for name in expected}
     else:
         before = _settled_heads(ask_heads)
         names = sorted({*before, *partitions(data)})
-        lines = {name: list(rows(data, name)) for name in names}
+        lines = {name: take(rows(data, name)) for name in names}
         after = _heads(ask_heads())
         expected = {}
         for name in names:
@@ -156,7 +156,7 @@ def verify(data: Path, ask_heads: Callable[[], Heads] | None, noted: Sequence[st
                 Expected(known.head, known.filed_seq, latest.head.seq) if known and latest else None
             )
     findings = {
-        name: check(name, lines[name], each, f"{AUDIT_FOLDER}/{name}") for name, each in expected.items()
+        name: judge(name, lines[name], each, f"{AUDIT_FOLDER}/{name}") for name, each in expected.items()
     }
     known_hashes = frozenset().union(*(each.hashes for each in findings.values()))
     unknown = tuple(each for each in noted if each not in known_hashes)

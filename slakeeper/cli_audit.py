@@ -25,11 +25,10 @@ def audit() -> None:
 @click.option("--follow", is_flag=True, help="Go on with what is added until Ctrl-C.")
 def tail(session: Session, count: int, follow: bool) -> None:
     """The newest entries of all partitions in the order of time. With --follow and --json one document a line."""
-    from slakeeper.audit import Follower, last_entries, partitions
+    from slakeeper.audit import Follower, last_entries
     from slakeeper.audit_text import entry_line, tail_text
 
-    if not partitions(session.data):
-        fail(FAILED, f"there is no audit chain in {session.data}")
+    _require_chain(session)
     follower = Follower(session.data) if follow else None
     entries = last_entries(session.data, count)
     if follower is None:
@@ -44,6 +43,16 @@ def tail(session: Session, count: int, follow: bool) -> None:
             entries = follower.added()
     except KeyboardInterrupt:
         return
+
+
+def _require_chain(session: Session) -> None:
+    """Ends the command when there is no chain: as without a running system, which would have one."""
+    from slakeeper.audit import partitions
+    from slakeeper.otp.attach import running
+
+    if not partitions(session.data):
+        running(session.data)
+        fail(FAILED, f"there is no audit chain in {session.data} yet")
 
 
 def _hashes(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,6 +76,7 @@ def verify(session: Session, heads: tuple[str, ...]) -> None:
     from slakeeper.audit_text import verdict_text
     from slakeeper.otp.attach import NotRunning, running
 
+    _require_chain(session)
     ask: Callable[[], Heads] | None = lambda: session.ask("audit_heads")  # noqa: E731
     try:
         running(session.data)

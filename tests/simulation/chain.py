@@ -118,6 +118,7 @@ def problems_of_entries(
     yield from (f"level {key} was told and has no entry" for key in asked - told.keys())
     periods = Counter((each["sla"], each["details"]["end_ms"]) for each in said(What.PERIOD_SETTLED))
     yield from (f"period {key} has {count} entries" for key, count in periods.items() if count > 1)
+    yield from (f"{each['partition']} has forked" for each in said(What.CHAIN_FORKED))
     yield from _versions(world, documents)
 
 

@@ -1,5 +1,6 @@
 """What is decided is in the audit chain, once, whatever crashes; and the chain is in its files."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -343,6 +344,29 @@ def test_more_entries_than_one_write_takes(world: World) -> None:
         world.request("audit.note", operation="kill", name=f"x{number}", by="eve")
     world.settle()
     assert len(said(world, "process.killed")) == 1_200
+
+
+def test_a_chain_that_was_taken_back_says_so_and_goes_on(world: World) -> None:
+    """The partition is put back as it was; the files have entries that it never heard of."""
+    assert world.partition is not None
+    world.partition.close()
+    copy = {path: path.read_bytes() for path in world.partition.directory.iterdir()}
+    world.restart()
+    world.observe(CRITICAL)
+    gone = entries(world)[2:]
+    assert world.partition is not None
+    world.partition.close()
+    for path in world.partition.directory.iterdir():
+        path.unlink()
+    for path, content in copy.items():
+        path.write_bytes(content)
+    world.restart()
+    world.request("audit.note", operation="kill", name="x", by="eve")
+    world.settle()
+    forked = the(world, "chain.forked")["details"]
+    assert (forked["seq"], forked["count"]) == (3, len(gone))
+    aside = (world.directory / "audit" / "p000" / forked["file"]).read_text().splitlines()
+    assert [json.loads(line) for line in aside] == gone
 
 
 # --- looked at without a running system ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from slakeeper.actors import audit_file
-from slakeeper.actors.audit_file import AuditFiles, segment_name
+from slakeeper.actors.audit_file import AuditFiles, Fork, segment_name
 from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss
 from slakeeper.sla.audit import Fact, Head, Link, link
 
@@ -112,12 +112,37 @@ def test_a_file_that_is_gone_shows_as_a_gap(fs: CrashFileSystem) -> None:
     assert fs.files(ROOT / "p000") == {segment_name(4): written(SIX[3:])}
 
 
-def test_what_somebody_else_appended_is_kept_as_evidence(fs: CrashFileSystem) -> None:
+def test_entries_beyond_the_chain_are_put_aside_when_that_is_wanted(fs: CrashFileSystem) -> None:
     """As after an older copy of the journals was put back: the files have gone another way since."""
     other = chain(2, SIX[2].head, who="bob")
     fs.put(FIRST, written([*SIX[:3], *other]))
-    AuditFiles(ROOT, fs).append("p000", SIX[3:])
-    assert content(fs) == written([*SIX[:3], *other, *SIX[3:]])
+    fork = AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert isinstance(fork, Fork)
+    assert (fork.seq, fork.count) == (4, 2)
+    assert fs.files(ROOT / "p000") == {segment_name(1): written([*SIX[:3], *other])}
+    assert AuditFiles(ROOT, fs).append("p000", SIX[3:], puts_aside=True) == 6
+    kept = {segment_name(1): written(SIX), fork.file: written(other)}
+    assert fs.files(ROOT / "p000") == fs.after_power_loss("nothing").files(ROOT / "p000") == kept
+
+
+def test_whole_segments_beyond_the_chain_are_put_aside_too(
+    fs: CrashFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_file, "SEGMENT_BYTES", 1000)
+    other = chain(3, SIX[1].head, who="bob")
+    fs.put(FIRST, written([*SIX[:2], other[0]]))
+    fs.put(ROOT / "p000" / segment_name(4), written(other[1:]))
+    fork = AuditFiles(ROOT, fs).append("p000", SIX[2:])
+    assert isinstance(fork, Fork)
+    assert (fork.seq, fork.count) == (3, 3)
+    AuditFiles(ROOT, fs).append("p000", SIX[2:], puts_aside=True)
+    assert fs.files(ROOT / "p000") == {segment_name(1): written(SIX), fork.file: written(other)}
+
+
+def test_confirmed_entries_that_were_moved_are_left_where_they_are(fs: CrashFileSystem) -> None:
+    fs.put(FIRST, written([SIX[0], SIX[2], SIX[1]]))
+    assert AuditFiles(ROOT, fs).append("p000", SIX[3:], puts_aside=True) == 6
+    assert content(fs) == written([SIX[0], SIX[2], SIX[1], *SIX[3:]])
 
 
 def test_the_files_of_the_system_are_for_their_owner_alone(tmp_path: Path) -> None:

@@ -100,6 +100,25 @@ def test_batches_and_restarts_make_no_difference(
         assert pieces.account() == whole.account()
 
 
+@pytest.mark.parametrize("metric", KINDS, ids=lambda metric: metric.get("aggregation", metric.get("type")))
+@settings(max_examples=60, deadline=None)
+@given(history=histories())
+def test_a_deadline_that_is_not_due_anew_is_not_earlier_than_it_was(
+    metric: dict[str, Any], history: list[Turn]
+) -> None:
+    """Whoever has set a timer by it leaves the timer as it is, unless a signal says that something follows."""
+    maintenance = [{"start": "2026-01-01T00:00:03Z", "duration": 1_250}]
+    monitor = watch(sla(metric, time_period=7_300, maintenance=maintenance))
+    for turn in history:
+        act(monitor, turn)
+        before_ms = monitor.next_deadline_ms()
+        signals = monitor.observe(turn.samples, turn.now_ms)
+        after_ms = monitor.next_deadline_ms()
+        if not signals and not monitor.is_due_anew:
+            assert before_ms is not None
+            assert after_ms is None or after_ms >= before_ms
+
+
 @settings(max_examples=60, deadline=None)
 @given(history=histories())
 def test_at_most_one_violation_is_open_and_time_never_goes_missing(history: list[Turn]) -> None:
