@@ -48,8 +48,11 @@ def cut_chain(data: Path, name: str, aside: Path | None = None) -> int:
         return 0
     if aside is not None:
         fs.make_directory(aside)
+        there = fs.names(aside)
         for path, _, _ in cut:
-            set_aside(fs, path, aside / path.name)
+            # One that is there is from a try before this one, and as it was before that.
+            if path.name not in there:
+                set_aside(fs, path, aside / path.name)
         fs.sync_directory(aside)
     # From the end on, so that what is left is a chain at any time.
     for path, content, byte in reversed(cut):

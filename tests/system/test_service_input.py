@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 pytest_plugins = ["tests.system.service_fixtures"]
 
 # Commands that need no running service.
-OFFLINE = {("start",), ("check",)}
+OFFLINE = {("start",), ("check",), ("doctor",), ("backup",), ("restore",)}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from slakeeper.cli import main
 from slakeeper.disk import KEYS
 from slakeeper.loss import contract_of
 from slakeeper.otp import run_file
+from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.journal import HEADER_BYTES, segment_path
 from slakeeper.otp.look import Look
 from slakeeper.otp.partition import Event, Partition, Started
@@ -168,6 +169,51 @@ def test_audit_entries_that_a_partition_does_not_have_are_set_aside(
     assert all(each.line in "".join(map(bytes.decode, kept.values())) for each in links[1:])
     assert cut_chain(data, "p001", tmp_path / "again") == 0
     assert not (tmp_path / "again").exists()
+
+
+def test_setting_audit_entries_aside_can_be_interrupted_anywhere(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slakeeper.actors.audit_file.SEGMENT_BYTES", 700)
+    links = chain_of(data, 3)
+    for number in range(6):
+        links.append(
+            link(links[-1].head, "p001", Fact(FIRST_MS, "violation.opened", "slakeeper", subject=str(number)))
+        )
+        AuditFiles(data / "audit").append("p001", links[-1:])
+    folder, aside = data / "audit" / "p001", tmp_path / "aside"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(before) > 2
+    steps = 0
+
+    def step(name: str, interrupted_at: int) -> None:
+        real = getattr(OsFileSystem, name)
+
+        def run(self: OsFileSystem, *given: Path) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == interrupted_at:
+                raise OSError(5, "interrupted")
+            return real(self, *given)
+
+        patched.setattr(OsFileSystem, name, run)
+
+    for interrupted_at in range(1, 100):
+        steps = 0
+        with monkeypatch.context() as patched:
+            for name in ("link", "create", "rename", "remove", "sync_directory"):
+                step(name, interrupted_at)
+            try:
+                cut_chain(data, "p001", aside)
+                break
+            except OSError:
+                kept = {path.name: path.read_bytes() for path in aside.iterdir()} if aside.exists() else {}
+                whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+                assert all(content in (kept.get(name), whole.get(name)) for name, content in before.items())
+    assert [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()] == [
+        links[0].line
+    ]
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == before
 
 
 def test_a_repair_that_ended_before_its_note_is_noted_by_the_next_and_once(data: Path) -> None:
