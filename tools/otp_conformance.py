@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "tests" / "conformance"
 ORACLE = SUITE / "erlang"
-"""No cases, but scripts made by chance for Erlang's supervisor and ours."""
+"""No cases, but scripts made by chance for Erlang's supervisor, a naive one and ours."""
 CASES = SUITE / "cases.txt"
 DOCUMENT = ROOT / "docs" / "otp-conformance.md"
 DRIVERS = ("core", "host")
@@ -40,6 +40,8 @@ The supervisors keep the contract of Erlang/OTP's `supervisor`. This is each of 
 Where Erlang is installed, [tests/conformance/erlang](../tests/conformance/erlang/test_against_erlang.py) puts its
 supervisor and ours through the same thousands of scripts made by chance: four strategies, starts that fail, exits,
 requests, code changes, supervisors below. Starts, ends and reports in order, replies, lists and counts are the same.
+With or without it, a [naive supervisor](../tests/conformance/erlang/naive_supervisor.py) goes through such scripts too:
+written from the contract, sharing no code with ours, and held to Erlang's where there is one.
 
 Where we differ, on purpose:
 

@@ -21,9 +21,7 @@ from tests.conformance.erlang.script import (
     Settings,
     Worker,
 )
-
-Line = list[Any]
-"""A word for what is told, and what it is told of; the oracle writes the same."""
+from tests.conformance.erlang.trace import Line
 
 
 class Notary:

@@ -2,7 +2,7 @@
 
 from slakeeper.otp import supervisor as core
 from slakeeper.otp.child_spec import SpecError
-from tests.conformance.erlang.our_supervisor import Line, Notary, OurSupervisor, flags_of, spec_of
+from tests.conformance.erlang.our_supervisor import Notary, OurSupervisor, flags_of, spec_of
 from tests.conformance.erlang.script import (
     EXITS,
     Ask,
@@ -15,6 +15,7 @@ from tests.conformance.erlang.script import (
     Under,
     Worker,
 )
+from tests.conformance.erlang.trace import Line
 
 _NOBODY = "nobody"
 _NOT_FOUND = ["error", core.Refusal.NOT_FOUND.value]
@@ -24,30 +25,32 @@ class Ours:
     """One script."""
 
     def __init__(self, script: Script) -> None:
-        self._script = script
         self._notary = Notary()
         for worker in script.workers:
             self._notary.behave(worker)
         self._top = OurSupervisor(script.settings, script.workers, self._notary, lambda reason: None)
+        self._top.run()
         self._refs = 0
         self._wants_pid: set[int] = set()
         self._refused: dict[int, str] = {}
 
-    def run(self) -> list[Line]:
-        """The trace."""
-        self._top.run()
+    @property
+    def ended(self) -> bool:
+        return bool(self._top.reason)
+
+    def begin(self) -> list[Line]:
+        """What there is to see of the start."""
         first: Line = ["ok"]
         if (culprit := self._top.culprit) is not None:
             prefix = f"shutdown: failed_to_start_child {culprit}: "
             first = ["error", culprit, self._top.reason.removeprefix(prefix)]
-        lines = [first, *self._look()]
-        for step in self._script.steps:
-            if self._top.reason:
-                break
-            replies = [reply for one in step if (reply := self._post(one, self._top)) is not None]
-            self._top.run()
-            lines += [["step"], *self._look(), *(self._words(*reply) for reply in replies)]
-        return lines
+        return [first, *self._look()]
+
+    def step(self, step: tuple[Happening, ...]) -> list[Line]:
+        """What there is to see once all of it has happened."""
+        replies = [reply for one in step if (reply := self._post(one, self._top)) is not None]
+        self._top.run()
+        return [["step"], *self._look(), *(self._words(*reply) for reply in replies)]
 
     # -- what happens --------------------------------------------------------------------------------------
 

@@ -1,18 +1,17 @@
-"""Our supervisor does what Erlang/OTP's does, in thousands of scripts made by chance."""
+"""Our supervisor does what Erlang/OTP's does, in thousands of scripts made by chance, and so does the naive one."""
 
-import json
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
 from slakeeper.otp.child_spec import ONE_FOR_ALL, TRANSIENT, Strategy
 from tests.conformance.erlang import theirs
 from tests.conformance.erlang.author import random_script
-from tests.conformance.erlang.our_supervisor import Line
+from tests.conformance.erlang.naive import Naive
 from tests.conformance.erlang.ours import Ours
 from tests.conformance.erlang.script import Exit, Script, Settings, Stop, Worker
+from tests.conformance.erlang.trace import difference, trace_of
 
 _SCRIPTS_EACH = 1_000
 """For each strategy."""
@@ -27,56 +26,17 @@ pytestmark = [
 ]
 
 
-def comparable(script: Script, trace: list[Line]) -> list[Line]:
-    """A trace without what neither side promises.
-
-    Under simple_one_for_one children have no order: what is listed, and those that end together, may come in any.
-    OTP reports what its children ended with there as a sum, we one by one.
-    """
-    lines = [line for line in trace if line != ["nobody"]]
-    if not script.settings.simple:
-        return lines
-    return [[word, *_without_order(word, rest)] for word, *rest in lines]
-
-
-def _without_order(word: str, rest: list[Any]) -> list[Any]:
-    if word == "which":
-        return sorted(rest)
-    if word != "events":
-        return rest
-    events: list[Line] = []
-    together: list[Line] = []
-    for event in rest:
-        if event[0] == "down":
-            together.append(event)
-        elif event[:2] != ["report", "shutdown_error"]:
-            events += [*sorted(together), event]
-            together = []
-    return [*events, *sorted(together)]
-
-
-def difference(script: Script, otp: list[Line], ours: list[Line]) -> str:
-    """The script, and where the two part."""
-    first = next(
-        (at for at, (a, b) in enumerate(zip(otp, ours, strict=False)) if a != b), min(len(otp), len(ours))
-    )
-    return (
-        f"{script.erlang()}\nboth: {json.dumps(otp[:first])}\nOTP:  {json.dumps(otp[first:])}\n"
-        f"ours: {json.dumps(ours[first:])}"
-    )
-
-
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_both_do_the_same(strategy: Strategy, tmp_path: Path) -> None:
+def test_all_three_do_the_same(strategy: Strategy, tmp_path: Path) -> None:
     random = Random(f"{_SEED} {strategy}")
     scripts = [random_script(random, strategy) for _ in range(_SCRIPTS_EACH)]
-    pairs = zip(scripts, theirs.run(scripts, tmp_path), strict=True)
     found = [
-        difference(script, otp, ours)
-        for script, trace in pairs
-        if (otp := comparable(script, trace)) != (ours := comparable(script, Ours(script).run()))
+        one
+        for script, trace in zip(scripts, theirs.run(scripts, tmp_path), strict=True)
+        for name, make in (("ours", Ours), ("naive", Naive))
+        if (one := difference(script, ("OTP", trace), (name, trace_of(make, script)))) is not None
     ]
-    assert not found, f"{len(found)} of {_SCRIPTS_EACH} differ, the first:\n{found[0]}"
+    assert not found, f"{len(found)} differ of {_SCRIPTS_EACH} scripts, the first:\n{found[0]}"
 
 
 def test_the_traces_tell_what_happened(tmp_path: Path) -> None:
@@ -106,4 +66,5 @@ def test_the_traces_tell_what_happened(tmp_path: Path) -> None:
         ["events", ["down", "b#2", "shutdown"], ["down", "a#3", "shutdown"]],
         ["ended", "shutdown"],
     ]
-    assert Ours(script).run() == trace
+    assert trace_of(Ours, script) == trace
+    assert trace_of(Naive, script) == trace
