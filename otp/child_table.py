@@ -48,7 +48,7 @@ class Child:
     Args:
         spec: what it was made of; under simple_one_for_one the template, with an id made up for this child.
         order: its place among its siblings; lower starts first.
-        extra: arguments beyond the spec's, under simple_one_for_one.
+        extra: arguments beyond the spec's, under simple_one_for_one; None when there were some, and they are forgotten.
         phase: where it stands.
         incarnation: of the latest try to start it; 0 before the first.
         pid: the driver's, while it runs; else None.
@@ -63,7 +63,7 @@ class Child:
 
     spec: ChildSpec
     order: int
-    extra: tuple[Any, ...] = ()
+    extra: tuple[Any, ...] | None = ()
     phase: Phase = Phase.STOPPED
     incarnation: int = 0
     pid: Any = None

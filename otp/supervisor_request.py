@@ -1,5 +1,6 @@
 """What a supervisor answers: start_child, terminate_child, restart_child, delete_child, release, and code_change."""
 
+from dataclasses import replace
 from typing import Any, assert_never
 
 from slakeeper.otp.child_spec import (
@@ -179,7 +180,9 @@ def _change_code(turn: Turn, request: ChangeRequested) -> None:
     if turn.state.template is not None:
         turn.state.template = specs[0]
         for child in turn.state.children:
-            _give_spec(child, specs[0].named(child.spec.id))
+            spec = specs[0].named(child.spec.id)
+            # Whose arguments are forgotten cannot be started again, so it stays what it is.
+            _give_spec(child, spec if child.extra is not None else replace(spec, restart=TEMPORARY))
     else:
         _merge(turn, specs)
     turn.reply(request.ref, Ok())

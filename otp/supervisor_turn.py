@@ -103,11 +103,11 @@ class Turn:
         """Has a child started, ``again`` if the supervisor itself wants it back."""
         state = self.state
         state.last_incarnation += 1
-        self.actions.append(StartChild(child.spec, state.last_incarnation, child.extra))
+        self.actions.append(StartChild(child.spec, state.last_incarnation, child.extra or ()))
         if child.spec.restart is TEMPORARY and not again and child.fallback is None:
             # What it was started with is not needed any more, and there may be much of it.
             child.spec = child.spec.forgotten()
-            child.extra = ()
+            child.extra = None if child.extra else ()
         child.phase = STARTING
         child.incarnation = state.last_incarnation
         child.pid = None

@@ -50,7 +50,8 @@ Where we differ, on purpose:
 - `terminate_child` of a pid that is no child's is `not_found`; OTP says `ok` if that process is dead, whoever's it was.
 - A light actor that ends normally is done for good: the host deletes a transient one, where OTP keeps its spec.
 - Under `simple_one_for_one` OTP 25 breaks when a restart is ignored, or when a code change makes a child temporary or
-  no longer so. Ours drops the child, and changes it.
+  no longer so. Ours drops the child, and changes it; one that was started as a temporary one stays that, as nobody
+  knows any more what with.
 - A process's spec with a field that there is not is refused, where OTP ignores unknown keys.
 - Quarantine is ours: see [ADR 0003](adr/0003-quarantine-and-backoff.md).
 

@@ -5,7 +5,7 @@ of children and a list of messages; a child starts and stops within the call tha
 What is slow, what is answered meanwhile and what is late are no questions here, so that it can be seen to be right.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from slakeeper.otp.child_spec import (
@@ -42,6 +42,7 @@ class Child:
     spec: Worker
     given: Worker
     pid: Process | Literal["restarting"] | None = None
+    forgotten: bool = False
 
     @property
     def process(self) -> Process | None:
@@ -260,7 +261,9 @@ class Supervisor:
 
     def _start_child(self, worker: Worker) -> Line:
         if self.settings.simple:
-            return self._add(Child(self.workers[0], worker))
+            template = self.workers[0]
+            # Nobody keeps what a temporary child was started with, so it can never be anything else.
+            return self._add(Child(template, worker, forgotten=template.restart is TEMPORARY))
         nobody_counts = self.settings.auto_shutdown is AutoShutdown.NEVER
         if worker.significant and (worker.restart is PERMANENT or nobody_counts):
             return ["error", "bad_combination"]
@@ -292,7 +295,7 @@ class Supervisor:
         self.settings, self.workers = settings, workers
         if settings.simple:
             for child in self.children:
-                child.spec = workers[0]
+                child.spec = replace(workers[0], restart=TEMPORARY) if child.forgotten else workers[0]
             return ["ok"]
         old = {child.spec.id: child for child in self.children}
         new = [Child(one, one, old.pop(one.id).pid if one.id in old else None) for one in workers]

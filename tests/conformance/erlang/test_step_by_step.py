@@ -24,7 +24,6 @@ from slakeeper.otp.child_spec import (
     PERMANENT,
     SIMPLE_ONE_FOR_ONE,
     SUPERVISOR,
-    TEMPORARY,
     WORKER,
     AutoShutdown,
     ChildType,
@@ -228,7 +227,6 @@ class SimpleSideBySide(_SideBySide):
     @initialize(flags=simple, template=templates)
     def first(self, flags: Settings, template: Worker) -> None:
         self.spawned = 0
-        self.temporary = template.restart is TEMPORARY
         self.begin_with(flags, (template,))
 
     @precondition(lambda self: not self.runs)
@@ -258,10 +256,6 @@ class SimpleSideBySide(_SideBySide):
     @precondition(lambda self: self.runs)
     @rule(flags=simple, template=templates)
     def code_change(self, flags: Settings, template: Worker) -> None:
-        if self.temporary:
-            # What temporary children were started with is forgotten, so they cannot become anything else.
-            template = replace(template, restart=TEMPORARY)
-        self.temporary = template.restart is TEMPORARY
         self.happen(Change(flags, (template,)))
 
 

@@ -222,6 +222,17 @@ def test_a_child_that_restarts_goes_on_as_what_its_new_spec_says() -> None:
     assert core.child_ids(world.state) == []
 
 
+def test_a_child_whose_arguments_are_forgotten_stays_temporary_whatever_its_template_becomes() -> None:
+    world = simple(restart=TEMPORARY)
+    world.ask(SpawnRequested, ("x",))
+    flags = Flags(SIMPLE_ONE_FOR_ONE, 5)
+    assert change(world, flags, spec("job")) == Ok()
+    world.ask(SpawnRequested, ("y",))
+    world.crash("job-1")
+    world.crash("job-2")
+    assert list(world.live) == ["job-2"], "the first could only be started without its argument"
+
+
 @pytest.mark.parametrize(
     "before, after", [(ONE_FOR_ONE, SIMPLE_ONE_FOR_ONE), (SIMPLE_ONE_FOR_ONE, ONE_FOR_ONE)]
 )
