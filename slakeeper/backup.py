@@ -180,7 +180,8 @@ def _own_files(data: Path) -> Iterator[Path]:
             folders.append(folder)
     for folder in folders:
         if folder.is_dir():
-            yield from sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+            files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+            yield from sorted(path for path in files if path.name != "lock")
 
 
 def _allow_many_files() -> None:

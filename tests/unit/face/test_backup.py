@@ -94,6 +94,7 @@ def test_a_file_is_its_owners_alone_and_has_no_secrets(data: Path, file: Path) -
         names = tar.getnames()
     assert names[-2:] == [MANIFEST, SEAL]
     assert {name.partition("/")[0] for name in names[:-2]} == {"meta.json", "partitions", "audit"}
+    assert not [name for name in names if name.endswith("lock")]
     assert not [path for path in data.parent.iterdir() if path.name.endswith(".partial")]
 
 
