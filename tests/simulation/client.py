@@ -16,7 +16,7 @@ LONGEST_RESEND_MS = 10 * MINUTE_MS
 # A metric is well for so long in the mean, then bad for so long in the mean.
 WELL_MS, BAD_MS = 4 * HOUR_MS, 12 * MINUTE_MS
 
-OPERATE_EVERY_MS = 20 * MINUTE_MS
+OPERATE_EVERY_MS = 5 * MINUTE_MS
 
 # An actor that was set aside is looked at and released.
 RELEASE_AFTER_MS = 10 * MINUTE_MS
