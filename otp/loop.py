@@ -392,15 +392,16 @@ class Loop:
                 began_s = time.perf_counter()
                 self._watch(host.snapshot(due, self._writer))
                 _count_pause(host.counts, time.perf_counter() - began_s)
-        host.stop()
-        self._stopped(host)
         self._writer.shutdown()
         for partition in host.partitions.values():
             try:
-                host.snapshot(partition)
+                host.snapshot(partition)  # while the actors are there to say what their events amount to
             except JournalError as error:
                 # Nothing is lost: what the snapshot would hold is in the journal.
                 logging.getLogger("slakeeper.otp").error("%s: %s", self.name, error)
+        host.stop()
+        self._stopped(host)
+        for partition in host.partitions.values():
             partition.close()
 
     def _watch(self, writing: "Future[None] | None") -> None:

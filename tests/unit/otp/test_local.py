@@ -28,6 +28,7 @@ from slakeeper.otp.frame import FrameReader, pack_frame
 from slakeeper.otp.host import Host
 from slakeeper.otp.local import start_local
 from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.partition import Partition
 
 WAIT_S = 20.0
 
@@ -159,6 +160,19 @@ def test_what_the_tree_names_is_found_again_by_the_next_process(tmp_path: Path) 
         assert loop.call("till", 0).result(WAIT_S) == total
         assert loop.call("f", 0).result(WAIT_S) == 5
         assert loop.stop(WAIT_S)
+
+
+def test_the_next_process_need_not_repeat_what_happened_before_an_orderly_stop(tmp_path: Path) -> None:
+    loop = start_local(TREE, KINDS, tmp_path / "shop")
+    for _ in range(5):
+        loop.call("till", 1).result(WAIT_S)
+    assert loop.stop(WAIT_S)
+    partition = Partition(tmp_path / "shop", Codec())
+    partition.open()
+    record = partition.records["till"]
+    assert record.base is not None
+    assert (Codec().decode(record.base.read()), record.tail) == (5, [])
+    partition.close()
 
 
 def test_a_cancelled_call_harms_nobody(loop: Loop) -> None:
