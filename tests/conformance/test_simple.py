@@ -67,7 +67,7 @@ def test_simple_one_for_one_corruption(core: Family) -> None:
         pids = [sup.spawn(argument).pid for argument in arguments]
         assert [sup.get_childspec(pid) for pid in pids] == [template] * 3
         extra = {child.extra for child in sup.state.children}
-        assert extra == ({(argument,) for argument in arguments} if kept else {()})
+        assert extra == ({(argument,) for argument in arguments} if kept else {None})
 
 
 def test_simple_one_for_one_restart_ignore(kin: Kin) -> None:
