@@ -1,7 +1,6 @@
 """``slakeeper actor …``: single actors and processes, looked into and steered, as OTP's ``sys`` does."""
 
 import json
-import time
 from typing import Any
 
 import click
@@ -46,20 +45,20 @@ _operation("kill", "killed", "Kill an actor or a process; its supervisor does wh
 def trace(session: Session, address: str, for_s: float | None) -> None:
     """Show live what an actor does: messages in and out, crashes, restarts. With --json one document a line."""
     from slakeeper.text import trace_text
+    from slakeeper.watch import until_interrupted
 
-    until_s = None if for_s is None else time.monotonic() + for_s
     last = session.ask("trace", address=address, since=None)["last"]
-    try:
-        while until_s is None or time.monotonic() < until_s:
-            time.sleep(TRACE_EVERY_S)
-            answer = session.ask("trace", address=address, since=last)
-            if answer["last"] < last:  # its cell is another process now, and counts anew
-                answer = session.ask("trace", address=address, since=0)
-            last = answer["last"]
-            for line in answer["lines"]:
-                session.show(line, trace_text)
-    except KeyboardInterrupt:
-        return
+
+    def look() -> None:
+        nonlocal last
+        answer = session.ask("trace", address=address, since=last)
+        if answer["last"] < last:  # its cell is another process now, and counts anew
+            answer = session.ask("trace", address=address, since=0)
+        last = answer["last"]
+        for line in answer["lines"]:
+            session.show(line, trace_text)
+
+    until_interrupted(look, TRACE_EVERY_S, for_s)
 
 
 @command(actor, "crashes")

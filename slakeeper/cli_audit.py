@@ -2,8 +2,7 @@
 
 import re
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -34,15 +33,15 @@ def tail(session: Session, count: int, follow: bool) -> None:
     if follower is None:
         session.show(entries, tail_text)
         return
-    try:
-        while True:
-            for entry in entries:
-                session.show(entry, entry_line)
-            sys.stdout.flush()
-            time.sleep(FOLLOW_EVERY_S)
-            entries = follower.added()
-    except KeyboardInterrupt:
-        return
+    from slakeeper.watch import until_interrupted
+
+    def show(added: Iterable[dict[str, Any]]) -> None:
+        for entry in added:
+            session.show(entry, entry_line)
+        sys.stdout.flush()
+
+    show(entries)
+    until_interrupted(lambda: show(follower.added()), FOLLOW_EVERY_S)
 
 
 def _require_chain(session: Session) -> None:
