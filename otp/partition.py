@@ -196,6 +196,11 @@ class Partition:
             raise RuntimeError(f"{self.directory}: a snapshot is being written already")
         # The bases first: they mean what base and tail meant before, so that a failure below changes nothing.
         self._table.rebase(dumps)
+        done: Future[None] = Future()
+        done.set_result(None)
+        if journal.position.seq == 0:
+            # Nothing was ever committed. A snapshot of it would stand in for later ones that are lost.
+            return done
         try:
             if self._lock is None or not self._lock.is_current():
                 self._failure = "its lock file was removed or replaced: another writer may have it"
@@ -213,8 +218,6 @@ class Partition:
             self._writing = background.submit(self._write_snapshot, *work)
             return self._writing
         self._write_snapshot(*work)
-        done: Future[None] = Future()
-        done.set_result(None)
         return done
 
     def copy_of(self) -> list[tuple[str, int]]:

@@ -52,6 +52,8 @@ class Survey:
         lost: the commits that a repair gives up and that can be read.
         unreadable_bytes: of the journal, beside these.
         left_over: files that earlier openings have put aside.
+        fallback: what is the matter with the older snapshot and its journal, which stand in for a newer one that
+            gets damaged; of one that is sound.
     """
 
     directory: Path
@@ -64,6 +66,7 @@ class Survey:
     lost: tuple[Commit, ...]
     unreadable_bytes: int
     left_over: tuple[Path, ...]
+    fallback: tuple[Damage, ...] = ()
 
     @property
     def is_sound(self) -> bool:
@@ -122,7 +125,8 @@ def survey(fs: FileSystem, directory: Path, codec: Codec) -> Survey:
     if first.damage is None and not foreign and not is_bare:
         remarks = (*bad, *([first.torn] if first.torn else []))
         seq, epoch = first.end.seq, first.end.epoch
-        return Survey(directory, (), remarks, first, (), seq, epoch, (), 0, left_over)
+        fallback = _weak_fallback(fs, directory, codec, first.start.seq, firsts)
+        return Survey(directory, (), remarks, first, (), seq, epoch, (), 0, left_over, fallback)
     # The newest of those that get as far: less of the journal has to hold.
     kept = max(walks, key=lambda each: each.end.seq)
     tried = walks[: walks.index(kept) + 1]
@@ -150,6 +154,28 @@ def survey(fs: FileSystem, directory: Path, codec: Codec) -> Survey:
         unreadable_bytes,
         left_over,
     )
+
+
+def _weak_fallback(
+    fs: FileSystem, directory: Path, codec: Codec, newest: int, firsts: list[int]
+) -> tuple[Damage, ...]:
+    """What is the matter with the snapshots before the newest, and the journal from them on, which nobody needs yet."""
+    found: list[Damage] = []
+    for seq in snapshot_seqs(fs.names(directory)):
+        if seq >= newest:
+            continue
+        path = snapshot_path(directory, seq)
+        snapshot = open_snapshot(fs, path, seq)
+        if snapshot is None:
+            found.append(Damage(path, 0, None, "damaged: not what was written"))
+            continue
+        with contextlib.closing(snapshot.file):
+            walked = walk(fs, directory, codec, snapshot, firsts)
+        if walked is None:
+            found.append(Damage(path, 0, None, "sound but unreadable"))
+        elif walked.damage is not None:
+            found.append(walked.damage)
+    return tuple(found)
 
 
 def _read_lost(

@@ -28,7 +28,11 @@ Document = dict[str, Any]
 
 
 class AuditError(Exception):
-    """The chain cannot be verified now; the text says why."""
+    """The chain cannot be verified; the text says why."""
+
+
+class NotSaid(AuditError):
+    """A part of the system did not say how far its chain is; it may later."""
 
 
 def partitions(data: Path) -> list[str]:
@@ -174,7 +178,7 @@ def _settled_heads(ask_heads: Callable[[], Heads]) -> dict[str, Expected]:
             break
         time.sleep(LOOK_AGAIN_S)
     if answer["away"]:
-        raise AuditError(f"{', '.join(answer['away'])} did not say how far the chain is; try again")
+        raise NotSaid(f"{', '.join(answer['away'])} did not say how far the chain is; try again")
     return heads
 
 

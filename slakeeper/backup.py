@@ -19,15 +19,13 @@ from slakeeper import __version__
 from slakeeper.actors.record import make_codec
 from slakeeper.archive import Part, write_archive
 from slakeeper.launch import DEMO_MEMORY
-from slakeeper.layout import META_FILE
+from slakeeper.layout import META_FILE, PARTITIONS, lost_partitions
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.journal import JournalError, segment_path, segment_seqs
 from slakeeper.otp.snapshot import snapshot_path
 from slakeeper.otp.survey import survey
 from slakeeper.reading import CONFIG_MEMORY
-
-PARTITIONS = "partitions"
 
 # A snapshot after the next one takes the files of the answer away; whoever is that slow asks again.
 TRIES = 3
@@ -80,6 +78,12 @@ def back_up(
     """
     if not (data / META_FILE).is_file():
         raise BackupRefused(f"{data} is no data directory of slakeeper: it has no {META_FILE}")
+    if lost := lost_partitions(data):
+        raise BackupRefused(f"{', '.join(lost)} of {data} is missing; see: slakeeper --data {data} doctor")
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise BackupRefused(f"{target} is there and no ordinary file")
+    if target.resolve().is_relative_to(data.resolve()):
+        raise BackupRefused(f"{target} is in the data directory; a backup goes elsewhere")
     _allow_many_files()
     parts = _Parts()
     with contextlib.ExitStack() as stack:

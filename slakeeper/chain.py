@@ -64,6 +64,22 @@ def cut_chain(data: Path, name: str, aside: Path | None = None) -> int:
     return sum(content[byte:].count(b"\n") for _, content, byte in cut)
 
 
+def entries_ahead(data: Path, name: str) -> int:
+    """How many entries a partition's audit files hold that the partition does not have; nobody may be using it.
+
+    Raises:
+        JournalError: the partition cannot be read, or is in use.
+        OSError: a file cannot be read.
+    """
+    folder = data / AUDIT_FOLDER / name
+    if not folder.is_dir():
+        return 0
+    fs, head_seq = OsFileSystem(), _head_seq(data, name)
+    contents = [fs.read(folder / each) for each in segments(fs.names(folder))]
+    starts = [(content, _first_ahead(content, head_seq)) for content in contents]
+    return sum(content[at:].count(b"\n") for content, at in starts if at is not None)
+
+
 def note_repair(data: Path, name: str, by: str, now_ms: int, folder: Path, details: dict[str, Any]) -> None:
     """Has a repair in the partition's chain, durable on return; a second time changes nothing.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from slakeeper.session import FAILED, Session, command, fail
+from slakeeper.session import FAILED, TIMED_OUT, Session, command, fail
 
 FOLLOW_EVERY_S = 0.3
 
@@ -70,9 +70,10 @@ def verify(session: Session, heads: tuple[str, ...]) -> None:
 
     With a running system its own heads are asked for; without one the journals are read.
     """
-    from slakeeper.audit import AuditError, Heads
+    from slakeeper.audit import AuditError, Heads, NotSaid
     from slakeeper.audit import verify as verify_chains
     from slakeeper.audit_text import verdict_text
+    from slakeeper.layout import lost_partitions
     from slakeeper.otp.attach import NotRunning, running
 
     _require_chain(session)
@@ -84,9 +85,11 @@ def verify(session: Session, heads: tuple[str, ...]) -> None:
     try:
         verdict = verify_chains(session.data, ask, heads)
     except AuditError as error:
-        fail(FAILED, str(error))
+        fail(TIMED_OUT if isinstance(error, NotSaid) else FAILED, str(error))
     document: dict[str, Any] = verdict.to_document()
     session.show(document, verdict_text)
+    if ask is None and (lost := lost_partitions(session.data)):
+        fail(FAILED, f"{', '.join(lost)} of {session.data} is missing: nothing says how far its chain went")
     if not verdict.is_intact:
         count = len(document["problems"]) + len(document["unknown_heads"])
         fail(FAILED, f"the audit chain is not intact: {count} problem{'s' if count != 1 else ''}")

@@ -3,15 +3,18 @@
 The document that it shows::
 
     {"data", "state": "running" | "stopped", "ok", "problems": [text], "partitions": [row], "disk": {…_bytes},
-     "left_over": [{"file", "bytes"}], "repaired": null | {"folder", "partitions": [name]}}
+     "missing": [name], "audit_ahead": {name: entries}, "left_over": [{"file", "bytes"}], "begun_anew": [name],
+     "repaired": null | {"folder", "partitions": [name]}}
 
 A partition's row::
 
     {"name", "state": "sound" | "damaged" | "in_use" | "unknown", "reason", "damage": [{"file", "byte", "sequence",
-     "what"}], "remarks": [the same], "keeps": {"sequence", "snapshot", "actors"}, "gives_up": null | {…}}
+     "what"}], "remarks": [the same], "fallback": [the same], "keeps": {"sequence", "snapshot", "actors"},
+     "gives_up": null | {…}}
 
-``gives_up`` is of damaged ones: ``first_sequence``, ``last_sequence``, ``commits``, ``commits_readable``, ``events``,
-``events_by_actor``, ``contracts``, ``from_ms``, ``to_ms`` (None when unknown), ``unreadable_bytes``, ``files``.
+``gives_up`` is of damaged ones: ``first_sequence``, ``last_sequence``, ``commits`` (None when unknown),
+``commits_readable``, ``events``, ``events_by_actor``, ``contracts``, ``from_ms``, ``to_ms`` (None when unknown),
+``unreadable_bytes``, ``files``.
 """
 
 import contextlib
@@ -25,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 from slakeeper.actors.record import make_codec
-from slakeeper.chain import AUDIT_FOLDER, cut_chain, note_repair
+from slakeeper.chain import AUDIT_FOLDER, cut_chain, entries_ahead, note_repair
 from slakeeper.config.loader import load
 from slakeeper.config.problem import ConfigError
 from slakeeper.config.service import ServiceSettings
 from slakeeper.disk import REPAIRED_PREFIX, disk_use, left_over
-from slakeeper.layout import LayoutError, check_meta
+from slakeeper.layout import PARTITIONS, LayoutError, check_meta, give_up, lost_partitions
 from slakeeper.loss import loss_of
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import FileSystem, Lock, OsFileSystem, write_atomically
@@ -40,8 +43,6 @@ from slakeeper.otp.survey import Survey, survey
 from slakeeper.otp.walk import Damage
 from slakeeper.reading import config_directory
 from slakeeper.text import size_text
-
-PARTITIONS = "partitions"
 
 # In the folder of a repair: what was found, and that the audit chain knows of it.
 REPORT_FILE = "report.json"
@@ -71,9 +72,10 @@ def examine(data: Path, now_ms: int) -> dict[str, Any]:
     """
     if not data.is_dir():
         raise Refused(f"there is no data directory {data}")
-    holder = run_file.holder(data)
+    is_running = run_file.holder(data) is not None
+    audit_ahead = {} if is_running else _audit_ahead(data)
     with _partitions(data) as wards:
-        return _document(data, wards, now_ms, is_running=holder is not None)
+        return _document(data, wards, now_ms, audit_ahead, is_running=is_running)
 
 
 def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
@@ -93,11 +95,17 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
         stop = f"slakeeper --data {shlex.quote(str(data))} stop"
         raise Refused(f"{data} is in use by process {error.pid}; end it first: {stop}") from error
     try:
+        audit_ahead = _audit_ahead(data)
         with _partitions(data) as wards:
             busy = [ward.name for ward in wards if ward.state == "in_use"]
             if busy:
                 raise Refused(f"another program uses {', '.join(busy)} of {data}; end it first")
-            document = _document(data, wards, now_ms, is_running=False)
+            document = _document(data, wards, now_ms, audit_ahead, is_running=False)
+            if document["missing"]:
+                give_up(data, document["missing"])
+                document |= {"begun_anew": document["missing"], "missing": []}
+                document["problems"] = _problems(data, wards, document)
+                document["ok"] = not document["problems"]
             damaged = [ward for ward in wards if ward.found is not None and not ward.found.is_sound]
             if damaged:
                 document["repaired"] = _repaired(data, damaged, document, now_ms)
@@ -145,7 +153,7 @@ def _note(data: Path, folder: Path, by: str, now_ms: int) -> None:
         lost = rows[name]["gives_up"] or {}
         details = {
             "kept_sequence": rows[name]["keeps"]["sequence"],
-            "given_up_commits": lost.get("commits", 0),
+            "given_up_commits": lost.get("commits") or "unknown",
             "contracts": lost.get("contracts", []),
             "audit_entries_set_aside": taken_out,
         }
@@ -190,7 +198,26 @@ def _partitions(data: Path) -> Iterator[list[_Ward]]:
             lock.release()
 
 
-def _document(data: Path, wards: list[_Ward], now_ms: int, *, is_running: bool) -> dict[str, Any]:
+def _missing(data: Path) -> list[str]:
+    with contextlib.suppress(LayoutError):  # said by itself
+        return lost_partitions(data)
+    return []
+
+
+def _audit_ahead(data: Path) -> dict[str, int]:
+    """How many entries the audit files of partitions that nobody uses are ahead of their journals."""
+    folder, found = data / PARTITIONS, {}
+    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+        # One that is damaged, or in use, is judged otherwise.
+        with contextlib.suppress(JournalError, OSError):
+            if count := entries_ahead(data, directory.name):
+                found[directory.name] = count
+    return found
+
+
+def _document(
+    data: Path, wards: list[_Ward], now_ms: int, audit_ahead: dict[str, int], *, is_running: bool
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "data": str(data),
         "state": "running" if is_running else "stopped",
@@ -200,6 +227,9 @@ def _document(data: Path, wards: list[_Ward], now_ms: int, *, is_running: bool) 
         "disk": disk_use(data),
         "left_over": [{"file": str(path), "bytes": size} for path, size in left_over(data)],
         "repaired": None,
+        "missing": _missing(data),
+        "begun_anew": [],
+        "audit_ahead": {} if is_running else audit_ahead,
     }
     document["problems"] = _problems(data, wards, document)
     document["ok"] = not document["problems"]
@@ -210,11 +240,12 @@ def _row(ward: _Ward, now_ms: int) -> dict[str, Any]:
     found = ward.found
     row: dict[str, Any] = {"name": ward.name, "state": ward.state, "reason": ward.reason}
     if found is None:
-        return {**row, "damage": [], "remarks": [], "keeps": None, "gives_up": None}
+        return {**row, "damage": [], "remarks": [], "fallback": [], "keeps": None, "gives_up": None}
     kept = found.kept
     row["damage"] = [_damage_row(each) for each in found.damages]
     row["remarks"] = [_damage_row(each) for each in found.remarks]
     row["keeps"] = {"sequence": kept.end.seq, "snapshot": kept.start.seq, "actors": kept.actors}
+    row["fallback"] = [_damage_row(each) for each in found.fallback]
     row["gives_up"] = None if found.is_sound else _given_up(found, now_ms)
     return row
 
@@ -226,9 +257,10 @@ def _damage_row(damage: Damage) -> dict[str, Any]:
 def _given_up(found: Survey, now_ms: int) -> dict[str, Any]:
     loss = loss_of(found.lost, make_codec(), now_ms)
     return {
-        "first_sequence": found.kept.end.seq + 1 if found.lost_count else None,
+        "first_sequence": found.kept.end.seq + 1,
         "last_sequence": found.known_seq if found.lost_count else None,
-        "commits": found.lost_count,
+        # Of files that are missing at the end nothing says how much was in them.
+        "commits": found.lost_count or None,
         "commits_readable": len(found.lost),
         "events": loss.events.total(),
         "events_by_actor": dict(loss.events.most_common()),
@@ -253,10 +285,23 @@ def _problems(
             continue
         if ward.state == "damaged":
             found.append(f"{ward.name} is damaged: the system does not start")
+        elif ward.found is not None and ward.found.fallback:
+            found.append(
+                f"what {ward.name} would fall back on is damaged; it is needed only if its newest snapshot gets "
+                f"damaged too; two snapshots from now it is replaced"
+            )
         elif ward.state == "unknown":
             found.append(f"{ward.name} cannot be judged: {ward.reason}")
         elif ward.state == "in_use" and document["state"] == "stopped":
             found.append(f"{ward.name} is in use by a program that is not the system")
+    found += [
+        f"{name} is missing or empty, and with it all contracts that it kept" for name in document["missing"]
+    ]
+    found += [
+        f"{name}: its audit files hold {count} entries that its journal does not have: what was decided and "
+        f"acknowledged is missing from the end of the journal"
+        for name, count in document["audit_ahead"].items()
+    ]
     if data.stat().st_mode & 0o077:
         found.append(f"{data} is open to other users: chmod 700 it")
     folder, service = config_directory(None, data), ServiceSettings()

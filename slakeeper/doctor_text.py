@@ -20,14 +20,14 @@ def doctor_text(document: Mapping[str, Any]) -> str:
     head += f", {sound} sound" if sound else ""
     lines = [head, disk_text(document["disk"])]
     for row in rows:
-        if row["state"] == "damaged" or row["remarks"]:
+        if row["state"] == "damaged" or row["remarks"] or row["fallback"]:
             lines += ["", *_partition(row)]
     if kept := document["left_over"]:
         total = size_text(sum(each["bytes"] for each in kept))
-        lines += [
-            "",
-            f"put aside earlier, {len(kept)} files of {total}; nothing uses them, and they may be removed:",
-        ]
+        is_sound = all(row["state"] in ("sound", "in_use") for row in rows) and not document["missing"]
+        what = "nothing uses them, and they may be removed" if is_sound else "keep them until this is mended"
+        count = f"{len(kept)} file{'s' if len(kept) != 1 else ''}"
+        lines += ["", f"put aside earlier, {count} of {total}; {what}:"]
         lines += [f"  {each['file']}" for each in kept[:SHOWN_ACTORS]]
         if len(kept) > SHOWN_ACTORS:
             lines.append(f"  … and {len(kept) - SHOWN_ACTORS} more")
@@ -38,6 +38,13 @@ def doctor_text(document: Mapping[str, Any]) -> str:
             f"Repaired: {', '.join(repaired['partitions'])}. What was taken out is in {repaired['folder']}",
         ]
     lines += ["", *(f"! {each}" for each in document["problems"])] if document["problems"] else []
+    if document["begun_anew"]:
+        lines += [
+            "",
+            f"Given up: {', '.join(document['begun_anew'])}. The next start begins them anew, empty.",
+        ]
+    if document["missing"]:
+        lines += ["", "Restore a backup. A repair begins what is missing anew, empty."]
     if repaired is None and any(row["state"] == "damaged" for row in rows):
         command = f"slakeeper --data {shlex.quote(document['data'])} doctor --repair"
         lines += ["", f"Restore a backup, or give up what is listed above: {command}"]
@@ -49,7 +56,8 @@ def doctor_text(document: Mapping[str, Any]) -> str:
 def _partition(row: Mapping[str, Any]) -> list[str]:
     lines = [f"{row['name']}: {row['state']}"]
     lines += [f"  {_place(each)}" for each in row["damage"]]
-    lines += [f"  {_place(each)}; the next start mends that, nothing is lost" for each in row["remarks"]]
+    lines += [f"  {_place(each)}; the next start mends that" for each in row["remarks"]]
+    lines += [f"  to fall back on: {_place(each)}" for each in row["fallback"]]
     lost = row["gives_up"]
     if lost is None:
         return lines
@@ -57,7 +65,9 @@ def _partition(row: Mapping[str, Any]) -> list[str]:
     kept = f"everything up to commit {keeps['sequence']}" if keeps["sequence"] else "nothing"
     lines.append(f"  a repair keeps {kept}: {keeps['actors']} actors")
     if not lost["commits"]:
-        lines.append("  and gives up no commit")
+        lines.append(
+            f"  and gives up what was from commit {lost['first_sequence']} on; nothing says how much that is"
+        )
     else:
         lines.append(
             f"  and gives up {lost['commits']} commits, {lost['first_sequence']} to {lost['last_sequence']}: "

@@ -1,5 +1,6 @@
 """The two ways a program carries slakeeper: a service of its own processes, or a thread."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from slakeeper.client import Cluster, connect
 from slakeeper.config.loader import Configuration, load
 from slakeeper.config.problem import ConfigError
 from slakeeper.launch import ConfigurationRefused, StartError
-from slakeeper.layout import CellPlace, LayoutError, cell_settings, make_layout
+from slakeeper.layout import CellPlace, LayoutError, cell_settings, make_layout, note_served
 from slakeeper.otp import run_file
 from slakeeper.otp.attach import NotRunning, running, stop_system
 from slakeeper.reading import empty_configuration
@@ -55,6 +56,8 @@ class InlineSystem:
         except Exception as error:
             self.stop()
             raise StartError(str(error)) from error
+        with contextlib.suppress(OSError):  # on a full disk: what is gone later is then not missed
+            note_served(data)
         isolated = {place.sla_id: place.name for place in alone if place.sla_id is not None}
         self.cluster = Cluster(self._loops, layout.partition_count, isolated)
 

@@ -171,7 +171,7 @@ class Start:
 
     def _made_heart(self, held: Claim, ready: Callable[[Mapping[str, Any]], None]) -> "Heart":
         from slakeeper.demo import demo_port, demo_process
-        from slakeeper.layout import LayoutError
+        from slakeeper.layout import LayoutError, note_served
         from slakeeper.otp.heart import Heart, freeze
         from slakeeper.reading import config_directory, remember
         from slakeeper.restored import release
@@ -193,10 +193,16 @@ class Start:
         if self.demo:
             (self.data / DEMO_MEMORY).touch()
         freeze()
+
+        def up(facts: Mapping[str, Any]) -> None:
+            with contextlib.suppress(OSError):  # on a full disk: what is gone later is then not missed
+                note_served(self.data)
+            ready(facts)
+
         return Heart(
             self.data,
             build,
-            ready,
+            up,
             claim=held,
             log_level=configuration.service.log_level.upper(),
             log_limit_bytes=configuration.service.retention.log_bytes,

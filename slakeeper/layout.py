@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from slakeeper.supervisors.cell import CellSettings
 LAYOUT_VERSION = 1
 
 META_FILE = "meta.json"
+PARTITIONS = "partitions"
 
 
 class LayoutError(Exception):
@@ -62,10 +64,15 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
     """Reads the data directory's own facts, making them on its first use, and spreads the contracts.
 
     Raises:
-        LayoutError: the directory cannot be written, or is of a newer version.
+        LayoutError: the directory cannot be written, is of a newer version, or something of it is missing.
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if lost := lost_partitions(data):
+            raise LayoutError(
+                f"{data / PARTITIONS}: {', '.join(lost)} missing or empty, and with it all contracts that it kept; "
+                f"restore a backup, or see: slakeeper --data {shlex.quote(str(data))} doctor"
+            )
         meta = _read_meta(data)
         if meta is None:
             meta = {"version": LAYOUT_VERSION, "partitions": configuration.service.partitions, "isolated": {}}
@@ -101,6 +108,53 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
     return Layout(count, (*shared, *alone), moved, held_because(data))
 
 
+def note_served(data: Path) -> None:
+    """Keeps in mind which partitions there are: called when all of them are open. One that is gone later is missed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    meta = _read_meta(data)
+    if meta is not None and (served := sorted(_with_journal(data))) != meta.get("served"):
+        _write_meta(data, {**meta, "served": served})
+
+
+def lost_partitions(data: Path) -> list[str]:
+    """Partitions that were there at an earlier start and have no journal now: with them all that was in them.
+
+    Raises:
+        LayoutError: the directory's own facts are damaged or missing.
+    """
+    meta = _read_meta(data)
+    there = _with_journal(data)
+    if meta is None:
+        if there:
+            raise LayoutError(
+                f"{data / META_FILE} is missing, and with it into how many partitions contracts are hashed; restore it "
+                f"from a backup"
+            )
+        return []
+    return [name for name in meta.get("served", ()) if name not in there]
+
+
+def give_up(data: Path, names: Sequence[str]) -> None:
+    """Partitions that are lost are not missed any more: the next start begins them anew.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    meta = _read_meta(data)
+    if meta is not None:
+        _write_meta(data, {**meta, "served": [each for each in meta.get("served", ()) if each not in names]})
+
+
+def _with_journal(data: Path) -> set[str]:
+    folder = data / PARTITIONS
+    if not folder.is_dir():
+        return set()
+    return {path.name for path in folder.iterdir() if any(path.glob("journal-*.log"))}
+
+
 def cell_settings(
     place: CellPlace,
     layout: Layout,
@@ -131,9 +185,9 @@ def check_meta(data: Path) -> None:
     """Looks whether the data directory's own facts can be read; one without any has not been used yet.
 
     Raises:
-        LayoutError: they are damaged, or of a newer version.
+        LayoutError: they are damaged, of a newer version, or missing where there are partitions.
     """
-    _read_meta(data)
+    lost_partitions(data)
 
 
 def _read_meta(data: Path) -> dict[str, Any] | None:

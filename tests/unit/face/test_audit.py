@@ -159,7 +159,7 @@ def test_the_script_of_the_documentation_finds_a_change(chains: Chains) -> None:
     path = chains.path("p000")
     path.write_text(path.read_text().replace("v2", "v7"))
     done = script(chains.data, "p000")
-    assert (done.returncode, done.stderr.strip()) == (1, f"{path}:2: entry 2 does not fit")
+    assert (done.returncode, done.stderr.strip()) == (1, f"{path}:2: does not follow entry 1")
 
 
 def test_the_shell_line_of_the_documentation_gives_the_hash(chains: Chains) -> None:

@@ -333,3 +333,22 @@ def test_what_was_restored_with_live_acts(held: Path, config: Path, tmp_path: Pa
     with App.start(config, live, "inline") as app:
         broken(app)
     assert (tmp_path / "acted").exists()
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "link", "inside"])
+def test_a_backup_replaces_nothing_but_an_ordinary_file_elsewhere(
+    data: Path, tmp_path: Path, what: str
+) -> None:
+    target = tmp_path / "target"
+    match what:
+        case "pipe":
+            os.mkfifo(target)
+        case "folder":
+            target.mkdir()
+        case "link":
+            target.symlink_to(tmp_path / "other")
+        case _:
+            target = data / "b.tar"
+    with pytest.raises(BackupRefused, match=r"no ordinary file|in the data directory"):
+        back_up(data, target, None, 0)
+    assert what == "inside" or not target.is_file()

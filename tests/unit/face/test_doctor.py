@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ from click.testing import CliRunner, Result
 from slakeeper.actors.audit import AuditState, begin_chains, recorded_chain
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.record import make_codec
+from slakeeper.backup import BackupRefused, back_up
 from slakeeper.chain import cut_chain
 from slakeeper.cli import main
 from slakeeper.disk import KEYS
+from slakeeper.layout import LayoutError, make_layout
 from slakeeper.loss import contract_of
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.journal import HEADER_BYTES, segment_path
 from slakeeper.otp.look import Look
 from slakeeper.otp.partition import Event, Partition, Started
+from slakeeper.reading import empty_configuration
 from slakeeper.sla.audit import Fact, Link, link
 
 CODEC = make_codec()
@@ -31,6 +35,8 @@ def data(tmp_path: Path) -> Path:
     """A data directory whose p001 has four commits, and p000 one."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
+    meta = {"version": 1, "partitions": 2, "isolated": {}, "served": ["p000", "p001"]}
+    (folder / "meta.json").write_text(json.dumps(meta))
     for name, count in (("p000", 1), ("p001", 4)):
         partition = Partition(folder / "partitions" / name, CODEC)
         partition.open()
@@ -313,3 +319,59 @@ def test_a_full_disk_and_a_wrong_configuration_are_problems(
 )  # fmt: skip
 def test_addresses_tell_their_contract(address: str, contract: str | None) -> None:
     assert contract_of(address) == contract
+
+
+@pytest.mark.parametrize("how", ["emptied", "removed"])
+def test_a_partition_that_is_gone_is_missed_until_it_is_given_up(data: Path, how: str) -> None:
+    folder = data / "partitions" / "p000"
+    if how == "removed":
+        shutil.rmtree(folder)
+    else:
+        for path in folder.glob("journal-*"):
+            path.unlink()
+    document = examined(data)
+    assert (document["ok"], document["missing"]) == (False, ["p000"])
+    assert "Restore a backup" in doctor(data).stdout
+    with pytest.raises(LayoutError, match="p000 missing or empty"):
+        make_layout(data, empty_configuration(), 1)
+    with pytest.raises(BackupRefused, match=r"p000 of .* is missing"):
+        back_up(data, data.parent / "b.tar", None, 0)
+    mended = examined(data, "--repair")
+    assert (mended["ok"], mended["begun_anew"]) == (True, ["p000"])
+    assert examined(data)["ok"]
+
+
+def test_partitions_without_the_facts_of_the_directory_are_a_problem(data: Path) -> None:
+    (data / "meta.json").unlink()
+    assert "meta.json is missing" in examined(data)["problems"][0]
+
+
+def test_a_journal_that_ends_before_its_audit_entries_is_a_problem(data: Path) -> None:
+    chain_of(data, 3)
+    document = examined(data)
+    assert document["partitions"][1]["state"] == "sound"
+    assert document["audit_ahead"] == {"p001": 3}
+    assert "missing from the end of the journal" in document["problems"][0]
+
+
+@pytest.mark.parametrize("what", ["snapshot", "segment"])
+def test_what_a_partition_would_fall_back_on_is_looked_at(data: Path, what: str) -> None:
+    partition = Partition(data / "partitions" / "p001", CODEC)
+    partition.open()
+    address = next(iter(partition.records))
+    for number in range(2):
+        partition.append([Event(address, CODEC.encode(("s", ((FIRST_MS + 9000 + number, 5.0),))))])
+        partition.commit()
+        partition.snapshot({})
+    partition.close()
+    folder = data / "partitions" / "p001"
+    older = min(folder.glob("snapshot-*"))
+    between = min(folder.glob("journal-*"))
+    path = older if what == "snapshot" else between
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    document = examined(data)
+    assert [row["state"] for row in document["partitions"]] == ["sound", "sound"]
+    assert [each["file"] for each in document["partitions"][1]["fallback"]] == [str(path)]
+    assert "fall back on" in document["problems"][0]

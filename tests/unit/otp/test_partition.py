@@ -226,6 +226,8 @@ def test_a_writer_in_another_process_is_refused(partition: Partition) -> None:
 def test_a_writer_whose_lock_was_removed_stops_at_the_next_snapshot(
     partition: Partition, replace: bool
 ) -> None:
+    partition.append([start("b")])
+    partition.commit()
     (partition.directory / "lock").unlink()
     if replace:
         (partition.directory / "lock").touch()
@@ -233,6 +235,11 @@ def test_a_writer_whose_lock_was_removed_stops_at_the_next_snapshot(
         partition.snapshot({})
     with pytest.raises(JournalError, match="its lock file"):
         partition.append([start("a")])
+
+
+def test_a_snapshot_of_nothing_is_not_written(partition: Partition) -> None:
+    assert partition.snapshot({}).done()
+    assert [path.name for path in partition.directory.glob("snapshot-*")] == []
 
 
 def test_each_opening_writes_with_a_higher_epoch(partition: Partition) -> None:
