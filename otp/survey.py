@@ -38,6 +38,9 @@ class Commit:
     ops: tuple[Op, ...]
 
 
+_DAMAGED = "damaged: not what was written"
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What there is of a partition.
@@ -96,15 +99,9 @@ def survey(fs: FileSystem, directory: Path, codec: Codec) -> Survey:
     bad: list[Damage] = []
     foreign: list[Damage] = []
     for seq in reversed(snapshot_seqs(names)):
-        path = snapshot_path(directory, seq)
-        snapshot = open_snapshot(fs, path, seq)
-        if snapshot is None:
-            bad.append(Damage(path, 0, None, "damaged: not what was written"))
-            continue
-        with contextlib.closing(snapshot.file):
-            found = walk(fs, directory, codec, snapshot, firsts)
-        if found is None:
-            foreign.append(Damage(path, 0, None, "sound but unreadable"))
+        found = _walk_from(fs, directory, codec, seq, firsts)
+        if isinstance(found, Damage):
+            (bad if found.what == _DAMAGED else foreign).append(found)
             continue
         walks.append(found)
         if found.damage is None:
@@ -156,25 +153,29 @@ def survey(fs: FileSystem, directory: Path, codec: Codec) -> Survey:
     )
 
 
+def _walk_from(
+    fs: FileSystem, directory: Path, codec: Codec, seq: int, firsts: Sequence[int]
+) -> Walk | Damage:
+    """The history from a snapshot on; or what is the matter with the snapshot itself."""
+    path = snapshot_path(directory, seq)
+    snapshot = open_snapshot(fs, path, seq)
+    if snapshot is None:
+        return Damage(path, 0, None, _DAMAGED)
+    with contextlib.closing(snapshot.file):
+        walked = walk(fs, directory, codec, snapshot, firsts)
+    return Damage(path, 0, None, "sound but unreadable") if walked is None else walked
+
+
 def _weak_fallback(
     fs: FileSystem, directory: Path, codec: Codec, newest: int, firsts: list[int]
 ) -> tuple[Damage, ...]:
     """What is the matter with the snapshots before the newest, and the journal from them on, which nobody needs yet."""
     found: list[Damage] = []
     for seq in snapshot_seqs(fs.names(directory)):
-        if seq >= newest:
-            continue
-        path = snapshot_path(directory, seq)
-        snapshot = open_snapshot(fs, path, seq)
-        if snapshot is None:
-            found.append(Damage(path, 0, None, "damaged: not what was written"))
-            continue
-        with contextlib.closing(snapshot.file):
-            walked = walk(fs, directory, codec, snapshot, firsts)
-        if walked is None:
-            found.append(Damage(path, 0, None, "sound but unreadable"))
-        elif walked.damage is not None:
-            found.append(walked.damage)
+        if seq < newest:
+            walked = _walk_from(fs, directory, codec, seq, firsts)
+            damage = walked if isinstance(walked, Damage) else walked.damage
+            found += [damage] if damage is not None else []
     return tuple(found)
 
 
