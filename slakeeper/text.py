@@ -77,7 +77,9 @@ def status_text(status: Mapping[str, Any]) -> str:
     noted = [printable(line) for line in status_concerns(status)]
     if status.get("disk"):
         head += f"\n{disk_text(status['disk'])}"
-    parts = [head, slas if status["slas"] else "No contracts.", "\n".join(noted), processes]
+    is_whole = all(cell.get("up", True) for cell in status.get("cells", ()))
+    nothing = "No contracts." if is_whole else "No contract is known now: not every cell answers."
+    parts = [head, slas if status["slas"] else nothing, "\n".join(noted), processes]
     return "\n\n".join(part for part in parts if part)
 
 

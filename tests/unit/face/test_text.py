@@ -131,6 +131,8 @@ def test_the_arithmetic_of_a_credit_is_never_cut() -> None:
 def test_status_without_contracts_says_so() -> None:
     status = {"state": "running", "uptime_s": 0, "http": None, "slas": [], "processes": []}
     assert "No contracts." in text.status_text(status)
+    away = {**status, "cells": [{"name": "cell-0", "up": False}]}
+    assert "not every cell answers" in text.status_text(away)
 
 
 def test_nothing_open_and_nothing_owed_are_said_in_words() -> None:
