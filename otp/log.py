@@ -5,6 +5,7 @@ A process notices that the file was renamed, by :func:`rotate` or by logrotate, 
 """
 
 import contextlib
+import io
 import json
 import logging
 import logging.handlers
@@ -55,6 +56,13 @@ class JsonFile(logging.handlers.WatchedFileHandler):
         super().__init__(path, encoding="utf-8", delay=True)
         self.setFormatter(JsonFormatter(process))
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line; on a full disk it is lost, and whoever logs goes on."""
+        try:
+            super().emit(record)
+        except OSError:  # while the file is opened anew; what fails later is caught there
+            self.handleError(record)
+
 
 def log_path(data: Path) -> Path:
     """Where the log of a data directory is."""
@@ -83,12 +91,27 @@ def to_file(data: Path, process: str, level: int | str = logging.INFO) -> None:
         root.removeHandler(handler)
     root.addHandler(JsonFile(str(log_path(data)), process))
     root.setLevel(level)
+    _write_through()
+
+
+def _write_through() -> None:
+    """Standard output and error keep nothing back, as with ``python -u``.
+
+    On a full disk they would keep what they cannot write, and fail again whenever somebody flushes them: a fork by
+    multiprocessing does, and so no process could be started any more.
+    """
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        with contextlib.suppress(OSError, ValueError):
+            raw = io.FileIO(fd, "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True))
 
 
 def flush() -> None:
     """Writes out what waits in buffers, before the process ends without Python's own clean-up."""
     for handler in logging.root.handlers:
-        handler.flush()
+        # On a full disk a line is lost, and the end of the process is as orderly as ever.
+        with contextlib.suppress(OSError, ValueError):
+            handler.flush()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):

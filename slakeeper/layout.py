@@ -79,8 +79,10 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
         placed: dict[str, bool] = dict(meta["isolated"])
         for contract in configuration.slas:
             placed.setdefault(contract.id, contract.isolation == "process")
-        # Before anything is written in it: from then on an older program cannot read all of it.
-        _write_meta(data, {**meta, "isolated": placed, "schema": SCHEMA_VERSION})
+        now = {**meta, "isolated": placed, "schema": SCHEMA_VERSION}
+        if now != _read_meta(data):  # nothing is written to a full disk that need not be
+            # Before anything is written in it: from then on an older program cannot read all of it.
+            _write_meta(data, now)
     except OSError as error:
         raise LayoutError(f"{data}: cannot be used as data directory: {error.strerror or error}") from error
     count = int(meta["partitions"])

@@ -65,7 +65,9 @@ class Reply:
 
 def command(*arguments: str, limit_s: float = 60.0) -> Answer:
     """Runs ``slakeeper …`` as a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLAKEEPER_")}
+    # As a user's is: with unbuffered output some things go well that do not without.
+    kept_out = ("SLAKEEPER_", "PYTHONUNBUFFERED")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=ROOT,
