@@ -84,7 +84,12 @@ def period_from(contract: Sla, since_ms: int, at_ms: int) -> Period | None:
 
 def local_date(zone: ZoneInfo, at_ms: int) -> date:
     """The date a calendar on the wall of the zone shows."""
-    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone).date()
+    return local_time(zone, at_ms).date()
+
+
+def local_time(zone: ZoneInfo, at_ms: int) -> datetime:
+    """What clock and calendar on the wall of the zone show."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone).replace(tzinfo=None)
 
 
 def local_instant(zone: ZoneInfo, wall: datetime) -> int:

@@ -170,6 +170,7 @@ _COMMANDS: dict[str, _Command] = {
     "tree": _tree,
     "slas": lambda service, cluster, payload: {"slas": cluster.slas().result(PATIENCE_S)},
     "sla": lambda service, cluster, payload: cluster.sla(payload["id"]).result(PATIENCE_S),
+    "document": lambda service, cluster, payload: cluster.document(payload["id"]).result(PATIENCE_S),
     "define": lambda service, cluster, payload: cluster.define(
         payload["document"], payload.get("by") or ""
     ).result(PATIENCE_S),

@@ -18,6 +18,7 @@ from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
 from slakeeper.cli_backup import backup, restore
 from slakeeper.cli_doctor import doctor
+from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -163,7 +164,9 @@ def tree(session: Session, watch: bool, every: float) -> None:
 
 
 @command(main, "check")
-@click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Folder of the YAML files, or one file of contracts."
+)
 def check(session: Session, config: Path | None) -> None:
     """Validate a configuration without starting; lists every error with file and line."""
     from slakeeper.reading import config_directory, problems_of
@@ -360,5 +363,7 @@ command(main, "backup")(backup)
 command(main, "restore")(restore)
 main.add_command(actor)
 main.add_command(audit)
+main.add_command(import_)
+main.add_command(export)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)

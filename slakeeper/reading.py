@@ -46,7 +46,12 @@ def empty_configuration() -> Configuration:
 
 
 def problems_of(folder: Path) -> list[Problem]:
-    """Every error of a configuration; empty when it is valid."""
+    """Every error of a configuration, or of a single file of contracts; empty when it is valid.
+
+    Names of sources and channels are checked in a folder only: a file's may be any system's.
+    """
+    if folder.is_file():
+        return contracts_of(folder)[1]
     try:
         load(folder, os.environ)
     except ConfigError as error:
