@@ -167,6 +167,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class TermTurned:
+    """The contract began or ended by itself at ``at_ms``."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeMetric:
     """Call: state, value, counters and the running account of a monitor."""
 

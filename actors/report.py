@@ -91,7 +91,8 @@ class ReportActor(Actor):
             case SayAgain():
                 self._remind_ledger(ctx)
             case StatusChanged():
-                ctx.emit(message)
+                if not self._is_old(message):
+                    ctx.emit(message)
             case ArchivePeriod(settled, document):
                 contract = Sla.from_document(document)
                 weights = {metric.name: metric.weight for metric in contract.metrics}
@@ -151,6 +152,13 @@ class ReportActor(Actor):
                 self._statuses.append(event)
             case _:
                 super().apply(event)
+
+    def _is_old(self, change: StatusChanged) -> bool:
+        """Whether a change was told before: a contract that was down when it turned tells it again."""
+        last = self._statuses[-1] if self._statuses else None
+        return last is not None and (
+            change.at_ms < last.at_ms or (change.at_ms == last.at_ms and change.status == last.status)
+        )
 
     def dump(self) -> History:
         return History(tuple(self._violations.values()), tuple(self._periods.values()), tuple(self._statuses))
