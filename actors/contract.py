@@ -99,12 +99,11 @@ class ContractActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
+        self._watch_term(ctx)
         if not fresh:
-            self._watch_term(ctx)
             if self._open or self._last_turn_ms(ctx) is not None:
                 ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
-        self._watch_term(ctx)
         sla_id = self._contract.id
         helpers = (
             (ALERTING, ActorSpec(alert_address(sla_id), "alert", self._document)),

@@ -19,6 +19,7 @@ from slakeeper.cli_audit import audit
 from slakeeper.cli_backup import backup, restore
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
+from slakeeper.cli_schema import schema
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -361,6 +362,7 @@ def report(
 command(main, "doctor")(doctor)
 command(main, "backup")(backup)
 command(main, "restore")(restore)
+command(main, "schema")(schema)
 main.add_command(actor)
 main.add_command(audit)
 main.add_command(import_)
