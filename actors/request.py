@@ -40,6 +40,8 @@ from slakeeper.otp.partition import Partition
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.report import to_markdown
+from slakeeper.sla.report_csv import to_csv
+from slakeeper.sla.report_html import to_html
 from slakeeper.sla.violation import Violation
 
 
@@ -280,9 +282,14 @@ def _report(host: Host, payload: Any) -> dict[str, Any]:
     wanted = text(payload, "format", "json")
     if wanted == "json":
         return {"document": document}
-    if wanted == "md":
-        return {"text": to_markdown(document)}
-    raise RequestError("invalid", f"unknown report format {wanted!r}: there are json and md")
+    write = _REPORT_WRITERS.get(wanted)
+    if write is None:
+        known = ", ".join(("json", *_REPORT_WRITERS))
+        raise RequestError("invalid", f"unknown report format {wanted!r}: there are {known}")
+    return {"text": write(document)}
+
+
+_REPORT_WRITERS = {"md": to_markdown, "html": to_html, "csv": to_csv}
 
 
 def _backup(host: Host, payload: Any) -> dict[str, Any]:

@@ -336,7 +336,13 @@ _decision("reject", "rejected", approve=False)
 @command(main, "report")
 @click.option("--sla", "sla_id", help="Which contract (needed when there are several).")
 @click.option("--period", default="current", show_default=True, help="current, last or START/END.")
-@click.option("--format", "report_format", type=click.Choice(["md", "json"]), default="md", show_default=True)
+@click.option(
+    "--format",
+    "report_format",
+    type=click.Choice(["md", "html", "csv", "json"]),
+    default="md",
+    show_default=True,
+)
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 def report(
     session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None

@@ -68,7 +68,7 @@ METRIC = "{name: m, value: 1}"
         ("sla_definitions.yaml", "slas: [{id: a, metrics: [{value: 1}]}]"),
         ("sla_definitions.yaml", f"slas: [{{id: a, service_level: 0.999, metrics: [{METRIC}]}}]"),
         ("sla_definitions.yaml", f"slas: [{{id: a, time_period: 1 month, metrics: [{METRIC}]}}]"),
-        ("sla_definitions.yaml", f"slas: [{{id: a, calender: month, metrics: [{METRIC}]}}]"),
+        ("sla_definitions.yaml", f"slas: [{{id: a, kalendar: month, metrics: [{METRIC}]}}]"),
         ("sla_definitions.yaml", f"slas: [{{id: a, calendar: year, metrics: [{METRIC}]}}]"),
         ("sla_definitions.yaml", f"slas: [{{id: a, renew: 1, metrics: [{METRIC}]}}]"),
         ("sla_definitions.yaml", "slas: [{id: a, metrics: [{name: m, value: 1, condition: below}]}]"),
