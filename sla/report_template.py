@@ -32,8 +32,9 @@ PAGE: Final = """\
 <h1>{{ d.sla.name }}</h1>
 <p class="soft">Service level report, {{ time(d.period.start) }} to {{ time(d.period.end) }}</p>
 {% if d.sla.description %}<p>{{ d.sla.description }}</p>{% endif %}
-<p class="verdict {{ verdict[1] }}">{{ verdict[0] }}: {{ ratio(d.period.attainment) }} reached, \
-{{ d.sla.service_level }} % promised</p>
+<p class="verdict {{ verdict[1] }}">{{ verdict[0] }}\
+{% if d.period.attainment is none %}. Promised were {{ d.sla.service_level }} %\
+{% else %}: {{ ratio(d.period.attainment) }} reached, {{ d.sla.service_level }} % promised{% endif %}</p>
 
 <h2>Attainment</h2>
 {% if d.metrics %}<div class="scroll"><table>

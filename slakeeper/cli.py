@@ -355,12 +355,12 @@ def report(
         sla_id = ids[0]
     wanted = "json" if session.as_json else report_format
     answer = session.ask("report", sla=sla_id, period=period, format=wanted)
-    text = json.dumps(answer["document"], ensure_ascii=False) if wanted == "json" else answer["text"]
+    text = json.dumps(answer["document"], ensure_ascii=False) + "\n" if wanted == "json" else answer["text"]
     if output is None:
-        click.echo(text)
+        click.echo(text, nl=False)
         return
     try:
-        output.write_text(text + "\n")
+        output.write_text(text)
     except OSError as error:
         fail(FAILED, f"{output}: {error.strerror}")
 

@@ -80,6 +80,7 @@ def test_the_charts_show_the_period_and_its_past() -> None:
 def test_a_period_without_anything_is_a_page_too() -> None:
     page = to_html(document(accounts=[]))
     assert "Nothing was measured" in page
+    assert "There is no data to judge by. Promised were 99.999 %" in page
     assert "None." in page
 
 
