@@ -21,10 +21,14 @@ API_VERSION: Final = "openslo/v1"
 
 _FIXED_MS: Final = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
 
+# Enough for every duration that means something.
+_MAX_DIGITS: Final = 9
+
 
 def _check_shorthand(text: str) -> str:
     number, unit = text[:-1], text[-1:]
-    if not (number.isascii() and number.isdecimal() and number[0] != "0" and unit in {*_FIXED_MS, *"MQY"}):
+    sane = number.isascii() and number.isdecimal() and number[0] != "0" and len(number) <= _MAX_DIGITS
+    if not sane or unit not in {*_FIXED_MS, *"MQY"}:
         raise PydanticCustomError(
             "invalid_duration",
             "{text} is no duration of OpenSLO: a whole number and one of m h d w M Q Y",

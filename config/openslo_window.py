@@ -47,6 +47,9 @@ def accounting_period(library: Library, entry: Entry, windows: tuple[TimeWindow,
         start_ms = local_instant(ZoneInfo(window.calendar.time_zone), window.calendar.start)
     except (ValueError, OSError, KeyError):  # the contract's own check says that there is no such zone
         return {"calendar": "day", **zone}
+    except OverflowError:
+        library.note(entry, (*place, "calendar", "startTime"), "it is at the end of all calendars: left out")
+        return {**_span(library, entry, window, place), **zone}
     if zone:
         library.note(entry, place, "periods keep their length when clocks are changed")
     return {**_span(library, entry, window, place), **zone, "effective_date": format_instant(start_ms)}

@@ -171,6 +171,19 @@ def test_a_time_window_becomes_periods(tmp_path: Path, window: dict[str, Any], k
     assert document.get("timezone", "UTC") == zone
 
 
+def test_a_window_at_the_end_of_all_calendars_is_no_crash(tmp_path: Path) -> None:
+    window = {"duration": "1h", "calendar": {"startTime": "0001-01-01 00:00:00", "timeZone": "Asia/Tokyo"}}
+    made = imported(tmp_path, PROM, slo(RATIO, SLICED, timeWindow=[window]))
+    assert only(made).effective_date is None
+    assert "spec.timeWindow[0].calendar.startTime" in paths(made)
+
+
+def test_a_duration_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    window = {"duration": "9" * 5000 + "d", "isRolling": True}
+    with pytest.raises(ConfigError):
+        imported(tmp_path, PROM, slo(RATIO, SLICED, timeWindow=[window]))
+
+
 def test_alert_policies_say_whom_to_tell(tmp_path: Path) -> None:
     condition = {"kind": "burnrate", "threshold": 2, "lookbackWindow": "1h", "alertAfter": "5m"}
     policy = {
