@@ -11,6 +11,7 @@ from slakeeper.actors.message import (
     ContractChanged,
     CountGivenUp,
     MessageGivenUp,
+    Tell,
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
@@ -23,7 +24,7 @@ from slakeeper.sla import alert
 from slakeeper.sla.alert import Group, Item
 from slakeeper.sla.audit import What
 from slakeeper.sla.duration import DAY_MS
-from slakeeper.sla.notification import NotificationKind
+from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.record import DeliveryStatus
 from slakeeper.sla.violation import Violation
 
@@ -75,6 +76,8 @@ class AlertActor(Actor):
                 self._add(ctx, NotificationKind.WORSENED, violation)
             case ViolationResolved(violation):
                 self._add(ctx, NotificationKind.RESOLVED, violation)
+            case Tell(notification):
+                self._post(ctx, notification)
             case ContractChanged() | MessageGivenUp():
                 ctx.emit(message)
             case _:
@@ -146,11 +149,15 @@ class AlertActor(Actor):
         if after != self._group:
             ctx.emit(after)
         for notification in notifications:
-            for channel in environment.monitoring.alert_channels:
-                self._outbox.post(ctx, f"{notification.id}@{channel}", channel, Recipient(), notification)
+            self._post(ctx, notification)
         due_ms = alert.deadline_ms(self._group)
         if due_ms is not None:
             ctx.set_timer(FLUSH_TIMER, due_ms, FlushAlerts())
+
+    def _post(self, ctx: Context, notification: Notification) -> None:
+        environment: Environment = ctx.environment
+        for channel in environment.monitoring.alert_channels:
+            self._outbox.post(ctx, f"{notification.id}@{channel}", channel, Recipient(), notification)
 
     def _due(self, ctx: Context) -> tuple[Item, ...]:
         due_ms = alert.deadline_ms(self._group)

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from slakeeper.actors.audit import note
 from slakeeper.actors.contract_event import (
     AccountGathered,
+    BurnChanged,
+    Burning,
     ContractState,
     ContractVersion,
     ContractView,
@@ -32,6 +34,7 @@ from slakeeper.actors.message import (
     DefineContract,
     DescribeContract,
     ForceClose,
+    LookAtBurn,
     MetricRecovered,
     MetricViolated,
     PeriodEnded,
@@ -43,6 +46,7 @@ from slakeeper.actors.message import (
     SettlePeriod,
     StatusChanged,
     SuspendContract,
+    Tell,
     TermTurned,
     Tick,
     UpdateViolation,
@@ -60,10 +64,12 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import compensation
 from slakeeper.sla.account import Account
 from slakeeper.sla.audit import What
+from slakeeper.sla.burn import Burn, worst
+from slakeeper.sla.burn_notice import burn_began, burn_ended
 from slakeeper.sla.compliance import Status, status_apart
 from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import SECOND_MS
-from slakeeper.sla.period import last_turn_ms, next_turn_ms, term_at
+from slakeeper.sla.period import Period, last_turn_ms, next_turn_ms, period_at, term_at
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import open_violation
 
@@ -96,6 +102,7 @@ class ContractActor(Actor):
         self._added: dict[str, int] = {}
         self._chapter = self._version
         self._removed: dict[str, MetricRemoved] = {}
+        self._burning: Burning | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
@@ -134,6 +141,8 @@ class ContractActor(Actor):
                 if removed is not None and account.end_ms > removed.at_ms:
                     self._let_go(ctx, metric_name)
                 self._settle(ctx)
+            case LookAtBurn():
+                self._look_at_burn(ctx)
             case _:
                 super().handle_cast(ctx, message)
 
@@ -168,7 +177,9 @@ class ContractActor(Actor):
             case _:
                 super().handle_call(ctx, request)
         removed = {name: each.at_ms for name, each in self._removed.items()}
-        return ContractView(self._contract, self._version, self._since_ms, dict(self._open), removed)
+        return ContractView(
+            self._contract, self._version, self._since_ms, dict(self._open), removed, self._burning
+        )
 
     def apply(self, event: Any) -> None:
         match event:
@@ -193,6 +204,8 @@ class ContractActor(Actor):
                     self._open.pop(metric_name, None)
             case AccountGathered(metric_name, account):
                 self._gathered.setdefault(account.end_ms, {})[metric_name] = account
+            case BurnChanged(burning):
+                self._burning = burning
             case PeriodSettled(end_ms):
                 self._gathered.pop(end_ms, None)
             case _:
@@ -202,7 +215,7 @@ class ContractActor(Actor):
         gathered = {end_ms: dict(accounts) for end_ms, accounts in self._gathered.items()}
         return ContractState(
             self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added),
-            self._chapter, dict(self._removed),
+            self._chapter, dict(self._removed), self._burning,
         )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
@@ -210,7 +223,7 @@ class ContractActor(Actor):
         self._take(definition_of(state.document))
         self._open, self._added = dict(state.open_violations), dict(state.added)
         self._chapter = state.version if state.chapter is None else state.chapter
-        self._removed = dict(state.removed)
+        self._removed, self._burning = dict(state.removed), state.burning
         self._gathered = {end_ms: dict(accounts) for end_ms, accounts in state.gathered.items()}
 
     def terminate(self, ctx: Context, reason: str) -> None:
@@ -227,7 +240,12 @@ class ContractActor(Actor):
         environment: Environment = ctx.environment
         removed = {name: each.document for name, each in self._removed.items()}
         environment.contracts[self._contract.id] = Known(
-            self._definition, self._version, bool(self._open), self._chapter, removed
+            self._definition,
+            self._version,
+            bool(self._open),
+            self._chapter,
+            removed,
+            self._burning is not None,
         )
 
     def _announce(self, ctx: Context) -> None:
@@ -300,6 +318,8 @@ class ContractActor(Actor):
         apart = status_apart(self._contract, self._since_ms, at_ms)
         if apart is not None:
             return apart
+        if not self._open and self._burning is not None:
+            return Status.WARNING
         return (Status.HEALTHY, Status.WARNING, Status.CRITICAL)[min(len(self._open), 2)]
 
     def _tell_status(self, ctx: Context, before: Status) -> None:
@@ -344,6 +364,46 @@ class ContractActor(Actor):
         ctx.start_child(ENFORCEMENT, spec)
         if self._status(ctx.now_ms) is Status.EXPIRED:  # a late sample, of the time before
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+
+    def _look_at_burn(self, ctx: Context) -> None:
+        """Begins, raises and ends the burn alert of the contract; nobody is told while news of it is held or muted."""
+        environment: Environment = ctx.environment
+        sla_id, now_ms, before = self._contract.id, ctx.now_ms, self._burning
+        if environment.held_until_ms(sla_id, now_ms) is not None:
+            return
+        running = period_at(self._contract, self._since_ms, now_ms)
+        burn = None if running is None else environment.burn(self._contract, running)
+        windows = () if burn is None else burn.alerts()
+        after: Burning | None = None
+        if windows:
+            severity = worst(windows)
+            if before is not None:
+                severity = max(before.severity, severity, key=lambda each: each.rank)
+            since_ms = now_ms if before is None else before.since_ms
+            after = Burning(since_ms, tuple(window.long_ms for window in windows), severity)
+        rises = after is not None and (before is None or after.severity is not before.severity)
+        if after == before or (rises and environment.is_muted(sla_id)):
+            return
+        status_before = self._status(now_ms)
+        ctx.emit(BurnChanged(after))
+        self._enter(ctx)
+        self._tell_status(ctx, status_before)
+        if after is not None and burn is not None and running is not None and rises:
+            ends_at_ms = self._budget_ends_at_ms(environment, burn, running, now_ms)
+            told = burn_began(burn, windows, after.since_ms, after.severity, now_ms, ends_at_ms)
+            ctx.cast(alert_address(sla_id), Tell(told))
+        elif after is None and before is not None:
+            told = burn_ended(self._contract, before.since_ms, before.severity, now_ms)
+            ctx.cast(alert_address(sla_id), Tell(told))
+        payload = {"sla_id": sla_id, "burning": after is not None, "at_ms": now_ms}
+        ctx.publish("sla.burn", payload)
+
+    @staticmethod
+    def _budget_ends_at_ms(environment: Environment, burn: Burn, running: Period, now_ms: int) -> int | None:
+        standing = environment.standing(burn.contract.id, now_ms)
+        if standing is None:
+            return None
+        return burn.budget_ends_at_ms(standing.error_budget_remaining_ms, now_ms, running.end_ms)
 
     def _settle(self, ctx: Context) -> None:
         """Hands on every period of which the last metric's account is in."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.policy import Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,27 @@ class OpenedFor:
 
 
 @dataclass(frozen=True, slots=True)
+class Burning:
+    """A burn alert that goes on since ``since_ms`` [Unix ms].
+
+    Attributes:
+        long_ms: the long look-backs of the alerts that hold now [ms].
+        severity: the highest since it began.
+    """
+
+    since_ms: int
+    long_ms: tuple[int, ...]
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class BurnChanged:
+    """Event: other burn alerts hold than before; None: none any more."""
+
+    burning: Burning | None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountGathered:
     """Event: one metric's account of a period is final."""
 
@@ -81,6 +103,7 @@ class ContractView:
     since_ms: int
     open_violations: dict[str, str]
     removed: dict[str, int] = field(default_factory=dict)
+    burning: Burning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +126,4 @@ class ContractState:
     added: dict[str, int]
     chapter: int | None = None
     removed: dict[str, MetricRemoved] = field(default_factory=dict)
+    burning: Burning | None = None

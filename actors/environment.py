@@ -18,11 +18,14 @@ from slakeeper.otp.room import Room
 from slakeeper.sla import calendar, compliance
 from slakeeper.sla.account import Account
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.compliance import Share
+from slakeeper.sla.burn import Burn
+from slakeeper.sla.compliance import Share, Standing
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
+from slakeeper.sla.period import Period
 from slakeeper.sla.policy import EnforcementPolicy
+from slakeeper.sla.spending import Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Known:
         is_broken: whether a promise of it is broken now.
         chapter: the version since which its metrics have the weights they have.
         removed: documents of metrics that are no part of it any more, and count until the period is settled.
+        is_burning: whether a burn alert of it goes on.
     """
 
     definition: Definition
@@ -84,6 +88,7 @@ class Known:
     is_broken: bool
     chapter: int = 1
     removed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    is_burning: bool = False
 
     @property
     def contract(self) -> Sla:
@@ -117,6 +122,7 @@ class Environment:
         room: on the disk of the partitions; None when nobody looks.
         contracts: contract id to what is known of it; written by contracts.
         accounts: contract id to each metric's running account; written by monitors as windows close.
+        spendings: contract id to what the last days were worth for each metric; monitors go on writing into them.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
@@ -140,6 +146,7 @@ class Environment:
     room: Room | None = None
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
+    spendings: dict[str, dict[str, Spending]] = field(default_factory=dict)
     violations: set[str] = field(default_factory=set)
     helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
@@ -174,6 +181,17 @@ class Environment:
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
         return compliance.attainment(self._shares(sla_id))
+
+    def burn(self, contract: Sla, period: Period) -> Burn:
+        """How fast a contract spends its error budget in a period."""
+        return Burn(contract, self.spendings.get(contract.id, {}), period.end_ms - period.start_ms)
+
+    def standing(self, sla_id: str, now_ms: int) -> Standing | None:
+        """The numbers of the period that goes on; None for a contract nobody knows."""
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return None
+        return compliance.standing(known.contract.service_level, self._shares(sla_id, now_ms))
 
     def is_lost(self, sla_id: str, now_ms: int) -> bool:
         """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status
+from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.sample import Sample
@@ -154,6 +155,11 @@ class SetSuspended:
     """Suspended time counts for nothing."""
 
     suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtBurn:
+    """A window was judged that may change how fast the contract spends its error budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +389,13 @@ class EscalateNow:
 
 
 # -- to the alerts of a contract --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A contract's news that is about none of its violations, for every alert channel."""
+
+    notification: Notification
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from slakeeper.actors.message import (
     CountDuplicates,
     DescribeMetric,
     ForceClose,
+    LookAtBurn,
     MetricRecovered,
     MetricViolated,
     Observe,
@@ -180,6 +181,7 @@ class MetricMonitorActor(Actor):
         self._leave(ctx)
         environment: Environment = ctx.environment
         environment.accounts.get(self._contract.id, {}).pop(self._metric.name, None)
+        environment.spendings.get(self._contract.id, {}).pop(self._metric.name, None)
 
     def apply(self, event: Any) -> list[Signal]:
         what, now_ms, *rest = event
@@ -284,6 +286,10 @@ class MetricMonitorActor(Actor):
                     ctx.publish("metric.changed", {**payload, "at_ms": at_ms})
         if closed:
             self._show_account(ctx)
+            environment: Environment = ctx.environment
+            known = environment.contracts.get(self._contract.id)
+            if not self._monitor.spending.is_spotless or (known is not None and known.is_burning):
+                ctx.cast(contract, LookAtBurn())
         deadline_ms = self._monitor.next_deadline_ms()
         if deadline_ms is not None and deadline_ms != self._armed_ms:
             self._armed_ms = deadline_ms
@@ -292,6 +298,7 @@ class MetricMonitorActor(Actor):
     def _show_account(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         environment.accounts.setdefault(self._contract.id, {})[self._metric.name] = self._monitor.account()
+        environment.spendings.setdefault(self._contract.id, {})[self._metric.name] = self._monitor.spending
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

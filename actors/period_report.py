@@ -32,7 +32,7 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
     history: History = host.ask(report_address(sla_id), ListHistory())
     past = sorted(history.periods, key=lambda each: each.start_ms)
     version = seen.view.version
-    remaining_ms = Fraction(0)
+    remaining_ms, budget_ends_at_ms = Fraction(0), None
     current = [
         part
         for each in (*seen.metrics, *seen.removed)
@@ -44,6 +44,7 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
             raise RequestError("not_found", f"{sla_id} has expired; ask for --period last")
         start_ms, end_ms, accounts = running.start_ms, running.end_ms, current
         remaining_ms = seen.remaining_ms
+        budget_ends_at_ms = query.budget_ends_at_ms(host, seen, running)
     elif which == "last":
         if not past:
             raise RequestError("not_found", f"no period of {sla_id} has ended yet")
@@ -60,6 +61,8 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
             accounts += current
         if running is not None and start_ms <= running.start_ms and running.end_ms <= end_ms:
             remaining_ms = seen.remaining_ms
+            if (running.start_ms, running.end_ms) == (start_ms, end_ms):
+                budget_ends_at_ms = query.budget_ends_at_ms(host, seen, running)
         if not accounts:
             raise RequestError("not_found", f"nothing is kept of {sla_id} within {which}")
     known = query.violations(host, sla_id, include_resolved=True)
@@ -79,6 +82,7 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
         entries=query.entries(host, sla_id),
         earlier=_earlier([each for each in past if each.end_ms <= start_ms], known),
         remaining_ms=remaining_ms,
+        budget_ends_at_ms=budget_ends_at_ms,
     )
 
 

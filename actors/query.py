@@ -28,9 +28,10 @@ from slakeeper.actors.monitor import MetricView
 from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
-from slakeeper.sla import compensation, compliance, period
+from slakeeper.sla import burn, compensation, compliance, period
 from slakeeper.sla.compliance import Standing
 from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.period import Period
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
 
@@ -126,8 +127,9 @@ def picture(host: Host, sla_id: str) -> Picture:
     ]
     standing = compliance.standing(view.contract.service_level, shares)
     status = compliance.contract_status(
-        view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms
-    )
+        view.contract, [state for state, _ in states], standing.breached, view.since_ms, host.now_ms,
+        is_burning=view.burning is not None,
+    )  # fmt: skip
     return Picture(view, metrics, removed, down, states, standing, status.value, _remaining_ms(metrics))
 
 
@@ -162,6 +164,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "service_level": float(contract.service_level),
         "error_budget_remaining": _number(seen.standing.error_budget_remaining),
         "error_budget_remaining_ms": _number(seen.standing.error_budget_remaining_ms),
+        **_burn_row(host, seen, running),
         "time_period_remaining_ms": 0 if running is None else max(0, running.end_ms - host.now_ms),
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
@@ -184,6 +187,10 @@ def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
         "service_level": None,
         "error_budget_remaining": None,
         "error_budget_remaining_ms": None,
+        "burn_rate": None,
+        "burn_look_back_ms": None,
+        "budget_ends_at_ms": None,
+        "burn_alerts": [],
         "time_period_remaining_ms": None,
         "open_violations": None,
         "escalations_failed": 0,
@@ -224,12 +231,50 @@ def contract_document(host: Host, sla_id: str) -> dict[str, Any]:
             "excluded_ms": _number(standing.excluded_ms),
             "error_budget_ms": _number(standing.error_budget_ms),
             "error_budget_spent_ms": _number(standing.error_budget_spent_ms),
+            **_burn_row(host, seen, running),
         },
         "metrics": metric_rows(host, contract, seen.metrics, seen.down),
         "metrics_removed": removed_rows(seen.removed, seen.view.removed),
         "status_history": [
             {"at": change.at_ms, "status": change.status.value}
             for change in ask(host, report_address(sla_id), ListStatus()) or ()
+        ],
+    }
+
+
+def budget_ends_at_ms(host: Host, seen: Picture, running: Period | None) -> int | None:
+    """When the error budget of the running period will be gone at the present rate [Unix ms], None if not in it."""
+    environment: Environment = host.environment
+    if running is None or not running.start_ms <= host.now_ms < running.end_ms:
+        return None
+    left_ms = seen.standing.error_budget_remaining_ms
+    return environment.burn(seen.view.contract, running).budget_ends_at_ms(
+        left_ms, host.now_ms, running.end_ms
+    )
+
+
+def _burn_row(host: Host, seen: Picture, running: Period | None) -> dict[str, Any]:
+    """How fast the budget is spent: the rate over the look-back, when it ends so, and the alerts that go on."""
+    environment: Environment = host.environment
+    burning = seen.view.burning
+    if running is None:
+        return {"burn_rate": None, "burn_look_back_ms": None, "budget_ends_at_ms": None, "burn_alerts": []}
+    period_ms = running.end_ms - running.start_ms
+    look_back_ms = burn.look_back_ms(period_ms)
+    return {
+        "burn_rate": _number(environment.burn(seen.view.contract, running).rate(look_back_ms)),
+        "burn_look_back_ms": look_back_ms,
+        "budget_ends_at_ms": budget_ends_at_ms(host, seen, running),
+        "burn_alerts": [
+            {
+                "long_ms": window.long_ms,
+                "short_ms": window.short_ms,
+                "factor": float(window.factor),
+                "severity": window.severity.value,
+                "since": burning.since_ms,
+            }
+            for window in burn.burn_windows(period_ms)
+            if burning is not None and window.long_ms in burning.long_ms
         ],
     }
 

@@ -4,6 +4,8 @@ from slakeeper.actors.alert import AlertState
 from slakeeper.actors.audit import AuditState, Filed
 from slakeeper.actors.contract_event import (
     AccountGathered,
+    BurnChanged,
+    Burning,
     ContractState,
     ContractVersion,
     MetricAdded,
@@ -38,6 +40,8 @@ RECORDS: tuple[type, ...] = (
     ActionRecord,
     AlertState,
     AuditState,
+    BurnChanged,
+    Burning,
     ContractChanged,
     ContractState,
     ContractVersion,

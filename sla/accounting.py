@@ -9,6 +9,7 @@ from copy import copy
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from slakeeper.sla import burn
 from slakeeper.sla.account import Account, Verdict
 from slakeeper.sla.calendar import Cuts
 from slakeeper.sla.chapter import Chapters, dump_account, load_account
@@ -17,6 +18,7 @@ from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
 from slakeeper.sla.period import Period
 from slakeeper.sla.signal import PeriodClosed, Signal, WindowClosed
 from slakeeper.sla.span import Span, subtract, total_ms, union
+from slakeeper.sla.spending import Spending
 from slakeeper.sla.tally import Tally, open_tally
 from slakeeper.sla.timeline import FOREVER, Timeline
 
@@ -42,7 +44,8 @@ CUT = Place(None, 0, 0, 0)
 class Accounting:
     """The running account of one metric, and its windows still open.
 
-    ``cursor_ms`` is how far time has been settled; a sample before it is late.
+    ``cursor_ms`` is how far time has been settled; a sample before it is late. ``spending`` remembers what the last
+    days were worth, also of former periods.
 
     Args:
         contract, metric, since_ms: as :class:`~slakeeper.sla.monitor.Monitor` takes them.
@@ -52,7 +55,7 @@ class Accounting:
 
     __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
                  "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms",
-                 "timeline")  # fmt: skip
+                 "spending", "timeline")  # fmt: skip
 
     def __init__(
         self, contract: Sla, metric: Metric, since_ms: int, chapter: int = 1, *, joined_late: bool = False
@@ -63,6 +66,7 @@ class Accounting:
         self._errors: list[Span] = []
         self._point_ms, self._points = array("q"), array("d")
         self._last: Account | None = None
+        self.spending = Spending(0)
         self._take(metric)
         self._open_account(since_ms)
         self.begin_chapter(chapter, metric.weight)
@@ -83,6 +87,9 @@ class Accounting:
     def _begin(self, start_ms: int) -> None:
         self._start_ms = start_ms
         self._chapters.begin_account()
+        period = self.timeline.period
+        if period is not None:
+            self.spending.kept_ms = burn.kept_ms(period.end_ms - period.start_ms)
         self._good_ms = self._bad_ms = self._unknown_ms = self._excluded_ms = 0
 
     # --- samples ---------------------------------------------------------------------------------------
@@ -158,16 +165,20 @@ class Accounting:
         start_ms, self.cursor_ms = self.cursor_ms, end_ms
         cuts, left = self.timeline.cut(start_ms, end_ms)
         unknown: list[Span] = left
+        good, bad = list(cuts.good), list[Span]()
         if self._metric.no_data is not NoData.UNKNOWN:
             judged = subtract(left, union(self.timeline.whole_windows(span) for span in self._errors))
             unknown = subtract(left, judged)
             judged_ms = total_ms(judged)
             if self._metric.no_data is NoData.GOOD:
                 self._book(cuts, good_ms=judged_ms, unknown_ms=total_ms(unknown))
+                good += judged
             else:
                 self._book(cuts, bad_ms=judged_ms, unknown_ms=total_ms(unknown))
+                bad = judged
         else:
             self._book(cuts, unknown_ms=total_ms(unknown))
+        self.spending.add(end_ms, good=good, bad=bad)
         if not left:
             verdict = Verdict.GOOD if cuts.good and not cuts.excluded else Verdict.EXCLUDED
         else:
@@ -195,6 +206,8 @@ class Accounting:
             bad_ms=left_ms if verdict is Verdict.BAD else 0,
             unknown_ms=left_ms if verdict is Verdict.UNKNOWN else 0,
         )
+        good = left if verdict is Verdict.GOOD else []
+        self.spending.add(end_ms, good=[*cuts.good, *good], bad=left if verdict is Verdict.BAD else ())
         signals.append(WindowClosed(start_ms, end_ms, verdict))
 
     def _holds(self, tally: Tally, left_ms: int) -> bool | None:
@@ -320,6 +333,7 @@ class Accounting:
         shadow = copy(self)
         shadow._tallies = dict(self._tallies)
         shadow.timeline, shadow._chapters = copy(self.timeline), copy(self._chapters)
+        shadow.spending = Spending(0)
         shadow._point_ms, shadow._points = self._point_ms[:], self._points[:]
         shadow.settle(now_ms, [])
         period = shadow.timeline.period
@@ -370,6 +384,7 @@ class Accounting:
             "errors": [list(span) for span in self._errors],
             "points": [list(self._point_ms), list(self._points)],
             "last": dump_account(self._last) if self._last else None,
+            "spending": self.spending.dump(),
         }
 
     @classmethod
@@ -388,4 +403,8 @@ class Accounting:
         self._errors = [(a, b) for a, b in dump["errors"]]
         self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
         self._last = load_account(dump["last"]) if dump["last"] else None
+        period = self.timeline.period
+        self.spending = Spending(burn.kept_ms(period.end_ms - period.start_ms) if period else 0)
+        if "spending" in dump:  # older dumps have none
+            self.spending.load(dump["spending"])
         return self

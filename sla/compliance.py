@@ -230,7 +230,13 @@ def status_apart(contract: Sla, since_ms: int, now_ms: int) -> Status | None:
 
 
 def contract_status(
-    contract: Sla, states: Iterable[MonitorState], is_breached: bool, since_ms: int, now_ms: int
+    contract: Sla,
+    states: Iterable[MonitorState],
+    is_breached: bool,
+    since_ms: int,
+    now_ms: int,
+    *,
+    is_burning: bool = False,
 ) -> Status:
     """How the contract stands.
 
@@ -240,6 +246,7 @@ def contract_status(
         is_breached: whether its running period is lost (:func:`breached`).
         since_ms: when it was first loaded [Unix ms].
         now_ms: the present [Unix ms].
+        is_burning: whether a burn alert holds, which puts the whole contract at risk.
 
     Returns:
         What is decided apart from the metrics first (expired, suspended, pending), then breached, then by the
@@ -254,7 +261,8 @@ def contract_status(
     violating_count = now.count(MonitorState.VIOLATING)
     if violating_count > 1:
         return Status.CRITICAL
-    return Status.WARNING if violating_count or MonitorState.AT_RISK in now else Status.HEALTHY
+    is_at_risk = is_burning or MonitorState.AT_RISK in now
+    return Status.WARNING if violating_count or is_at_risk else Status.HEALTHY
 
 
 def _chapters(shares: Iterable[Share]) -> list[list[Share]]:

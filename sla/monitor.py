@@ -19,6 +19,7 @@ from slakeeper.sla.forecast import breach_probability
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.signal import MonitorState, Signal
+from slakeeper.sla.spending import Spending
 from slakeeper.sla.tally import PercentileTally, Tally
 from slakeeper.sla.window import open_window
 
@@ -344,6 +345,11 @@ class Monitor:
     def remaining_ms(self, now_ms: int | None = None) -> int:
         """How much of the running period is not in :meth:`account` yet and can still count [ms]."""
         return self._accounting.remaining_ms() if now_ms is None else self._accounting.remaining_at(now_ms)
+
+    @property
+    def spending(self) -> Spending:
+        """What the last days were worth; the monitor goes on writing into it."""
+        return self._accounting.spending
 
     # --- on disk ---------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ class NotificationKind(StrEnum):
     RESOLVED = "resolved"
     ESCALATION = "escalation"
     ESCALATION_FAILED = "escalation_failed"
+    BURN = "burn"
+    BURN_ENDED = "burn_ended"
     TEST = "test"
 
 

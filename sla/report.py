@@ -167,6 +167,7 @@ def build(
     entries: Sequence[LedgerEntry] = (),
     earlier: Sequence[EarlierPeriod] = (),
     remaining_ms: int | Fraction = 0,
+    budget_ends_at_ms: int | None = None,
 ) -> dict[str, Any]:
     """The document of a period.
 
@@ -179,6 +180,7 @@ def build(
         earlier: closed periods before this one, in any order.
         remaining_ms: time of a running period that can still count (weighted mean over the metrics); the budget is
             that of known plus remaining time.
+        budget_ends_at_ms: of a running period when its budget will be gone at the present rate [Unix ms].
     """
     total = totals(accounts)
     booked = [entry for entry in entries if belongs(entry, start_ms, end_ms)]
@@ -219,6 +221,7 @@ def build(
             "spent_ms": _ms(total.bad_ms),
             "remaining_ms": _ms(budget_ms - total.bad_ms),
             "spent": _percent(100 * total.bad_ms / budget_ms if budget_ms else None),
+            "ends_at": budget_ends_at_ms,
         },
         "metrics": [_metric(contract, name, accounts) for name in dict.fromkeys(a.metric for a in accounts)],
         # The versions of which each gave the metrics other weights, with what each counts for.

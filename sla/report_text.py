@@ -199,7 +199,10 @@ def _budget(document: Document) -> list[str]:
     rest = f"{_duration(left)} are left" if left >= 0 else f"it is overdrawn by {_duration(-left)}"
     share = f" ({_ratio(budget['spent'], 1)})" if budget["spent"] is not None else ""
     whole = f"{allowed:f} % of {base} {what} time = {_duration(budget['total_ms'])}."
-    return ["## Error budget", f"{whole} Spent: {_duration(budget['spent_ms'])}{share}; {rest}."]
+    lines = ["## Error budget", f"{whole} Spent: {_duration(budget['spent_ms'])}{share}; {rest}."]
+    if budget["ends_at"] is not None:
+        lines.append(f"At the present rate it ends at {local_time(budget['ends_at'], sla['timezone'])}.")
+    return lines
 
 
 def _violations(document: Document) -> list[str]:

@@ -1,7 +1,9 @@
 """What a table of contracts does not say and nobody may miss: who was not told, what is not watched."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from slakeeper.sla.duration import format_duration, format_instant
 
 # The contract of `start --demo`, and what to say of it where nothing measures it any more.
 DEMO_SLA = "demo_shop"
@@ -23,9 +25,29 @@ def concerns(row: Mapping[str, Any]) -> list[str]:
         found.append(f"{_count(failed, 'violation')} nobody answered for: every level was told")
     if failed := row.get("alerts_failed"):
         found.append(f"{_count(failed, 'alert')} could not be delivered")
+    found += burn_lines(row)
     if down := row.get("metrics_down"):
         found.append(f"not watched, the monitor is down: {', '.join(down)}")
     return [f"{row['id']}: {each}" for each in found]
+
+
+def burn_lines(row: Mapping[str, Any]) -> list[str]:
+    """How fast an error budget is spent, where that is something to be told."""
+    lines = []
+    if alerts := row.get("burn_alerts"):
+        lines.append(_burning(alerts))
+    if (ends_at_ms := row.get("budget_ends_at_ms")) is not None:
+        ends, look_back = format_instant(ends_at_ms), format_duration(row["burn_look_back_ms"])
+        lines.append(f"at the rate of the last {look_back} the error budget ends at {ends}")
+    return lines
+
+
+def _burning(alerts: Sequence[Mapping[str, Any]]) -> str:
+    windows = ", ".join(
+        f"more than {each['factor']:g} times what is allowed over {format_duration(each['long_ms'])}"
+        for each in alerts
+    )
+    return f"error budget burns too fast since {format_instant(alerts[0]['since'])}: {windows}"
 
 
 def failing_sources(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from slakeeper.concern import status_concerns
+from slakeeper.concern import burn_lines, status_concerns
 from slakeeper.sla.duration import format_duration, format_instant
 
 # Longer cells are cut: a table that wraps is no table.
@@ -211,6 +211,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
         f"promised {document['service_level']} %, attained {percent(period['attainment'])} %",
         f"period {instant(period['start'])} to {instant(period['end'])}" if has_period else "no period runs",
         f"error budget {duration(period['error_budget_ms'])}, spent {duration(period['error_budget_spent_ms'])}",
+        *burn_lines(period),
         "",
         table(
             ("METRIC", "STATE", "VALUE", "PROMISE", "UNIT", "SAMPLES", "LATE", "REPEATED", "P(BREACH)"),

@@ -98,6 +98,8 @@ function concerns(sla) {
   if (sla.actor_status) lines.push(`its actor is ${sla.actor_status}: nobody decides about it`);
   if (sla.escalations_failed) lines.push(`${sla.escalations_failed} violation${sla.escalations_failed > 1 ? "s" : ""} nobody answered for`);
   if (sla.alerts_failed) lines.push(`${sla.alerts_failed} alert${sla.alerts_failed > 1 ? "s" : ""} could not be delivered`);
+  if ((sla.burn_alerts || []).length) lines.push(`error budget burns too fast since ${new Date(sla.burn_alerts[0].since).toLocaleString()}`);
+  if (sla.budget_ends_at_ms) lines.push(`at this rate the error budget ends on ${new Date(sla.budget_ends_at_ms).toLocaleString()}`);
   if ((sla.metrics_down || []).length) lines.push(`not watched, the monitor is down: ${sla.metrics_down.join(", ")}`);
   return lines;
 }

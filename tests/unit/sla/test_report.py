@@ -102,6 +102,7 @@ def test_the_worked_example_of_a_lost_window() -> None:
         "spent_ms": 24_000,
         "remaining_ms": 864 - 24_000,
         "spent": "2777.777777777777777777777778",
+        "ends_at": None,
     }
     assert (built["period"]["met"], built["period"]["verdict"]) == (False, "breached")
     assert [metric["bad_ms"] for metric in built["metrics"]] == [30_000, 0]
