@@ -19,8 +19,9 @@ from slakeeper.sla.period import Period
 from slakeeper.sla.signal import PeriodClosed, Signal, WindowClosed
 from slakeeper.sla.span import Span, subtract, total_ms, union
 from slakeeper.sla.spending import Spending
-from slakeeper.sla.tally import Tally, open_tally
+from slakeeper.sla.tally import Tally
 from slakeeper.sla.timeline import FOREVER, Timeline
+from slakeeper.sla.window import open_tally
 
 MAX_LATENESS_INTERVALS = 10_000
 """So many windows are kept open for late samples at most, whatever ``lateness`` says."""
@@ -106,7 +107,7 @@ class Accounting:
                 tally = self._tallies.get(window[0])
                 if tally is None:
                     tally = self._tallies[window[0]] = open_tally(self._metric)
-                return Place(tally, start_ms, end_ms, window[0])
+                return Place(tally.at(start_ms), start_ms, end_ms, window[0])
         return CUT
 
     def source_failed(self, now_ms: int) -> None:
@@ -268,7 +269,10 @@ class Accounting:
 
     @staticmethod
     def _tally_key(metric: Metric) -> tuple[object, ...]:
-        return metric.type, metric.aggregation, metric.interval, metric.effective_percentile, metric.value
+        return (
+            metric.type, metric.aggregation, metric.counter, metric.interval, metric.effective_percentile,
+            metric.value,
+        )  # fmt: skip
 
     # --- interval aggregates ---------------------------------------------------------------------------
 

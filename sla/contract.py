@@ -129,6 +129,7 @@ class Metric(_Value):
         value: the threshold in ``unit`` (for ``trend``: of the slope, in ``unit`` per hour).
         condition: the relation that keeps the promise, aggregate on the left.
         weight: share in score and attainment, 0 < weight <= 1.
+        counter: samples are readings of a counter, of which ``rate`` is how fast it rises.
         interval: detection span and length of an accounting window [ms].
         for_: how long the condition fails before a violation opens [ms].
         keep_for: how long it holds before one closes [ms]; default one interval.
@@ -145,6 +146,7 @@ class Metric(_Value):
     condition: Condition = Condition.GT
     weight: Number = Decimal(1)
     aggregation: Aggregation = Aggregation.AVG
+    counter: Flag = False
     percentile: Number | None = Field(default=None, validate_default=True)
     trend_points: Whole = Field(default=10, ge=2, le=1000)
     interval: DurationMs = Field(
@@ -188,6 +190,15 @@ class Metric(_Value):
         if value <= 0 and info.data.get("type", MetricType.TREND) is not MetricType.TREND:
             raise PydanticCustomError("invalid_metric_value", "value must be greater than 0")
         return value
+
+    @field_validator("counter")
+    @classmethod
+    def _counter(cls, counter: bool, info: ValidationInfo) -> bool:
+        # A broken type or aggregation is missing in info.data, and says enough.
+        is_rate = info.data.get("aggregation", Aggregation.RATE) is Aggregation.RATE
+        if counter and not (is_rate and info.data.get("type") is not MetricType.PERCENTILE):
+            raise PydanticCustomError("invalid_counter", "counter needs aggregation: rate")
+        return counter
 
     @field_validator("percentile")
     @classmethod

@@ -17,8 +17,12 @@ from slakeeper.sla.timeline import Timeline
 
 UPDATE_EVERY_MS = 1_000
 
-GROWING = frozenset({Aggregation.SUM, Aggregation.COUNT, Aggregation.RATE})
-"""Aggregates that a window not yet full has too little of."""
+_GROWING = frozenset({Aggregation.SUM, Aggregation.COUNT, Aggregation.RATE})
+
+
+def is_growing(metric: Metric) -> bool:
+    """Whether a window that is not yet full has too little: of sums, but not of the rate of a counter."""
+    return metric.aggregation in _GROWING and not metric.counter
 
 
 def has_nearness(metric: Metric) -> bool:
@@ -155,7 +159,7 @@ class Detection:
     def _is_full(self, at_ms: int) -> bool:
         """Whether the sliding window can have all there is: only sums of some kind care."""
         metric = self._metric
-        if metric.type is not MetricType.THRESHOLD or metric.aggregation not in GROWING:
+        if metric.type is not MetricType.THRESHOLD or not is_growing(metric):
             return True
         return self._timeline.is_covered(at_ms - metric.interval, at_ms)
 

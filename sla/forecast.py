@@ -1,15 +1,28 @@
 """The probability that a promise will be broken soon, from how its interval aggregates have moved.
 
-The aggregates are taken for a Brownian motion with drift. The probability that it reaches a barrier at distance
-``a`` within time ``T`` (first passage, inverse Gaussian distribution) is
+The aggregates ``x`` are taken for an autoregressive process, ``x' = x + c + (phi - 1) * (x - x_0) + sigma * noise``:
 
-    Phi((mu T - a) / (sigma sqrt T)) + exp(2 mu a / sigma^2) Phi((-a - mu T) / (sigma sqrt T)).
+- with ``phi`` = 1 a random walk with drift ``c``, which is what sampling a drifted Brownian motion gives;
+- with ``phi`` from 0 to 0.95 noise about a level, which has no drift however far it has strayed.
 
-Source: Karatzas and Shreve, "Brownian Motion and Stochastic Calculus", section 3.5.C.
+Twenty aggregates do not tell which it is, nor its parameters, so none is chosen: every ``phi`` keeps the probability
+that the aggregates give it (Bayes, conjugate normal-inverse-gamma priors), and with it the uncertainty of ``c`` and
+``sigma``. The stated probability is the share of 200 continuations, drawn from all of that, that reach the promised
+value within the horizon. They are drawn at fixed, evenly spread quantiles (a Latin hypercube), not at random: the same
+aggregates give the same probability.
+
+There is an aggregate once an interval, so the barrier is looked at once an interval too. The first passage of the
+Brownian motion itself is too likely for that; moving its barrier away by 0.5826 sigma corrects it. The tests compare
+the two.
+
+Sources: Gelman et al., "Bayesian Data Analysis", 3rd ed., section 3.3 (conjugate priors); Broadie, Glasserman and Kou,
+"A continuity correction for discrete barrier options", Mathematical Finance 7 (1997); McKay, Beckman and Conover,
+Technometrics 21 (1979) (Latin hypercubes); Wilson and Hilferty, PNAS 17 (1931) (quantiles of chi squared).
 """
 
 from collections.abc import Sequence
-from math import erfc, exp, inf, isfinite, log, pi, sqrt
+from math import erfc, exp, isfinite, log, pi, sqrt
+from typing import NamedTuple
 
 from slakeeper.sla.contract import Condition
 
@@ -18,6 +31,16 @@ POINTS = 20
 """How many recent aggregates are fitted at most."""
 MIN_POINTS = 5
 """With fewer there is no telling drift from chance."""
+
+PATHS = 200
+"""Continuations that are looked at: the probability has steps of half a percent."""
+
+_LEVELS = (0.0, 0.25, 0.5, 0.7, 0.85, 0.95)
+"""The ``phi`` of noise about a level that are told apart; together as likely as a walk before anything is seen."""
+
+_DRIFTS = ((0.09, 0.4), (25.0, 0.1))
+"""Walks before anything is seen: (variance of the drift in units of sigma squared, probability). Most hardly drift;
+some, such as a disk that fills, do little else."""
 
 Point = tuple[int, float]
 """(start of the interval [ms], its aggregate)."""
@@ -44,10 +67,10 @@ def slope_per_hour(points: Sequence[Point]) -> float | None:
 def breach_probability(
     points: Sequence[Point], condition: Condition, value: float, interval_ms: int
 ) -> float | None:
-    """Probability that the aggregate fails ``condition`` against ``value`` within ten intervals.
+    """Probability that an aggregate of the next ten intervals fails ``condition`` against ``value``.
 
     Args:
-        points: recent interval aggregates in order of time.
+        points: recent interval aggregates in order of time; taken for evenly spaced, as far apart as on average.
         condition: the promise; ``eq`` and ``ne`` have no side to fail on.
         value: the promised value.
         interval_ms: length of an interval [ms].
@@ -58,53 +81,125 @@ def breach_probability(
     points = points[-POINTS:]
     if len(points) < MIN_POINTS or condition in (Condition.EQ, Condition.NE):
         return None
-    # Mirrored so that failing always means rising to the barrier.
+    # Mirrored so that failing always means rising to the barrier, and from the first aggregate on, so that a large
+    # level does not cost digits.
     sign = 1.0 if condition in (Condition.LT, Condition.LTE) else -1.0
-    distance = sign * (value - points[-1][1])
-    if not condition.holds(points[-1][1], value) or distance <= 0:
+    first_ms, first = points[0]
+    path = [sign * (each - first) for _, each in points]
+    barrier = sign * (value - first)
+    if not condition.holds(points[-1][1], value) or path[-1] >= barrier:
         return 1.0
-    times = [at_ms / interval_ms for at_ms, _ in points]
-    elapsed = times[-1] - times[0]
-    drift = sign * (points[-1][1] - points[0][1]) / elapsed
-    variance = sum(
-        (sign * (after[1] - before[1]) - drift * (t1 - t0)) ** 2 / (t1 - t0)
-        for before, after, t0, t1 in zip(points, points[1:], times, times[1:], strict=False)
-    ) / (len(points) - 2)
-    if not (isfinite(drift) and isfinite(variance) and isfinite(distance)):
+    scale = max(abs(each) for each in path)
+    if scale == 0:
+        return 0.0
+    if not (isfinite(scale) and isfinite(barrier)):
         return None
-    return first_passage(distance, drift, sqrt(variance), HORIZON_INTERVALS)
+    spacing = (points[-1][0] - first_ms) / (len(points) - 1) / interval_ms
+    steps = min(HORIZON_INTERVALS, max(1, round(HORIZON_INTERVALS / spacing)))
+    return first_passage([each / scale for each in path], barrier / scale, steps)
 
 
-def first_passage(distance: float, drift: float, deviation: float, horizon: float) -> float:
-    """Probability that a Brownian motion rises by ``distance`` within ``horizon``.
+class _Belief(NamedTuple):
+    """One kind of process: its ``phi``, the mean of ``c``, and ``precision`` and ``squares`` of the rest."""
+
+    phi: float
+    mean: float
+    precision: float
+    squares: float
+    probability: float
+
+
+def first_passage(path: Sequence[float], barrier: float, steps: int) -> float:
+    """Probability that a path, continued as it went so far, is at or above ``barrier`` at one of the next ``steps``.
 
     Args:
-        distance: to the barrier, > 0.
-        drift: mean rise per unit of time.
-        deviation: standard deviation per square root of a unit of time, >= 0.
-        horizon: units of time, > 0.
-
-    Returns:
-        0..1.
+        path: from 0 on, evenly spaced, not all 0.
+        barrier: above its last value.
+        steps: 1 to ``HORIZON_INTERVALS``.
     """
-    reach = drift * horizon
-    spread = deviation * sqrt(horizon)
-    if spread == 0 or distance / spread == inf:
-        return 1.0 if reach >= distance else 0.0
-    ahead = _phi((reach - distance) / spread)
-    # exp(...) may overflow where Phi(...) vanishes, so they are multiplied as logarithms.
-    exponent = 2 * (drift / deviation) * (distance / deviation) + _log_phi((-distance - reach) / spread)
-    return min(1.0, max(0.0, ahead + (exp(exponent) if exponent < 0 else 1.0)))
+    beliefs = _beliefs(path)
+    count = len(path) - 1
+    last = path[-1]
+    hits = index = 0
+    so_far = beliefs[0].probability
+    for number, (draws, chi, rank) in enumerate(_CONTINUATIONS):
+        while index + 1 < len(beliefs) and so_far < (number + 0.5) / PATHS:
+            index += 1
+            so_far += beliefs[index].probability
+        phi, mean, precision, squares, _ = beliefs[index]
+        sigma = sqrt(squares / (count * _chi_square_ratio(chi, count)))
+        drift = mean + sigma * rank / sqrt(precision)
+        x = last
+        for draw in draws[:steps]:
+            x = drift + phi * x + sigma * draw
+            if x >= barrier:
+                hits += 1
+                break
+    return hits / PATHS
 
 
-def _phi(z: float) -> float:
-    """Standard normal distribution function."""
-    return 0.5 * erfc(-z / sqrt(2))
+def _beliefs(path: Sequence[float]) -> list[_Belief]:
+    """Every kind of process with the probability that the path gives it.
+
+    ``z = x' - phi * x`` is normal about ``c`` with variance ``sigma ** 2``; ``c`` is normal about 0 with ``ratio``
+    times that; every magnitude of ``sigma`` is as likely. About a level the first value is one of the process too, so
+    the level is normal about it with the variance of the process, ``sigma ** 2 / (1 - phi ** 2)``: hence the ratio.
+    """
+    before, after = path[:-1], path[1:]
+    count = len(after)
+    sum_before, sum_after = sum(before), sum(after)
+    before_2, after_2 = sum(x * x for x in before), sum(x * x for x in after)
+    product = sum(x * y for x, y in zip(before, after, strict=True))
+    kinds = [(phi, (1 - phi) / (1 + phi), 0.5 / len(_LEVELS)) for phi in _LEVELS]
+    kinds += [(1.0, ratio, prior) for ratio, prior in _DRIFTS]
+    found: list[tuple[float, _Belief]] = []
+    for phi, ratio, prior in kinds:
+        precision = count + 1 / ratio
+        total = sum_after - phi * sum_before
+        squares = after_2 - 2 * phi * product + phi * phi * before_2 - total * total / precision
+        # Rounding may leave nothing, or less, of a path without any chance in it.
+        squares = max(squares, 1e-18 * after_2)
+        weight = log(prior) - 0.5 * log(ratio * precision) - count / 2 * log(squares)
+        found.append((weight, _Belief(phi, total / precision, precision, squares, 0.0)))
+    top = max(weight for weight, _ in found)
+    whole = sum(exp(weight - top) for weight, _ in found)
+    return [belief._replace(probability=exp(weight - top) / whole) for weight, belief in found]
 
 
-def _log_phi(z: float) -> float:
-    """Its logarithm, by the asymptotic series where it is too small for a float."""
-    if z > -30:
-        return log(_phi(z))
-    square = z * z
-    return -square / 2 - 0.5 * log(2 * pi) - log(-z) + log(1 - 1 / square + 3 / (square * square))
+def _chi_square_ratio(z: float, count: int) -> float:
+    """A quantile of chi squared with ``count`` degrees of freedom over ``count``; ``z`` is that of the normal."""
+    spread = 2 / (9 * count)
+    return float(max(0.05, 1 - spread + z * sqrt(spread)) ** 3)
+
+
+# --- the continuations -----------------------------------------------------------------------------------
+
+
+def _normal_quantile(probability: float) -> float:
+    """By Newton's method on the distribution function."""
+    z = 0.0
+    for _ in range(50):
+        density = exp(-z * z / 2) / sqrt(2 * pi)
+        step = (0.5 * erfc(-z / sqrt(2)) - probability) / density
+        z -= max(-1.0, min(1.0, step))
+    return z
+
+
+def _shuffled(items: Sequence[float], seed: int) -> list[float]:
+    """A fixed order, by the minimal standard generator of Park and Miller."""
+    order = list(items)
+    for index in range(len(order) - 1, 0, -1):
+        seed = seed * 48_271 % 0x7FFF_FFFF
+        other = seed % (index + 1)
+        order[index], order[other] = order[other], order[index]
+    return order
+
+
+def _continuations() -> list[tuple[tuple[float, ...], float, float]]:
+    """(noise of each step, quantile for sigma, quantile for c), each column evenly spread, in its own order."""
+    quantiles = [_normal_quantile((index + 0.5) / PATHS) for index in range(PATHS)]
+    columns = [_shuffled(quantiles, 1_000 + column) for column in range(HORIZON_INTERVALS + 2)]
+    return [(tuple(row[2:]), row[0], row[1]) for row in zip(*columns, strict=True)]
+
+
+_CONTINUATIONS = _continuations()

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from slakeeper.sla.account import Account
 from slakeeper.sla.accounting import Accounting
 from slakeeper.sla.contract import Metric, MetricType, Sla
-from slakeeper.sla.detection import GROWING, Detection
+from slakeeper.sla.counter import CounterWindow
+from slakeeper.sla.detection import Detection, is_growing
 from slakeeper.sla.duration import WEEK_MS
 from slakeeper.sla.forecast import breach_probability
 from slakeeper.sla.grid import NEVER
@@ -156,6 +157,11 @@ class Monitor:
         if place.window_ms > self._foreseen_ms and self._metric.type is not MetricType.TREND:
             self._foreseen_ms = place.window_ms
             self._foresee()
+        window = self._window
+        if isinstance(window, CounterWindow) and window.newest_ms < place.start_ms:
+            since_ms = max(window.newest_ms, place.start_ms - self._metric.interval)
+            if self._accounting.timeline.is_cut(since_ms, place.start_ms):
+                window.restart(place.start_ms)
         self._tally, self._start_ms, self._end_ms = place.tally, place.start_ms, place.end_ms
         return place.tally
 
@@ -170,11 +176,7 @@ class Monitor:
 
     def _slope(self) -> float:
         newest_ms = self._window.newest_ms
-        before_ms = (
-            newest_ms + 1
-            if self._metric.aggregation not in GROWING
-            else newest_ms - self._metric.interval + 1
-        )
+        before_ms = newest_ms + 1 if not is_growing(self._metric) else newest_ms - self._metric.interval + 1
         slope = self._accounting.slope(before_ms)
         return nan if slope is None else slope
 
@@ -232,6 +234,8 @@ class Monitor:
         """Counts again from now on."""
         self._accounting.timeline.resume(now_ms)
         self._next_silence_ms = now_ms + self._detection.silence_ms
+        if isinstance(self._window, CounterWindow):
+            self._window.restart(now_ms)
         self._leave_place()
 
     def force_close(self, now_ms: int) -> list[Signal]:
@@ -263,8 +267,8 @@ class Monitor:
         self._late += self._accounting.rebase(contract, metric, at_ms, signals)
         if chapter is not None:
             self._accounting.begin_chapter(chapter, metric.weight if weight is None else weight)
-        if (old.type, old.aggregation, old.interval, old.effective_percentile) != (
-            metric.type, metric.aggregation, metric.interval, metric.effective_percentile,
+        if (old.type, old.aggregation, old.counter, old.interval, old.effective_percentile) != (
+            metric.type, metric.aggregation, metric.counter, metric.interval, metric.effective_percentile,
         ):  # fmt: skip
             self._window = open_window(metric)
             self._detection.foresee(None)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import inf, nan
 from typing import Any, ClassVar
 
-from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
+from slakeeper.sla.contract import Condition
 from slakeeper.sla.exact import HUGE, SCALE, TINY, Scaled, quotient, scaled, whole
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.percentile_window import nearest_rank
@@ -27,12 +27,16 @@ class Tally:
     def add(self, ts_ms: int, x: float) -> None:
         self.count += 1
 
+    def at(self, start_ms: int) -> "Tally":
+        """Where samples of the stretch between two cuts are tallied that begins at ``start_ms``."""
+        return self
+
     def value(self, left_ms: int) -> float:
         """The aggregate; ``left_ms`` is how long the window is without what was cut out of it, > 0."""
         return float(self.count)
 
-    def holds(self, condition: Condition, value: float, left_ms: int) -> bool:
-        """Whether the aggregate keeps the promise."""
+    def holds(self, condition: Condition, value: float, left_ms: int) -> bool | None:
+        """Whether the aggregate keeps the promise; None when the samples do not tell."""
         return condition.holds(self.value(left_ms), value)
 
     def dump(self) -> list[Any]:
@@ -161,24 +165,6 @@ class PercentileTally(Tally):
         # Where the percentile stands to the value, as -1, 0 or 1.
         side = -1 if self.below >= rank else 0 if self.up_to >= rank else 1
         return condition.holds(side, 0)
-
-
-_KINDS: dict[Aggregation, type[Tally]] = {
-    Aggregation.AVG: AverageTally,
-    Aggregation.SUM: SumTally,
-    Aggregation.RATE: RateTally,
-    Aggregation.MIN: MinTally,
-    Aggregation.MAX: MaxTally,
-    Aggregation.LAST: LastTally,
-    Aggregation.COUNT: Tally,
-}
-
-
-def open_tally(metric: Metric) -> Tally:
-    """An empty tally for a metric (for a trend: of one of its interval aggregates)."""
-    if metric.type is MetricType.PERCENTILE and metric.effective_percentile is not None:
-        return PercentileTally(metric.effective_percentile, float(metric.value))
-    return _KINDS[metric.aggregation]()
 
 
 def _plain(item: Any) -> Any:

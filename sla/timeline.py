@@ -96,6 +96,11 @@ class Timeline:
         cuts, _ = self.cut(start_ms, end_ms)
         return not (cuts.excluded or cuts.good)
 
+    def is_cut(self, start_ms: int, end_ms: int) -> bool:
+        """Whether something of ``[start_ms, end_ms)`` is cut."""
+        cuts, _ = self.cut(start_ms, end_ms)
+        return bool(cuts.excluded or cuts.good)
+
     def elapsed_at_ms(self, start_ms: int, amount_ms: int, end_ms: int) -> int | None:
         """When ``amount_ms`` that no cut takes will have passed since ``start_ms``; None if not by ``end_ms``."""
         for a, b in self.cut(start_ms, end_ms)[1]:

@@ -1,4 +1,4 @@
-"""Sliding windows: the aggregate of the samples in ``(newest - interval, newest]``, for detection.
+"""Sliding windows, for detection: the aggregate of the samples in ``(newest - interval, newest]``.
 
 A window keeps what its aggregate needs and nothing else, and is bounded whatever the rate: up to
 ``grid.EXACT_ENTRIES`` entries it slides to the millisecond, a more crowded one in steps until it has run empty.
@@ -7,10 +7,21 @@ A window keeps what its aggregate needs and nothing else, and is bounded whateve
 from typing import Any, Protocol
 
 from slakeeper.sla.contract import Aggregation, Metric, MetricType
+from slakeeper.sla.counter import CounterTally, CounterWindow
 from slakeeper.sla.extreme_window import ExtremeWindow
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.percentile_window import PercentileWindow
 from slakeeper.sla.sum_window import SumWindow
+from slakeeper.sla.tally import (
+    AverageTally,
+    LastTally,
+    MaxTally,
+    MinTally,
+    PercentileTally,
+    RateTally,
+    SumTally,
+    Tally,
+)
 
 
 class Window(Protocol):
@@ -64,6 +75,8 @@ def open_window(metric: Metric) -> Window:
         return LastWindow()
     if metric.type is MetricType.PERCENTILE and metric.effective_percentile is not None:
         return PercentileWindow(metric.interval, metric.effective_percentile)
+    if metric.counter:
+        return CounterWindow(metric.interval)
     match metric.aggregation:
         case Aggregation.MIN | Aggregation.MAX:
             return ExtremeWindow(metric.interval, largest=metric.aggregation is Aggregation.MAX)
@@ -71,3 +84,23 @@ def open_window(metric: Metric) -> Window:
             return LastWindow()
         case _:
             return SumWindow(metric.interval, metric.aggregation)
+
+
+_TALLIES: dict[Aggregation, type[Tally]] = {
+    Aggregation.AVG: AverageTally,
+    Aggregation.SUM: SumTally,
+    Aggregation.RATE: RateTally,
+    Aggregation.MIN: MinTally,
+    Aggregation.MAX: MaxTally,
+    Aggregation.LAST: LastTally,
+    Aggregation.COUNT: Tally,
+}
+
+
+def open_tally(metric: Metric) -> Tally:
+    """An empty tally for a metric (for a trend: of one of its interval aggregates)."""
+    if metric.type is MetricType.PERCENTILE and metric.effective_percentile is not None:
+        return PercentileTally(metric.effective_percentile, float(metric.value))
+    if metric.counter:
+        return CounterTally()
+    return _TALLIES[metric.aggregation]()

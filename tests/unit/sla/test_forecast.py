@@ -1,7 +1,8 @@
 """The forecast, against simulation and closed forms."""
 
-from math import erfc, sqrt
+from math import erfc, exp, sqrt
 from random import Random
+from statistics import fmean, pstdev
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from slakeeper.sla.contract import Condition
 from slakeeper.sla.forecast import breach_probability, first_passage, slope_per_hour
+from tools.calibration import deciles, either, table
 
 MINUTE_MS = 60_000
 
@@ -17,33 +19,85 @@ def points(values: list[float]) -> list[tuple[int, float]]:
     return [(number * MINUTE_MS, value) for number, value in enumerate(values)]
 
 
-def test_without_drift_it_is_the_reflection_principle() -> None:
-    assert first_passage(2.0, 0.0, 1.0, 10.0) == pytest.approx(erfc(2 / sqrt(10) / sqrt(2)))
+def continuous_passage(distance: float, drift: float, horizon: float) -> float:
+    """Of a Brownian motion with deviation 1 in closed form; Karatzas and Shreve, section 3.5.C."""
+
+    def phi(z: float) -> float:
+        return erfc(-z / sqrt(2)) / 2
+
+    spread = sqrt(horizon)
+    back = exp(2 * drift * distance) * phi((-distance - drift * horizon) / spread)
+    return phi((drift * horizon - distance) / spread) + back
 
 
-def test_without_chance_only_the_drift_decides() -> None:
-    assert first_passage(5.0, 0.5, 0.0, 10.0) == 1
-    assert first_passage(5.1, 0.5, 0.0, 10.0) == 0
-
-
-def test_it_agrees_with_random_walks() -> None:
+@pytest.mark.parametrize(("drift", "distance"), [(0.0, 2.0), (0.0, 5.0), (0.3, 4.0), (0.5, 6.0), (-0.2, 2.0)])
+def test_with_a_long_past_it_is_the_first_passage_of_a_brownian_motion_looked_at_ten_times(
+    drift: float, distance: float
+) -> None:
     random = Random(7)
-    steps, walks, drift, deviation, distance = 400, 2_000, 0.3, 0.8, 4.0
-    dt = 10 / steps
-    hits = 0
-    for _ in range(walks):
-        level = 0.0
-        for _ in range(steps):
-            level += drift * dt + deviation * sqrt(dt) * random.gauss(0, 1)
-            if level >= distance:
-                hits += 1
-                break
-    assert first_passage(distance, drift, deviation, 10.0) == pytest.approx(hits / walks, abs=0.05)
+    steps = [random.gauss(0, 1) for _ in range(2_000)]
+    mean, deviation = fmean(steps), pstdev(steps)
+    path = [0.0]
+    for step in steps:
+        path.append(path[-1] + drift + (step - mean) / deviation)
+    stated = first_passage(path, path[-1] + distance, 10)
+    assert stated == pytest.approx(continuous_passage(distance + 0.5826, drift, 10), abs=0.03)
+    assert stated < continuous_passage(distance, drift, 10)
 
 
-@given(st.floats(1e-9, 1e9), st.floats(-1e9, 1e9), st.floats(0, 1e9), st.floats(1e-3, 1e3))
-def test_it_is_always_a_probability(distance: float, drift: float, deviation: float, horizon: float) -> None:
-    assert 0 <= first_passage(distance, drift, deviation, horizon) <= 1
+def test_what_it_says_comes_true_as_often_as_it_says() -> None:
+    found = deciles(either, 6_000, seed=11)
+    for index in range(5):
+        pair = found[2 * index : 2 * index + 2]
+        count = sum(each.count for each in pair)
+        off = sum(each.came_true - each.stated for each in pair) / count
+        # Three points, and twice what chance allows so few forecasts.
+        assert abs(off) < 0.03 + 1 / sqrt(count), (index, off, count)
+
+
+@pytest.mark.slow
+def test_in_every_decile_it_is_off_by_less_than_three_points() -> None:
+    found = deciles(either, 60_000, seed=3)
+    assert all(each.count > 1_000 for each in found)
+    assert max(abs(each.off_points) for each in found) < 3, table(found)
+
+
+@given(
+    st.lists(st.floats(-1e9, 1e9), min_size=5, max_size=25),
+    st.floats(-1e9, 1e9),
+    st.integers(1, 10**9),
+    st.sampled_from([Condition.LT, Condition.GTE]),
+)
+def test_it_is_always_a_probability(
+    values: list[float], value: float, interval_ms: int, condition: Condition
+) -> None:
+    stated = breach_probability(points(values), condition, value, interval_ms)
+    assert stated is not None
+    assert 0 <= stated <= 1
+
+
+def test_extremes_of_size_are_no_error() -> None:
+    for values in ([1e308, -1e308, 1e308, -1e308, 0.0], [5e-324 * k for k in range(6)], [1e300, 1, 1, 1, 1]):
+        assert breach_probability(points(values), Condition.LT, 1.5e308, MINUTE_MS) in (None, 0.0, 1.0)
+
+
+def test_the_same_aggregates_have_the_same_forecast_whatever_their_unit() -> None:
+    random = Random(5)
+    values = [random.gauss(100, 3) for _ in range(20)]
+    value = max(values) + 2
+    stated = breach_probability(points(values), Condition.LT, value, MINUTE_MS)
+    assert stated is not None
+    assert 0 < stated < 1
+    upside_down = breach_probability(points([-x for x in values]), Condition.GT, -value, MINUTE_MS)
+    seconds = breach_probability(points([x * 1024 for x in values]), Condition.LT, value * 1024, MINUTE_MS)
+    assert stated == upside_down == seconds
+
+
+def test_an_aggregate_of_every_second_interval_looks_half_as_many_steps_ahead() -> None:
+    values = [50.0, 55, 60, 65, 70, 75]
+    sparse = [(2 * number * MINUTE_MS, value) for number, value in enumerate(values)]
+    assert breach_probability(points(values), Condition.LT, 110, MINUTE_MS) == 1
+    assert breach_probability(sparse, Condition.LT, 110, MINUTE_MS) == 0
 
 
 def test_a_steady_approach_is_a_certain_breach() -> None:
