@@ -141,7 +141,13 @@ def _note_process(cluster: Cluster, operation: str, name: str, by: str) -> None:
 
 
 def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    sample = (payload["metric"], payload["value"], payload.get("ts"), payload.get("sla"), None)
+    sample = (
+        payload["metric"],
+        payload["value"],
+        payload.get("ts"),
+        payload.get("sla"),
+        payload.get("labels"),
+    )
     answer = cluster.samples([sample]).result(PATIENCE_S)
     if answer["rejected"]:
         first = answer["rejected"][0]
@@ -155,6 +161,7 @@ def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]
 _REJECTED = {
     "unknown_metric": "no contract here has a metric {metric!r}; see: slakeeper sla list",
     "unknown_sla": "there is no contract {sla!r}; see: slakeeper sla list",
+    "labels_do_not_match": "no contract binds {metric!r} to these labels; see: slakeeper sla show",
     "monitor_down": "the monitor of {metric!r} is down (being restarted, or in quarantine); see: slakeeper tree",
     "not_a_number": "{value} is not a number",
     "not_finite": "{value} is not a finite number",

@@ -279,7 +279,12 @@ _contract_act(
 @click.argument("value", type=float)
 @click.option("--sla", "sla_id", help="Only for this contract.")
 @click.option("--ts", help="When it was measured: Unix milliseconds or ISO 8601 (default: now).")
-def observe(session: Session, metric: str, value: float, sla_id: str | None, ts: str | None) -> None:
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="What it is of; may be repeated."
+)
+def observe(
+    session: Session, metric: str, value: float, sla_id: str | None, ts: str | None, labels: tuple[str, ...]
+) -> None:
     """Report one sample of METRIC."""
     from slakeeper.reading import read_ts
 
@@ -289,7 +294,13 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
             at_ms = read_ts(ts)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--ts") from error
-    answer = session.ask("observe", metric=metric, value=value, sla=sla_id, ts=at_ms)
+    pairs = [label.partition("=") for label in labels]
+    for label, (name, sign, _) in zip(labels, pairs, strict=True):
+        if not (name and sign):
+            raise click.BadParameter(f"{label!r} is not NAME=VALUE", param_hint="--label")
+    # Only if asked for: a running service of an older version knows no labels here.
+    more = {"labels": {name: text for name, _, text in pairs}} if pairs else {}
+    answer = session.ask("observe", metric=metric, value=value, sla=sla_id, ts=at_ms, **more)
     session.show(answer, lambda _: "accepted")
 
 

@@ -206,6 +206,11 @@ def test_bad_samples_are_refused_on_the_command_line(service: Service) -> None:
         ),
         ("latency", "five"): (2, "Error: Invalid value for 'VALUE': 'five' is not a valid float."),
         ("latency", "5", "--slo", "shop"): (2, "Error: Got unexpected extra arguments (--slo shop)"),
+        ("labelled", "5"): (
+            1,
+            "slakeeper: no contract binds 'labelled' to these labels; see: slakeeper sla show [labels_do_not_match]",
+        ),
+        ("labelled", "5", "--label", "region=eu", "--label", "host=a"): (0, ""),
         ("latency", "-5"): (0, ""),
     }
     answers = service.answers(("observe", *arguments) for arguments in expected)

@@ -22,7 +22,8 @@ def test_it_says_its_version() -> None:
 @pytest.mark.parametrize(
     "words",
     [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
-     ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
+     ["observe", "latency", "5"], ["observe", "latency", "-5"], ["observe", "latency", "5", "--label", "region=eu"],
+     ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
      ["violations", "show", "v1"]],
 )  # fmt: skip
@@ -39,7 +40,8 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
 @pytest.mark.parametrize(
     "words",
     [["ack", "v1"], ["resolve", "v1"], ["observe", "latency"], ["observe", "latency", "much"], ["nothing"],
-     ["observe", "latency", "5", "--ts", "yesterday"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
+     ["observe", "latency", "5", "--ts", "yesterday"], ["observe", "latency", "5", "--label", "eu"],
+     ["observe", "latency", "5", "--label", "=eu"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
      ["compensation", "approve", "c1", "--by", "a"], ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
