@@ -21,6 +21,7 @@ Technometrics 21 (1979) (Latin hypercubes); Wilson and Hilferty, PNAS 17 (1931) 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import erfc, exp, isfinite, log, pi, sqrt
 from typing import NamedTuple
 
@@ -31,6 +32,10 @@ POINTS = 20
 """How many recent aggregates are fitted at most."""
 MIN_POINTS = 5
 """With fewer there is no telling drift from chance."""
+
+_OUT_OF_REACH = 300
+"""What is farther away than this, divided by the count of steps seen, in largest steps seen, is not reached: 15.8 of
+them after 19. Most metrics are farther from the promised value most of the time, and cost nothing more to look at."""
 
 PATHS = 200
 """Continuations that are looked at: the probability has steps of half a percent."""
@@ -94,6 +99,9 @@ def breach_probability(
         return 0.0
     if not (isfinite(scale) and isfinite(barrier)):
         return None
+    largest = max(abs(after - before) for before, after in pairwise(path))
+    if (barrier - path[-1]) * (len(path) - 1) > _OUT_OF_REACH * largest:
+        return 0.0
     spacing = (points[-1][0] - first_ms) / (len(points) - 1) / interval_ms
     steps = min(HORIZON_INTERVALS, max(1, round(HORIZON_INTERVALS / spacing)))
     return first_passage([each / scale for each in path], barrier / scale, steps)
