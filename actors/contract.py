@@ -369,7 +369,8 @@ class ContractActor(Actor):
         """Begins, raises and ends the burn alert of the contract; nobody is told while news of it is held or muted."""
         environment: Environment = ctx.environment
         sla_id, now_ms, before = self._contract.id, ctx.now_ms, self._burning
-        if environment.held_until_ms(sla_id, now_ms) is not None:
+        is_suspended = self._contract.status is ContractStatus.SUSPENDED
+        if is_suspended or environment.held_until_ms(sla_id, now_ms) is not None:
             return
         running = period_at(self._contract, self._since_ms, now_ms)
         burn = None if running is None else environment.burn(self._contract, running)
@@ -389,14 +390,36 @@ class ContractActor(Actor):
         self._enter(ctx)
         self._tell_status(ctx, status_before)
         if after is not None and burn is not None and running is not None and rises:
+            note(
+                ctx, What.BURN_BEGUN if before is None else What.BURN_RAISED, sla_id=sla_id, subject=sla_id,
+                since_ms=after.since_ms, severity=after.severity, alerts=[
+                    {"long_ms": each.long_ms, "short_ms": each.short_ms, "factor": each.factor,
+                     "burn_rate": burn.rate(each.long_ms)} for each in windows
+                ],
+            )  # fmt: skip
             ends_at_ms = self._budget_ends_at_ms(environment, burn, running, now_ms)
             told = burn_began(burn, windows, after.since_ms, after.severity, now_ms, ends_at_ms)
             ctx.cast(alert_address(sla_id), Tell(told))
         elif after is None and before is not None:
-            told = burn_ended(self._contract, before.since_ms, before.severity, now_ms)
-            ctx.cast(alert_address(sla_id), Tell(told))
-        payload = {"sla_id": sla_id, "burning": after is not None, "at_ms": now_ms}
-        ctx.publish("sla.burn", payload)
+            self._tell_end_of_burn(ctx, before)
+        ctx.publish("sla.burn", {"sla_id": sla_id, "burning": after is not None, "at_ms": now_ms})
+
+    def _end_burn(self, ctx: Context) -> None:
+        """The contract counts no more for now, or for good: nothing of it burns."""
+        before = self._burning
+        if before is not None:
+            ctx.emit(BurnChanged(None))
+            self._enter(ctx)
+            self._tell_end_of_burn(ctx, before)
+            ctx.publish("sla.burn", {"sla_id": self._contract.id, "burning": False, "at_ms": ctx.now_ms})
+
+    def _tell_end_of_burn(self, ctx: Context, burning: Burning) -> None:
+        note(
+            ctx, What.BURN_ENDED, sla_id=self._contract.id, subject=self._contract.id,
+            since_ms=burning.since_ms, severity=burning.severity,
+        )  # fmt: skip
+        told = burn_ended(self._contract, burning.since_ms, burning.severity, ctx.now_ms)
+        ctx.cast(alert_address(self._contract.id), Tell(told))
 
     @staticmethod
     def _budget_ends_at_ms(environment: Environment, burn: Burn, running: Period, now_ms: int) -> int | None:
@@ -514,6 +537,8 @@ class ContractActor(Actor):
             raise RequestError("conflict", f"{self._contract.id} is {already}{self._contract.status.value}")
         is_suspended = after is ContractStatus.SUSPENDED
         what = What.CONTRACT_SUSPENDED if is_suspended else What.CONTRACT_RESUMED
+        if is_suspended:
+            self._end_burn(ctx)
         self._change(ctx, {**self._document, "status": after.value}, self._configured, by, what)
 
     def _remove(self, ctx: Context, by: str) -> None:
@@ -523,6 +548,7 @@ class ContractActor(Actor):
             raise RequestError(
                 "conflict", f"{self._contract.id} has open violations: {open_ids}; resolve them first"
             )
+        self._end_burn(ctx)
         sla_id = self._contract.id
         note(
             ctx,

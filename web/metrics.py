@@ -30,6 +30,12 @@ _GAUGES = (
         "error_budget_remaining",
         "Error budget left in the running period",
     ),
+    (
+        "slakeeper_sla_burn_rate",
+        "burn_rate",
+        "How fast the error budget is spent, 1 lasting the period; absent while unknown",
+    ),
+    ("slakeeper_sla_burn_alerts", "burn_alerts", "Burn alerts of the contract that go on"),
     ("slakeeper_sla_open_violations", "open_violations", "Violations of the contract that are open"),
     (
         "slakeeper_sla_period_remaining_ms",

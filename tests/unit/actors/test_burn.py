@@ -16,6 +16,7 @@ from tests.unit.actors.cell_world import (
     contract,
     metric,
 )
+from tests.unit.actors.test_audit import entries
 
 MakeWorld = Callable[..., World]
 
@@ -59,6 +60,15 @@ def test_one_bad_window_in_an_hour_burns_too_fast_until_it_is_over(world: World)
     assert burns(world) == [(NotificationKind.BURN, "warning"), (NotificationKind.BURN_ENDED, "warning")]
     assert world.told("burn_ended")[0].dedup_key == told.dedup_key
     assert world.status()["burn_alerts"] == []
+
+
+def test_its_beginning_and_end_stand_in_the_audit_chain(world: World) -> None:
+    windows(world, [GOOD] * 12 + [CRITICAL] + [GOOD] * 90)
+    found = {each["what"]: each["details"] for each in entries(world) if each["what"].startswith("burn.")}
+    assert list(found) == ["burn.begun", "burn.ended"]
+    assert found["burn.begun"]["alerts"][0] == {
+        "long_ms": HOUR_MS, "short_ms": 5 * MINUTE_MS, "factor": "72/5", "burn_rate": "250/3"
+    }  # fmt: skip
 
 
 def test_a_burn_alert_is_no_violation_and_makes_the_contract_at_least_warning(world: World) -> None:
@@ -116,3 +126,34 @@ def test_a_day_has_no_burn_alerts_and_still_a_projection(make_world: MakeWorld) 
     # 144 min are allowed, 15 are spent, a quarter of the time is bad.
     assert line["budget_ends_at_ms"] == NOW_MS + HOUR_MS + 4 * 129 * MINUTE_MS
     assert line["budget_ends_at_ms"] < NOW_MS + DAY_MS
+
+
+def test_a_suspension_and_a_removal_end_it(world: World) -> None:
+    for act in ("sla.suspend", "sla.remove"):
+        windows(world, [GOOD] * 12 + [CRITICAL] + [GOOD])
+        assert burns(world)[-1] == (NotificationKind.BURN, "warning")
+        world.request(act, id="api", by="ann")
+        world.settle()
+        assert burns(world)[-1] == (NotificationKind.BURN_ENDED, "warning")
+        if act == "sla.suspend":
+            assert world.status()["burn_alerts"] == []
+            world.pass_time(HOUR_MS)
+            world.request("sla.resume", id="api", by="ann")
+
+
+def test_while_the_contract_it_depends_on_is_broken_nobody_hears_of_it(make_world: MakeWorld) -> None:
+    world = make_world()
+    network = contract(id="network", metrics=[metric("ping")], compensation=[])
+    world.define(network)
+    world.define(
+        contract(
+            service_level="99.9", time_period="30d", metrics=[SLOW], compensation=[], depends_on=["network"]
+        )
+    )
+    windows(world, [GOOD] * 12)
+    world.observe(CRITICAL, "ping")
+    windows(world, [CRITICAL, GOOD])
+    assert burns(world) == []
+    world.recover("ping")
+    windows(world, [CRITICAL])
+    assert burns(world) == [(NotificationKind.BURN, "warning")]

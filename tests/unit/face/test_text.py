@@ -50,6 +50,20 @@ def test_status_shows_contracts_and_processes() -> None:
     assert "cell-0" in shown
 
 
+def test_status_says_when_the_budget_ends_and_that_it_burns() -> None:
+    burning = {
+        **ROW, "budget_ends_at_ms": 1_767_225_600_000, "burn_look_back_ms": 3_600_000,
+        "burn_alerts": [{"long_ms": 3_600_000, "short_ms": 300_000, "factor": 14.4, "since": 1_767_222_000_000}],
+    }  # fmt: skip
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [burning], "processes": []}
+    shown = text.status_text(status)
+    assert "api: at the rate of the last 1h the error budget ends at 2026-01-01T00:00:00.000Z" in shown
+    assert (
+        "api: error budget burns too fast since 2025-12-31T23:00:00.000Z: more than 14.4 times what is allowed over 1h"
+        in shown
+    )
+
+
 def test_status_shows_a_contract_of_which_nothing_is_known() -> None:
     unknown = {**ROW, "status": "quarantined", "compliance_score": None, "attainment": None, "service_level": None,
                "error_budget_remaining": None, "time_period_remaining_ms": 0, "stale": True}  # fmt: skip

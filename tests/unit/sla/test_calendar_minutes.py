@@ -46,7 +46,7 @@ def clock(minutes: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     zone=st.sampled_from(ZONES),
     change=st.sampled_from(CHANGES),
@@ -76,7 +76,7 @@ def test_service_hours_with_holidays_are_what_the_wall_clock_says_minute_by_minu
         assert any(a <= at_ms < b for a, b in closed) != is_open, now
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     zone=st.sampled_from(ZONES),
     change=st.sampled_from(CHANGES),

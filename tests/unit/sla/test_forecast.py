@@ -46,7 +46,7 @@ def test_with_a_long_past_it_is_the_first_passage_of_a_brownian_motion_looked_at
 
 
 def test_what_it_says_comes_true_as_often_as_it_says() -> None:
-    found = deciles(either, 6_000, seed=11)
+    found = deciles(either, 2_000, seed=11)
     for index in range(5):
         pair = found[2 * index : 2 * index + 2]
         count = sum(each.count for each in pair)

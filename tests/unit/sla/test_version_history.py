@@ -27,7 +27,7 @@ sample_lists = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(acts=acts, samples=sample_lists)
 def test_time_counts_under_the_version_in_force_at_each_moment(
     acts: list[tuple[int, Any]], samples: list[tuple[int, float]]
