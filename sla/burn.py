@@ -140,8 +140,9 @@ class Burn(NamedTuple):
         needed_ms = -floor(-budget_left_ms / share)
         cuts = calendar.cuts(self.contract, now_ms, period_end_ms)
         for start_ms, end_ms in subtract([(now_ms, period_end_ms)], union([*cuts.excluded, *cuts.good])):
-            if needed_ms < end_ms - start_ms:
-                return start_ms + needed_ms
+            if needed_ms <= end_ms - start_ms:
+                ends_at_ms = start_ms + needed_ms
+                return ends_at_ms if ends_at_ms < period_end_ms else None
             needed_ms -= end_ms - start_ms
         return None
 
