@@ -93,15 +93,3 @@ def test_every_section_has_its_rules_counted_without_a_gap() -> None:
         numbers = [int(rule.number.split(".")[1]) for rule in RULES if rule.section == section]
         assert numbers == list(range(1, len(numbers) + 1)), section
         assert numbers, section
-
-
-def test_every_module_of_the_room_says_which_rules_it_is_about_or_is_named_by_one() -> None:
-    """So that a new module of tests about a rule is found from the page."""
-    named = {name for rule in RULES for name in re.findall(r"`(test_\w+\.py)", rule.text)}
-    there = {path.name for path in (UNIT / "sla").glob("test_*.py")}
-    apart = {
-        "test_semantics_page.py",
-        "test_span.py",
-        "test_notification.py",
-    }  # of the page, of tools, of wording
-    assert there - named - apart == set()
