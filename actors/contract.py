@@ -275,9 +275,10 @@ class ContractActor(Actor):
             ctx.cast(report_address(self._contract.id), StatusChanged(at_ms, after))
 
     def _end_if_expired(self, ctx: Context) -> None:
-        """Ends the open violations of a contract that has: nothing is left that could recover, or be paged about."""
-        if not self._open or self._status(ctx.now_ms) is not Status.EXPIRED:
+        """Ends what goes on of a contract that has: nothing is left that could recover, or be paged about."""
+        if self._status(ctx.now_ms) is not Status.EXPIRED:
             return
+        self._end_burn(ctx)
         ended_ms = ctx.now_ms
         if term_at(self._contract, self._since_ms, ctx.now_ms) is None:
             ended_ms = self._last_turn_ms(ctx) or ctx.now_ms
@@ -369,8 +370,8 @@ class ContractActor(Actor):
         """Begins, raises and ends the burn alert of the contract; nobody is told while news of it is held or muted."""
         environment: Environment = ctx.environment
         sla_id, now_ms, before = self._contract.id, ctx.now_ms, self._burning
-        is_suspended = self._contract.status is ContractStatus.SUSPENDED
-        if is_suspended or environment.held_until_ms(sla_id, now_ms) is not None:
+        is_in_force = status_apart(self._contract, self._since_ms, now_ms) is None
+        if not is_in_force or environment.held_until_ms(sla_id, now_ms) is not None:
             return
         running = period_at(self._contract, self._since_ms, now_ms)
         burn = None if running is None else environment.burn(self._contract, running)

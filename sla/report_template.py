@@ -57,7 +57,8 @@ fill="{{ '#b3261e' if spent >= 1 else '#3566b0' }}"/>
 <p>{{ duration(d.budget.spent_ms) }} of {{ duration(d.budget.total_ms) }} spent\
 {% if d.budget.spent is not none %} ({{ ratio(d.budget.spent, 1) }}){% endif %}; \
 {% if d.budget.remaining_ms >= 0 %}{{ duration(d.budget.remaining_ms) }} are left\
-{% else %}it is overdrawn by {{ duration(-d.budget.remaining_ms) }}{% endif %}.</p>
+{% else %}it is overdrawn by {{ duration(-d.budget.remaining_ms) }}{% endif %}.\
+{% if d.budget.ends_at is not none %} At the present rate it ends at {{ time(d.budget.ends_at) }}.{% endif %}</p>
 
 <h2>Violations</h2>
 {% if timeline %}<svg viewBox="0 0 {{ width }} {{ timeline.height + 18 }}" role="img"\

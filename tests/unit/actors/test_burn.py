@@ -114,7 +114,8 @@ def test_what_is_at_this_rate_is_shown_everywhere(world: World) -> None:
     assert line["burn_rate"] == pytest.approx(1000 / 349)
     report = world.request("report", sla="api")["document"]
     assert report["budget"]["ends_at"] == ends_at_ms
-    assert "At the present rate it ends at" in world.request("report", sla="api", format="md")["text"]
+    for form in ("md", "html"):
+        assert "At the present rate it ends at" in world.request("report", sla="api", format=form)["text"]
 
 
 def test_a_day_has_no_burn_alerts_and_still_a_projection(make_world: MakeWorld) -> None:
@@ -157,3 +158,18 @@ def test_while_the_contract_it_depends_on_is_broken_nobody_hears_of_it(make_worl
     world.recover("ping")
     windows(world, [CRITICAL])
     assert burns(world) == [(NotificationKind.BURN, "warning")]
+
+
+def test_it_ends_with_the_contract(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(
+        contract(service_level="99.9", time_period="30d", term="70m", metrics=[SLOW], compensation=[])
+    )  # whose only period is the term's 70 minutes
+    assert world.status()["burn_alerts"] == []
+    world.define(
+        contract(service_level="99.9", time_period="30d", term="40d", metrics=[SLOW], compensation=[])
+    )
+    windows(world, [GOOD] * 12 + [CRITICAL, GOOD])
+    assert burns(world) == [(NotificationKind.BURN, "warning")]
+    world.pass_time(41 * DAY_MS)
+    assert burns(world)[-1] == (NotificationKind.BURN_ENDED, "warning")
