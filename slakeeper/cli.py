@@ -1,7 +1,8 @@
 """The command line: ``slakeeper …``.
 
 Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or configuration, 3 no running system,
-4 timed out. With ``--json`` standard output holds one JSON document and nothing else.
+4 timed out. With ``--json`` standard output holds one JSON document and nothing else, also of what failed:
+``{"error": {"reason", "message"}}``.
 """
 
 import gc
@@ -26,6 +27,7 @@ from slakeeper.session import (
     DATA_OPTION,
     FAILED,
     TIMED_OUT,
+    CommandLine,
     Session,
     by_option,
     command,
@@ -36,7 +38,7 @@ from slakeeper.session import (
 STOP_TIMEOUT_S = 60.0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="slakeeper")
 @DATA_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -105,9 +107,7 @@ def start(
                 )
             )
     except StartError as error:
-        for line in str(error).splitlines():
-            click.echo(f"slakeeper: {line}", err=True)
-        sys.exit(BAD_CONFIGURATION if error.is_configuration else FAILED)
+        fail(BAD_CONFIGURATION if error.is_configuration else FAILED, str(error))
     finally:
         gc.enable()
 
@@ -251,9 +251,8 @@ def sla_define(session: Session, file: Path, by: str) -> None:
 
     contracts, problems = contracts_of(file)
     if problems:
-        for problem in problems:
-            click.echo(f"slakeeper: {problem}", err=True)
-        sys.exit(BAD_CONFIGURATION)
+        listed = [problem.to_document() for problem in problems]
+        fail(BAD_CONFIGURATION, "\n".join(map(str, problems)), errors=listed)
     defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 

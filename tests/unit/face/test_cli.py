@@ -45,7 +45,41 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("slakeeper: ")
+    assert line.endswith("--help")
+    as_json = run("--data", tmp_path, "--json", *words)
+    assert (as_json.exit_code, as_json.stderr) == (2, result.stderr)
+    assert json.loads(as_json.stdout) == {
+        "error": {"reason": "usage", "message": line.removeprefix("slakeeper: ")}
+    }
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    assert "Commands:" in run("sla").stderr
+    assert "Commands:" in run().stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--json", "status"], ["status", "--json"], ["violations", "--json"], ["compensation", "--json"]],
+)
+def test_what_fails_with_json_is_one_document_wherever_the_option_stands(
+    tmp_path: Path, words: list[str]
+) -> None:
+    result = run("--data", tmp_path / "data", *words)
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["reason"]) == (3, "not_running")
+    assert result.stderr == f"slakeeper: {error['message']}\n"
+
+
+def test_a_refused_contract_with_json_says_every_error_in_the_document(tmp_path: Path) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text("slas: [{id: a, metrics: []}]\n")
+    result = run("--data", tmp_path / "data", "--json", "sla", "define", file)
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["reason"]) == (2, "configuration")
+    assert {each["line"] for each in error["errors"]} == {1}
 
 
 @pytest.mark.parametrize(
