@@ -66,6 +66,7 @@ class What(StrEnum):
     PROCESS_RESTARTED = "process.restarted"
     PROCESS_KILLED = "process.killed"
     PARTITION_REPAIRED = "partition.repaired"
+    COPY_RELEASED = "copy.released"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def main(data: Path | None, as_json: bool) -> None:
 @click.option("--demo", is_flag=True, help="Also run a small web service to watch and break.")
 @click.option("--view/--no-view", default=True, help="Show live status while it runs in the foreground.")
 @click.option("--live", is_flag=True, help="A restored copy takes over: tell people and run actions again.")
+@by_option
 @click.option("--no-config", is_flag=True, hidden=True, help="Begin without contracts.")
 @click.option("--with-parent", type=int, hidden=True, help="Stop when the process of this id ends.")
 def start(
@@ -74,6 +75,7 @@ def start(
     demo: bool,
     view: bool,
     live: bool,
+    by: str,
     no_config: bool,
     with_parent: int | None,
 ) -> None:
@@ -91,6 +93,7 @@ def start(
         without_config=no_config,
         parent=with_parent,
         live=live,
+        by=by,
     )
     try:
         if detach:

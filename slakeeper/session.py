@@ -52,7 +52,7 @@ _REASONS = {
 def fail(status: int, message: str, reason: str = "", **details: Any) -> NoReturn:
     """Ends the command with one line on stderr; more when ``message`` has more, as each error of a configuration.
 
-    With ``--json`` standard output gets ``{"error": {"reason", "message", …}}``, unless a document stands there already.
+    With ``--json`` standard output gets ``{"error": {"reason", "message", …}}``, unless a document is there already.
 
     Args:
         reason: a word for programs; by default that of the exit status.
@@ -159,10 +159,13 @@ def said(context: click.Context, option: click.Parameter, given: str) -> str:
 
 def by_option(run: Callable[..., None]) -> Callable[..., None]:
     """Gives a command ``--by``, whoever is logged in by default."""
-    who = click.option(
-        "--by", default=lambda: os.environ.get("USER") or "operator", callback=said, help="Who does this."
-    )
+    who = click.option("--by", default=current_user, callback=said, help="Who does this.")
     return who(run)
+
+
+def current_user() -> str:
+    """Whoever is logged in."""
+    return os.environ.get("USER") or "operator"
 
 
 # What every error document has; the rest of it is details.
