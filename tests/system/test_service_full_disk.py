@@ -82,6 +82,7 @@ def test_samples_are_refused_below_the_reserve_and_people_are_not(service: Servi
     )
     assert int(reply.headers["retry-after"]) >= 1
     assert "the disk is nearly full" in reply.document["reason"]
+    assert reply.document["cause"] == "no_room"
     assert "the disk is nearly full, samples are refused" in service.cli("status").out
     assert service.cli("sla", "suspend", "shop").code == 0
     assert service.cli("sla", "resume", "shop").code == 0
