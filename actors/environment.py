@@ -22,7 +22,7 @@ from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
-from slakeeper.sla.policy import EnforcementPolicy
+from slakeeper.sla.policy import BILLING, BillingWebhook, EnforcementPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Environment:
     """Everything SLA actors share in a cell. Nothing of it is durable: its writers fill it again when they start.
 
     Attributes:
-        senders: an open channel for each name in ``enforcement.channels``.
+        senders: an open channel for each name in ``enforcement.channels``, and billing, if it is configured.
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         desk: where what people are told is to be acknowledged; None when it goes without saying.
@@ -218,6 +218,10 @@ def open_environment(
     senders: dict[str, Sender] = {}
     for name, channel in enforcement.channels.items():
         senders[name] = LogSender(name, why=f"is held back: {held}") if held else open_channel(name, channel)
+    if enforcement.billing is not None:
+        senders[BILLING] = (
+            LogSender(BILLING, why=f"is held back: {held}") if held else _open_billing(enforcement.billing)
+        )
     if held:
         dry = enforcement.remediation.model_copy(update={"dry_run": True})
         enforcement = enforcement.model_copy(update={"remediation": dry})
@@ -230,3 +234,10 @@ def open_environment(
     return Environment(
         enforcement, monitoring, senders, pollers, data / "locks", desk, held, audit_files=files
     )
+
+
+def _open_billing(settings: BillingWebhook) -> Sender:
+    # Only when there is one: a cell pays for no library that it does not use.
+    from slakeeper.integrations.billing import BillingSender
+
+    return BillingSender(settings)

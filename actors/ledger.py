@@ -1,4 +1,4 @@
-"""LedgerActor: what a contract's violations and lost periods are worth; entries are only ever added or decided."""
+"""LedgerActor: what a contract's violations and lost periods are worth; entries are added, decided and settled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,33 +6,43 @@ from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors.audit import note
+from slakeeper.actors.billing import Billing
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
     DecideEntry,
+    ListBilling,
     ListEntries,
     NewestVersion,
     SayAgain,
+    SettleEntry,
     SettlePeriod,
     Tick,
     ViolationResolved,
     report_address,
 )
-from slakeeper.otp.actor import Actor, RequestError
+from slakeeper.actors.outbox import Delivery, DeliveryChanged, RetryDeliveries
+from slakeeper.otp.actor import Actor, Performed, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
 from slakeeper.sla.account import Account
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
-from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide
+from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide, settle
 
-_REFUSALS = {"not_pending": "conflict", "no_amount": "conflict", "nobody": "invalid", "no_reason": "invalid"}
+_REFUSALS = {
+    "not_pending": "conflict",
+    "no_amount": "conflict",
+    "not_approved": "conflict",
+    "already_settled": "conflict",
+    "nobody": "invalid",
+    "no_reason": "invalid",
+}
 
 _DECIDED = {
     EntryStatus.APPROVED: What.COMPENSATION_APPROVED,
     EntryStatus.REJECTED: What.COMPENSATION_REJECTED,
-    EntryStatus.SETTLED: What.COMPENSATION_SETTLED,
 }
 
 LOOK_TIMER = "report"
@@ -43,10 +53,12 @@ LOOK_MS = SECOND_MS
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What a snapshot keeps: every version of the contract that entries may refer to, and the entries."""
+    """What a snapshot keeps: every version of the contract that entries may refer to, the entries, their billing."""
 
     documents: dict[int, dict[str, Any]]
     entries: tuple[LedgerEntry, ...]
+    deliveries: tuple[Delivery, ...] = ()
+    unbilled: tuple[Delivery, ...] = ()
 
 
 class LedgerActor(Actor):
@@ -60,15 +72,25 @@ class LedgerActor(Actor):
         self._documents = {version: document}
         self._parsed: dict[int, Sla] = {}
         self._entries: dict[str, LedgerEntry] = {}
+        self._billing = Billing()
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
+            self._billing.resume(ctx)
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
-            super().handle_info(ctx, message)
-        ctx.cast(report_address(self._contract(max(self._documents)).id), SayAgain(self.address))
+        match message:
+            case Tick():
+                ctx.cast(report_address(self._contract(max(self._documents)).id), SayAgain(self.address))
+            case RetryDeliveries():
+                self._billing.retry_due(ctx)
+            case Performed():
+                taken = self._billing.performed(ctx, message)
+                if taken is not None and self._entries[taken.key].status is EntryStatus.APPROVED:
+                    self._settle(ctx, self._entries[taken.key], "", taken.detail, attempts=taken.attempts)
+            case _:
+                super().handle_info(ctx, message)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
@@ -99,12 +121,20 @@ class LedgerActor(Actor):
                 return max(self._documents)
             case DecideEntry(entry_id, approve, by, reason):
                 return self._decide(ctx, entry_id, approve, by, reason)
+            case SettleEntry(entry_id, by, reason):
+                return self._settle(ctx, self._entry(entry_id), by, reason)
+            case ListBilling():
+                return self._billing.rows()
         return super().handle_call(ctx, request)
 
     def apply(self, event: Any) -> None:
         match event:
             case LedgerEntry():
                 self._entries[event.id] = event
+                if event.status is EntryStatus.SETTLED:
+                    self._billing.forget(event.id)
+            case DeliveryChanged():
+                self._billing.apply(event)
             case ContractChanged(document, version):
                 self._documents[version] = document
                 self._parsed.pop(version, None)
@@ -112,11 +142,12 @@ class LedgerActor(Actor):
                 super().apply(event)
 
     def dump(self) -> LedgerState:
-        return LedgerState(dict(self._documents), tuple(self._entries.values()))
+        return LedgerState(dict(self._documents), tuple(self._entries.values()), *self._billing.dump())
 
     def load(self, state: LedgerState) -> None:
         self._documents = dict(state.documents)
         self._entries = {entry.id: entry for entry in state.entries}
+        self._billing = Billing(state.deliveries, state.unbilled)
 
     def _contract(self, version: int) -> Sla:
         """The contract in a version; in its newest when that one is not known here."""
@@ -137,27 +168,49 @@ class LedgerActor(Actor):
                 contract_version=entry.contract_version, corrects=entry.corrects, error=entry.error,
             )  # fmt: skip
             ctx.publish("compensation.booked", {"entry": entry.to_document()})
+            if entry.status is EntryStatus.APPROVED:
+                self._billing.send(ctx, entry)
 
-    def _decide(self, ctx: Context, entry_id: str, approve: bool, by: str, reason: str) -> LedgerEntry:
+    def _entry(self, entry_id: str) -> LedgerEntry:
         entry = self._entries.get(entry_id)
         if entry is None:
             raise RequestError("not_found", f"no ledger entry {entry_id}")
+        return entry
+
+    def _decide(self, ctx: Context, entry_id: str, approve: bool, by: str, reason: str) -> LedgerEntry:
+        entry = self._entry(entry_id)
         try:
             decided = decide(
                 entry, approve, by, reason, self._contract(entry.contract_version), now_ms=ctx.now_ms
             )
         except CompensationError as error:
-            code = _REFUSALS.get(error.reason, "forbidden")
-            raise RequestError(code, str(error), reason=error.reason) from error
+            raise _refusal(error) from error
         ctx.emit(decided)
         self._note(ctx, _DECIDED[decided.status], decided, by, reason=reason)
         ctx.publish("compensation.decided", {"entry": decided.to_document()})
+        if decided.status is EntryStatus.APPROVED:
+            self._billing.send(ctx, decided)
         return decided
+
+    def _settle(self, ctx: Context, entry: LedgerEntry, who: str, how: str, **details: Any) -> LedgerEntry:
+        try:
+            settled = settle(entry, who or BOOKKEEPER, how, now_ms=ctx.now_ms)
+        except CompensationError as error:
+            raise _refusal(error) from error
+        self._billing.withdraw(ctx, entry.id)
+        ctx.emit(settled)
+        self._note(ctx, What.COMPENSATION_SETTLED, settled, who, reason=how, **details)
+        ctx.publish("compensation.settled", {"entry": settled.to_document()})
+        return settled
 
     @staticmethod
     def _note(ctx: Context, what: What, entry: LedgerEntry, who: str, **details: Any) -> None:
         money = {"amount": entry.amount, "currency": entry.currency}
         note(ctx, what, sla_id=entry.sla_id, subject=entry.id, who=who, **money, **details)
+
+
+def _refusal(error: CompensationError) -> RequestError:
+    return RequestError(_REFUSALS.get(error.reason, "forbidden"), str(error), reason=error.reason)
 
 
 def settled_attainment(contract: Sla, accounts: Mapping[str, Account]) -> Fraction | None:

@@ -445,6 +445,20 @@ class DecideEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleEntry:
+    """Call: an approved ledger entry was paid out by hand."""
+
+    entry_id: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListBilling:
+    """Call: by the entry's id what is known of each approved entry that billing has not taken yet, as plain values."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewestVersion:
     """Call: the number of the newest version of the contract that the ledger knows."""
 

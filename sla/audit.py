@@ -56,6 +56,7 @@ class What(StrEnum):
     COMPENSATION_APPROVED = "compensation.approved"
     COMPENSATION_REJECTED = "compensation.rejected"
     COMPENSATION_SETTLED = "compensation.settled"
+    COMPENSATION_UNBILLED = "compensation.unbilled"
     PERIOD_SETTLED = "period.settled"
     ACTOR_SUSPENDED = "actor.suspended"
     ACTOR_RESUMED = "actor.resumed"

@@ -18,6 +18,7 @@ from slakeeper import __version__
 from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
 from slakeeper.cli_backup import backup, restore
+from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
@@ -32,7 +33,8 @@ from slakeeper.session import (
     by_option,
     command,
     fail,
-    said,
+    output_option,
+    write,
 )
 
 STOP_TIMEOUT_S = 60.0
@@ -295,44 +297,7 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
     session.show(answer, lambda _: "accepted")
 
 
-# -- money ------------------------------------------------------------------------------------------------------------
-
-
-_hidden = click.Group("hidden")
-
-
-@main.group(invoke_without_command=True)
-@click.option("--sla", "sla_id", help="Only of this contract.")
-@DATA_OPTION
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_context
-def compensation(context: click.Context, sla_id: str | None, data: Path | None, as_json: bool) -> None:
-    """What is owed; approve or reject what waits for a decision."""
-    if context.invoked_subcommand is None:
-        context.invoke(_compensation_list, sla_id=sla_id, data=data, as_json=as_json)
-
-
-@command(_hidden, "list")
-@click.option("--sla", "sla_id")
-def _compensation_list(session: Session, sla_id: str | None) -> None:
-    from slakeeper.text import compensation_text
-
-    session.show(session.ask("compensation", sla=sla_id)["compensation"], compensation_text)
-
-
-def _decision(name: str, past: str, *, approve: bool) -> None:
-    def decide(session: Session, entry_id: str, by: str, reason: str) -> None:
-        answer = session.ask("decide", id=entry_id, approve=approve, by=by, reason=reason)
-        session.show(answer, lambda row: f"{row['id']}: {past}")
-
-    decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
-    with_reason = click.option("--reason", required=True, callback=said, help="Why.")(decide)
-    with_by = click.option("--by", required=True, callback=said, help="The contract's approver.")(with_reason)
-    command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
-
-
-_decision("approve", "approved", approve=True)
-_decision("reject", "rejected", approve=False)
+# -- reports ----------------------------------------------------------------------------------------------------------
 
 
 @command(main, "report")
@@ -345,7 +310,7 @@ _decision("reject", "rejected", approve=False)
     default="md",
     show_default=True,
 )
-@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@output_option
 def report(
     session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None
 ) -> None:
@@ -358,13 +323,7 @@ def report(
     wanted = "json" if session.as_json else report_format
     answer = session.ask("report", sla=sla_id, period=period, format=wanted)
     text = json.dumps(answer["document"], ensure_ascii=False) + "\n" if wanted == "json" else answer["text"]
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text)
-    except OSError as error:
-        fail(FAILED, f"{output}: {error.strerror}")
+    write(output, text)
 
 
 command(main, "doctor")(doctor)
@@ -375,5 +334,6 @@ main.add_command(actor)
 main.add_command(audit)
 main.add_command(import_)
 main.add_command(export)
+main.add_command(compensation)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)

@@ -273,7 +273,7 @@ class Router:
 
 
 def _away(name: str, failure: Unavailable | None) -> Unavailable:
-    """Nobody knows what an absent cell wants; why it is absent, if it said so, as a cell without room on its disk does."""
+    """Nobody knows what an absent cell wants; with why it is absent, if it said so: a full disk."""
     text = f"{name} is away and may want some of the samples"
     if failure is None or "reason" not in failure.details:
         return Unavailable(text)

@@ -163,6 +163,23 @@ def by_option(run: Callable[..., None]) -> Callable[..., None]:
     return who(run)
 
 
+output_option = click.option(
+    "-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file."
+)
+
+
+def write(output: Path | None, text: str) -> None:
+    """Puts ``text``, which ends with a line feed, into a file, or prints it."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        # As it is: CSV has line endings of its own.
+        output.write_bytes(text.encode())
+    except OSError as error:
+        fail(FAILED, f"{output}: {error.strerror}")
+
+
 def current_user() -> str:
     """Whoever is logged in."""
     return os.environ.get("USER") or "operator"
