@@ -24,6 +24,7 @@ def test_it_says_its_version() -> None:
     [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
      ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
+     ["compensation", "settle", "c1", "--by", "a", "--reason", "b"], ["compensation", "export"],
      ["violations", "show", "v1"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
@@ -40,7 +41,9 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     "words",
     [["ack", "v1"], ["resolve", "v1"], ["observe", "latency"], ["observe", "latency", "much"], ["nothing"],
      ["observe", "latency", "5", "--ts", "yesterday"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
-     ["compensation", "approve", "c1", "--by", "a"], ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
+     ["compensation", "approve", "c1", "--by", "a"], ["compensation", "settle", "c1", "--by", "a"],
+     ["compensation", "export", "--format", "xml"], ["compensation", "export", "--status", "paid"],
+     ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)
