@@ -142,6 +142,8 @@ class Loop:
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
         groups: kinds of which those that come one after the other in a turn are served together; each of the answers
             is plain values or a :class:`RequestError`.
+        begins_again: whether a journal that finds no room makes the loop wait for some and build its host anew; else it
+            ends, and whoever supervises its process starts another.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class Loop:
         deferrable: frozenset[str] = frozenset(),
         groups: Mapping[str, GroupHandler] = MappingProxyType({}),
         stopped: Callable[[Host], None] = lambda host: None,
+        begins_again: bool = False,
     ) -> None:
         self.name = name
         self.host: Host | None = None
@@ -175,6 +178,7 @@ class Loop:
         self._room = room
         self._deferrable = deferrable
         self._stopped = stopped
+        self._begins_again = begins_again
         self._low: str | None = None
         self._waits_for: str | None = None
         self._posted: deque[Callable[[], None]] = deque()
@@ -188,7 +192,7 @@ class Loop:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._stopping = False
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"snapshot-{name}")
+        self._writer = self._new_writer()
         self._started: Future[None] = Future()
         self._last_turn_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
@@ -309,8 +313,10 @@ class Loop:
             return
         self._waits_for = None
         try:
-            if host is not None:
-                self._turns(host)
+            while host is not None and not self._lives(host):
+                self._forget(host)
+                host = self.host = self._host()
+                self._waits_for = None
         except (
             BaseException
         ) as error:  # the journal failed, or a bug: the process ends and starts again from disk
@@ -319,8 +325,39 @@ class Loop:
         finally:
             self._close()
 
+    def _lives(self, host: Host) -> bool:
+        """Takes turns until it is told to stop; False when there was no room, and another host is to be built."""
+        try:
+            self._turns(host)
+        except NoRoom as error:
+            if not self._begins_again:
+                raise
+            logging.getLogger("slakeeper.otp").error("%s begins again from the disk: %s", self.name, error)
+            return False
+        return True
+
+    def _forget(self, host: Host) -> None:
+        """Drops a host as the end of its process would: nothing of its last turn has left it, nor is on the disk."""
+        self.host = None
+        self._waits_for = f"{self.name} waits for room on the disk"
+        self._writer.shutdown()
+        self._writer = self._new_writer()
+        for partition in host.partitions.values():
+            partition.close()
+        for connection in list(self._connections):
+            self._drop(connection)
+        self._group, self._group_kind, self._low = [], "", None
+        # What came meanwhile is refused by itself; a moment later, so that no disk is worn out by beginning again.
+        self._turn_without_host()
+        for future, lost in list(self._owed.items()):
+            self._answer(future, None, lost)
+
+    def _new_writer(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix=f"snapshot-{self.name}")
+
     def _host(self) -> Host | None:
         """The host, once the disk has room for what it will write; None when told to stop before."""
+        is_said = False
         while not self._stopping:
             if self._room is None or self._room.suffices:
                 try:
@@ -329,7 +366,8 @@ class Loop:
                     lacking = str(error)
             else:
                 lacking = str(self._room)
-            if self._waits_for is None:
+            if not is_said:
+                is_said = True
                 logging.getLogger("slakeeper.otp").error(
                     "%s waits for room on the disk: %s", self.name, lacking
                 )
@@ -339,6 +377,8 @@ class Loop:
         return None
 
     def _open_doors(self) -> None:
+        if self._started.done():
+            return
         if self._socket_path is not None:
             self._listen(self._socket_path)
         self._started.set_result(None)
