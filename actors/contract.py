@@ -26,7 +26,6 @@ from slakeeper.actors.message import (
     ENFORCEMENT,
     MONITORING,
     REPORTING,
-    ArchivePeriod,
     CloseViolation,
     ContractChanged,
     DefineContract,
@@ -34,7 +33,6 @@ from slakeeper.actors.message import (
     ForceClose,
     MetricRecovered,
     MetricViolated,
-    PeriodEnded,
     Rebase,
     RemoveContract,
     ResumeContract,
@@ -54,7 +52,8 @@ from slakeeper.actors.message import (
     violation_address,
 )
 from slakeeper.actors.monitor import MonitorOrder
-from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
+from slakeeper.actors.report import PastPeriod
+from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation
@@ -103,6 +102,7 @@ class ContractActor(Actor):
         if not fresh:
             if self._open or self._last_turn_ms(ctx) is not None:
                 ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            self._gather(ctx)
             return
         sla_id = self._contract.id
         helpers = (
@@ -128,16 +128,13 @@ class ContractActor(Actor):
             case ViolationEnded(metric_name, violation_id):
                 if self._open.get(metric_name) == violation_id:
                     self._close(ctx, metric_name)
-            case PeriodEnded(metric_name, account):
-                ctx.emit(AccountGathered(metric_name, account))
-                removed = self._removed.get(metric_name)
-                if removed is not None and account.end_ms > removed.at_ms:
-                    self._let_go(ctx, metric_name)
-                self._settle(ctx)
             case _:
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
+        if isinstance(message, Entrusted):
+            self._gather(ctx)
+            return
         # A violation that did not start is like one that has ended: the next bad sample opens another.
         match message:
             case TermTurned(at_ms):
@@ -345,6 +342,15 @@ class ContractActor(Actor):
         if self._status(ctx.now_ms) is Status.EXPIRED:  # a late sample, of the time before
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
 
+    def _gather(self, ctx: Context) -> None:
+        """Takes the accounts that monitors have entrusted: lets go of metrics that were removed, settles periods."""
+        for accounts in list(self._gathered.values()):
+            for metric_name, account in accounts.items():
+                removed = self._removed.get(metric_name)
+                if removed is not None and account.end_ms > removed.at_ms:
+                    self._let_go(ctx, metric_name)
+        self._settle(ctx)
+
     def _settle(self, ctx: Context) -> None:
         """Hands on every period of which the last metric's account is in."""
         for end_ms, accounts in sorted(self._gathered.items()):
@@ -355,7 +361,16 @@ class ContractActor(Actor):
             if names <= accounts.keys():
                 settle = SettlePeriod(accounts, self._version)
                 ctx.cast(ledger_address(self._contract.id), settle)
-                ctx.cast(report_address(self._contract.id), ArchivePeriod(settle, self._document))
+                weights = {metric.name: metric.weight for metric in self._contract.metrics}
+                past = PastPeriod(
+                    settle.start_ms,
+                    settle.end_ms,
+                    accounts,
+                    self._version,
+                    self._contract.service_level,
+                    weights,
+                )
+                ctx.entrust(report_address(self._contract.id), past)
                 ctx.emit(PeriodSettled(end_ms))
                 self._note_period(ctx, settle)
 

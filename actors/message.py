@@ -201,14 +201,6 @@ class MetricRecovered:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodEnded:
-    """A metric's account of a period is final."""
-
-    metric_name: str
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
 class ViolationEnded:
     """The violation of a metric is resolved."""
 
@@ -424,14 +416,6 @@ class SettlePeriod:
     def end_ms(self) -> int:
         """When it ended [Unix ms]."""
         return max(account.end_ms for account in self.accounts.values())
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivePeriod:
-    """A period that is settled, and the contract as it was promised then."""
-
-    settled: SettlePeriod
-    document: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from slakeeper.actors.contract_event import AccountGathered
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
@@ -15,7 +16,6 @@ from slakeeper.actors.message import (
     MetricRecovered,
     MetricViolated,
     Observe,
-    PeriodEnded,
     Rebase,
     ReportSourceError,
     SayAgain,
@@ -273,7 +273,8 @@ class MetricMonitorActor(Actor):
                 case Recovered(at_ms, value):
                     ctx.cast(contract, MetricRecovered(name, at_ms, value))
                 case PeriodClosed(account):
-                    ctx.cast(contract, PeriodEnded(name, account))
+                    # Not sent: whoever crashes on a message has lost it, and the period would never be settled.
+                    ctx.entrust(contract, AccountGathered(name, account))
                 case StateChanged(old, new, at_ms):
                     payload = {
                         "sla_id": self._contract.id,

@@ -7,7 +7,6 @@ from typing import Any
 
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
-    ArchivePeriod,
     ListHistory,
     ListStatus,
     SayAgain,
@@ -17,10 +16,9 @@ from slakeeper.actors.message import (
     ViolationResolved,
     ledger_address,
 )
-from slakeeper.otp.actor import Actor
+from slakeeper.otp.actor import Actor, Entrusted
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import DAY_MS, HOUR_MS
 from slakeeper.sla.violation import Violation
 
@@ -63,7 +61,7 @@ class Purged:
 
 
 class ReportActor(Actor):
-    """One for each contract; its argument is the contract's id."""
+    """One for each contract; its argument is the contract's id. Violations and contracts entrust their past to it."""
 
     recovers_later = True
 
@@ -84,28 +82,11 @@ class ReportActor(Actor):
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
-            case ViolationResolved(violation):
-                ctx.emit(violation)
-                # Again, in case the ledger was down when the violation was resolved; it books nothing twice.
-                ctx.cast(ledger_address(self._sla_id), message)
             case SayAgain():
                 self._remind_ledger(ctx)
             case StatusChanged():
                 if not self._is_old(message):
                     ctx.emit(message)
-            case ArchivePeriod(settled, document):
-                contract = Sla.from_document(document)
-                weights = {metric.name: metric.weight for metric in contract.metrics}
-                ctx.emit(
-                    PastPeriod(
-                        settled.start_ms,
-                        settled.end_ms,
-                        settled.accounts,
-                        settled.version,
-                        contract.service_level,
-                        weights,
-                    )
-                )
             case _:
                 super().handle_cast(ctx, message)
 
@@ -117,9 +98,13 @@ class ReportActor(Actor):
         return super().handle_call(ctx, request)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
-            super().handle_info(ctx, message)
-        self._purge(ctx)
+        match message:
+            case Entrusted():
+                pass  # what is archived is there; only people ask for it
+            case Tick():
+                self._purge(ctx)
+            case _:
+                super().handle_info(ctx, message)
 
     def _purge(self, ctx: Context) -> None:
         """Forgets what retention says is old, and looks again in an hour."""

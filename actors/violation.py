@@ -385,10 +385,12 @@ class ViolationActor(Actor):
     def _end_if_done(self, ctx: Context) -> None:
         """Hands itself to the archive when nothing more can change it."""
         if not self._violation.is_open and not self._running and not self._escalating:
-            # Once more, in case the contract was down when the violation was resolved.
+            # Once more, in case the contract or the ledger was down when the violation was resolved.
             ended = ViolationEnded(self._violation.metric_name, self._violation.id)
             ctx.cast(contract_address(self._violation.sla_id), ended)
-            ctx.cast(report_address(self._violation.sla_id), ViolationResolved(self._violation))
+            ctx.cast(ledger_address(self._violation.sla_id), ViolationResolved(self._violation))
+            # Not sent: a report that crashes on it would have lost it. The ledger asks there when it has missed it too.
+            ctx.entrust(report_address(self._violation.sla_id), self._violation)
             ctx.stop()
 
     def _require_open(self) -> None:
