@@ -191,6 +191,18 @@ def test_what_may_have_arrived_where_nobody_looks_at_ids_is_left_to_a_person(mak
     assert ("billing" in entry_of(world), world.status()["billing_failed"]) == (False, 0)
 
 
+def test_a_crash_while_it_is_on_its_way_leaves_it_to_a_person_where_nobody_looks_at_ids(
+    make_world: MakeWorld,
+) -> None:
+    world = billed(make_world(), idempotent=False, on_uncertain="hold")
+    approved(world)
+    world.turn()
+    world.restart()
+    world.pass_time(DAY_MS)
+    assert (world.told("billing"), entry_of(world)["billing"]["status"]) == ([], "uncertain")
+    assert noted(world)[-1] == ("compensation.unbilled", "slakeeper")
+
+
 def test_an_entry_is_settled_by_hand_with_who_and_why(make_world: MakeWorld) -> None:
     world = make_world()
     entry = pending(world)
