@@ -360,7 +360,7 @@ class ContractActor(Actor):
             names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
             if names <= accounts.keys():
                 settle = SettlePeriod(accounts, self._version)
-                ctx.cast(ledger_address(self._contract.id), settle)
+                ctx.entrust(ledger_address(self._contract.id), settle)
                 weights = {metric.name: metric.weight for metric in self._contract.metrics}
                 past = PastPeriod(
                     settle.start_ms,

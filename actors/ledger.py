@@ -14,22 +14,18 @@ from slakeeper.actors.message import (
     ListBilling,
     ListEntries,
     NewestVersion,
-    SayAgain,
     SettleEntry,
     SettlePeriod,
-    Tick,
-    ViolationResolved,
-    report_address,
 )
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, RetryDeliveries
-from slakeeper.otp.actor import Actor, Performed, RequestError
+from slakeeper.otp.actor import Actor, Entrusted, Performed, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation, compliance
 from slakeeper.sla.account import Account
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide, settle
+from slakeeper.sla.violation import Violation
 
 _REFUSALS = {
     "not_pending": "conflict",
@@ -45,24 +41,32 @@ _DECIDED = {
     EntryStatus.REJECTED: What.COMPENSATION_REJECTED,
 }
 
-LOOK_TIMER = "report"
-
-# How long after its own start a ledger asks what there was to book: the report starts after it.
-LOOK_MS = SECOND_MS
-
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What a snapshot keeps: every version of the contract that entries may refer to, the entries, their billing."""
+    """What a snapshot keeps: every version of the contract that entries may refer to, the entries, their billing; and
+    what was entrusted and is to be booked: violations that have ended and periods.
+    """
 
     documents: dict[int, dict[str, Any]]
     entries: tuple[LedgerEntry, ...]
     deliveries: tuple[Delivery, ...] = ()
     unbilled: tuple[Delivery, ...] = ()
+    due: tuple[Violation | SettlePeriod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """Event: what was due under this key, a violation's or a period's, is in the entries."""
+
+    key: str
 
 
 class LedgerActor(Actor):
-    """One for each contract; its argument is the contract's document and version."""
+    """One for each contract; its argument is the contract's document and version.
+
+    Violations that end and periods that are settled are entrusted to it: whatever crashes, each is booked once.
+    """
 
     recovers_later = True
 
@@ -73,16 +77,17 @@ class LedgerActor(Actor):
         self._parsed: dict[int, Sla] = {}
         self._entries: dict[str, LedgerEntry] = {}
         self._billing = Billing()
+        self._due: dict[str, Violation | SettlePeriod] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
             self._billing.resume(ctx)
-            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            self._book_due(ctx)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
         match message:
-            case Tick():
-                ctx.cast(report_address(self._contract(max(self._documents)).id), SayAgain(self.address))
+            case Entrusted():
+                self._book_due(ctx)
             case RetryDeliveries():
                 self._billing.retry_due(ctx)
             case Performed():
@@ -94,19 +99,6 @@ class LedgerActor(Actor):
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
-            case ViolationResolved(violation):
-                environment: Environment = ctx.environment
-                attainment = environment.attainment(violation.sla_id)
-                contract = self._contract(violation.contract_version)
-                self._book(ctx, compensation.book(contract, violation, attainment=attainment))
-            case SettlePeriod(accounts, version):
-                contract = self._contract(version)
-                attainment = settled_attainment(contract, accounts)
-                period = (message.start_ms, message.end_ms)
-                self._book(
-                    ctx,
-                    compensation.settle_penalties(contract, attainment, period, contract_version=version),
-                )
             case ContractChanged(document, version):
                 if self._documents.get(version) != document:
                     ctx.emit(message)
@@ -135,6 +127,10 @@ class LedgerActor(Actor):
                     self._billing.forget(event.id)
             case DeliveryChanged():
                 self._billing.apply(event)
+            case Violation() | SettlePeriod():
+                self._due[_key(event)] = event
+            case Booked(key):
+                self._due.pop(key, None)
             case ContractChanged(document, version):
                 self._documents[version] = document
                 self._parsed.pop(version, None)
@@ -142,12 +138,14 @@ class LedgerActor(Actor):
                 super().apply(event)
 
     def dump(self) -> LedgerState:
-        return LedgerState(dict(self._documents), tuple(self._entries.values()), *self._billing.dump())
+        entries, due = tuple(self._entries.values()), tuple(self._due.values())
+        return LedgerState(dict(self._documents), entries, *self._billing.dump(), due)
 
     def load(self, state: LedgerState) -> None:
         self._documents = dict(state.documents)
         self._entries = {entry.id: entry for entry in state.entries}
         self._billing = Billing(state.deliveries, state.unbilled)
+        self._due = {_key(each): each for each in state.due}
 
     def _contract(self, version: int) -> Sla:
         """The contract in a version; in its newest when that one is not known here."""
@@ -155,6 +153,23 @@ class LedgerActor(Actor):
         if known not in self._parsed:
             self._parsed[known] = Sla.from_document(self._documents[known])
         return self._parsed[known]
+
+    def _book_due(self, ctx: Context) -> None:
+        for key, due in list(self._due.items()):
+            if isinstance(due, Violation):
+                environment: Environment = ctx.environment
+                attainment = environment.attainment(due.sla_id)
+                contract = self._contract(due.contract_version)
+                self._book(ctx, compensation.book(contract, due, attainment=attainment))
+            else:
+                contract = self._contract(due.version)
+                attainment = settled_attainment(contract, due.accounts)
+                period = (due.start_ms, due.end_ms)
+                penalties = compensation.settle_penalties(
+                    contract, attainment, period, contract_version=due.version
+                )
+                self._book(ctx, penalties)
+            ctx.emit(Booked(key))
 
     def _book(self, ctx: Context, entries: list[LedgerEntry]) -> None:
         for entry in entries:
@@ -207,6 +222,10 @@ class LedgerActor(Actor):
     def _note(ctx: Context, what: What, entry: LedgerEntry, who: str, **details: Any) -> None:
         money = {"amount": entry.amount, "currency": entry.currency}
         note(ctx, what, sla_id=entry.sla_id, subject=entry.id, who=who, **money, **details)
+
+
+def _key(due: Violation | SettlePeriod) -> str:
+    return due.id if isinstance(due, Violation) else f"period-{due.start_ms}"
 
 
 def _refusal(error: CompensationError) -> RequestError:

@@ -362,7 +362,7 @@ class ViolationActor(Actor):
             recovered_value=resolved.recovered_value,
         )  # fmt: skip
         ctx.cast(contract_address(resolved.sla_id), ViolationEnded(resolved.metric_name, resolved.id))
-        ctx.cast(ledger_address(resolved.sla_id), ViolationResolved(resolved))
+        ctx.entrust(ledger_address(resolved.sla_id), resolved)
         ctx.cast(alert_address(resolved.sla_id), ViolationResolved(resolved))
         for action_name in sorted(self._running):
             address = remediation_address(resolved.id, action_name, self._runs[action_name])
@@ -385,11 +385,10 @@ class ViolationActor(Actor):
     def _end_if_done(self, ctx: Context) -> None:
         """Hands itself to the archive when nothing more can change it."""
         if not self._violation.is_open and not self._running and not self._escalating:
-            # Once more, in case the contract or the ledger was down when the violation was resolved.
+            # Once more, in case the contract was down when the violation was resolved.
             ended = ViolationEnded(self._violation.metric_name, self._violation.id)
             ctx.cast(contract_address(self._violation.sla_id), ended)
-            ctx.cast(ledger_address(self._violation.sla_id), ViolationResolved(self._violation))
-            # Not sent: a report that crashes on it would have lost it. The ledger asks there when it has missed it too.
+            # Not sent: whoever crashes on a message has lost it.
             ctx.entrust(report_address(self._violation.sla_id), self._violation)
             ctx.stop()
 

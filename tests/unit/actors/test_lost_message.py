@@ -16,7 +16,6 @@ from slakeeper.actors.message import (
     NoteBatches,
     Rebase,
     SetSuspended,
-    SettlePeriod,
     Tick,
     ViolationEnded,
     ViolationResolved,
@@ -100,7 +99,7 @@ def test_a_remedy_that_crashes_on_the_recovery_is_not_tried_again(make_world: Ma
 
 
 def test_a_ledger_that_crashes_on_a_violation_books_it_when_it_is_archived(world: World, lose: Lose) -> None:
-    lose(LedgerActor, ViolationResolved)
+    lose(LedgerActor, Entrusted, "handle_info")
     world.observe(CRITICAL)
     world.recover()
     world.pass_time(5 * SECOND_MS)
@@ -133,8 +132,7 @@ def assert_settled_once(world: World) -> None:
     [
         (ContractActor, Entrusted, "handle_info"),
         (ReportActor, Entrusted, "handle_info"),
-        (LedgerActor, SettlePeriod, "handle_cast"),
-        (LedgerActor, ViolationResolved, "handle_cast"),
+        (LedgerActor, Entrusted, "handle_info"),
         (MetricMonitorActor, Tick, "handle_info"),
     ],
 )
