@@ -230,7 +230,8 @@ class ContractActor(Actor):
     def _announce(self, ctx: Context) -> None:
         changed = ContractChanged(self._document, self._version)
         ctx.cast(alert_address(self._contract.id), changed)
-        ctx.cast(ledger_address(self._contract.id), changed)
+        # Not sent: what is booked under this version needs it.
+        ctx.entrust(ledger_address(self._contract.id), changed)
 
     def _watch_term(self, ctx: Context) -> None:
         """Has itself told when the contract next begins or ends by itself."""

@@ -65,7 +65,8 @@ class Booked:
 class LedgerActor(Actor):
     """One for each contract; its argument is the contract's document and version.
 
-    Violations that end and periods that are settled are entrusted to it: whatever crashes, each is booked once.
+    Versions of the contract, violations that end and periods that are settled are entrusted to it: whatever crashes,
+    each is booked once, and under the version it belongs to.
     """
 
     recovers_later = True
@@ -96,14 +97,6 @@ class LedgerActor(Actor):
                     self._settle(ctx, self._entries[taken.key], "", taken.detail, attempts=taken.attempts)
             case _:
                 super().handle_info(ctx, message)
-
-    def handle_cast(self, ctx: Context, message: Any) -> None:
-        match message:
-            case ContractChanged(document, version):
-                if self._documents.get(version) != document:
-                    ctx.emit(message)
-            case _:
-                super().handle_cast(ctx, message)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:

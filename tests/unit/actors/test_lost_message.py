@@ -11,6 +11,7 @@ from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import (
     CloseViolation,
+    ContractChanged,
     ListHistory,
     MetricRecovered,
     NoteBatches,
@@ -104,6 +105,18 @@ def test_a_ledger_that_crashes_on_a_violation_books_it_when_it_is_archived(world
     world.recover()
     world.pass_time(5 * SECOND_MS)
     assert [entry["rule"] for entry in world.ledger()] == ["latency#1"]
+
+
+def test_a_ledger_that_crashes_on_the_news_of_a_version_books_by_that_version(
+    world: World, lose: Lose
+) -> None:
+    lose(LedgerActor, ContractChanged)
+    lose(LedgerActor, Entrusted, "handle_info")
+    world.define(compensation=[{"metric": "latency", "type": "credit", "formula": "7"}])
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(5 * SECOND_MS)
+    assert [(entry["amount"], entry["contract_version"]) for entry in world.ledger()] == [("7", 2)]
 
 
 PENALTY: dict[str, Any] = {"penalties": [{"threshold": 99, "type": "refund", "rate": 10}], "fee": "100.00"}
