@@ -1,8 +1,6 @@
 """LedgerActor: what a contract's violations and lost periods are worth; entries are only ever added or decided."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors.audit import note
@@ -20,12 +18,12 @@ from slakeeper.actors.message import (
 )
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
-from slakeeper.sla import compensation, compliance
-from slakeeper.sla.account import Account
+from slakeeper.sla import compensation
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide
+from slakeeper.sla.settlement import settled_attainment
 
 _REFUSALS = {"not_pending": "conflict", "no_amount": "conflict", "nobody": "invalid", "no_reason": "invalid"}
 
@@ -158,13 +156,3 @@ class LedgerActor(Actor):
     def _note(ctx: Context, what: What, entry: LedgerEntry, who: str, **details: Any) -> None:
         money = {"amount": entry.amount, "currency": entry.currency}
         note(ctx, what, sla_id=entry.sla_id, subject=entry.id, who=who, **money, **details)
-
-
-def settled_attainment(contract: Sla, accounts: Mapping[str, Account]) -> Fraction | None:
-    """A contract's attainment of a period [%] by the final accounts of its metrics; None when nothing is known."""
-    weights = {metric.name: metric.weight for metric in contract.metrics}
-    return compliance.attainment(
-        share
-        for name, account in accounts.items()
-        for share in compliance.shares_of(account, weights.get(name))
-    )

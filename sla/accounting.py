@@ -123,6 +123,10 @@ class Accounting:
         """Judges every window whose late samples have had their time; whether there was one."""
         return self._settle_to(now_ms - self._lateness_ms, signals)
 
+    def close(self, at_ms: int, signals: list[Signal]) -> None:
+        """Judges every window that has ended by ``at_ms``, whether or not late samples could still come."""
+        self._settle_to(at_ms, signals)
+
     def _settle_to(self, horizon_ms: int, signals: list[Signal]) -> bool:
         before_ms = self.cursor_ms
         while (period := self.timeline.period) is not None:

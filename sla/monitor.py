@@ -213,6 +213,19 @@ class Monitor:
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
+    @property
+    def settles_at_ms(self) -> int:
+        """From when on the next window can be settled [Unix ms]; samples seen before settle nothing."""
+        return self._due_ms
+
+    def close(self, at_ms: int) -> list[Signal]:
+        """Settles every window that has ended by ``at_ms`` at once: no sample will come, so none can be late."""
+        signals: list[Signal] = []
+        self._note_percentile()
+        self._accounting.close(at_ms, signals)
+        self._leave_place()
+        return signals
+
     def source_error(self, text: str, now_ms: int) -> list[Signal]:
         """The source could not be asked; lasts until the next sample. Silence meanwhile is unknown, never bad."""
         signals: list[Signal] = []
