@@ -16,15 +16,19 @@ from typing import NamedTuple
 
 from slakeeper.sla import compensation, compliance, settlement, violation
 from slakeeper.sla.account import Account
+from slakeeper.sla.calm import Stretch
 from slakeeper.sla.compliance import Standing
 from slakeeper.sla.contract import ContractStatus, Metric, Sla
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.period import Period, period_at
 from slakeeper.sla.policy import Severity
-from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, Updated, WindowClosed
+from slakeeper.sla.signal import MonitorState, Opened, PeriodClosed, Recovered, Signal, Updated, WindowClosed
 from slakeeper.sla.timeline import FOREVER
 from slakeeper.sla.violation import Violation
+
+# A history that is not calm here is looked at again after so many windows.
+_CALM_AGAIN_WINDOWS = 8
 
 
 class Feed(NamedTuple):
@@ -109,7 +113,7 @@ class Replay:
         self._open: dict[str, Violation] = {}
         self._ended: list[Violation] = []
         self._gathered: dict[int, dict[str, Account]] = {}
-        self._now_ms = first_ms
+        self._now_ms = self._calm_from_ms = first_ms
         # Of the running period, None: to be worked out again; and until when it is as it was worked out.
         self._lost: bool | None = None
         self._lost_until_ms = FOREVER
@@ -133,6 +137,8 @@ class Replay:
         while places:
             at_ms = min(feeds[name].clock_ms[place] for name, place in places.items())
             self._pass_time(at_ms)
+            if at_ms >= self._calm_from_ms and self._pass_over(feeds, places):
+                continue
             # Until then no window is settled and no timer goes off: samples that far can be seen together.
             limit_ms = self._limit_ms(at_ms)
             said: list[tuple[str, Signal]] = []
@@ -154,6 +160,37 @@ class Replay:
                     del places[name]
             if said:
                 self._hear(said)
+
+    def _pass_over(self, feeds: Mapping[str, Feed], places: dict[str, int]) -> bool:
+        """Takes what is surely calm in all metrics as a whole; whether there was any. Moves the places on."""
+        begin_ms = self._now_ms
+        longest_ms = max(self.contract.metric(name).interval for name in places)
+        self._calm_from_ms = begin_ms + _CALM_AGAIN_WINDOWS * longest_ms
+        if self._open or any(self.monitors[name].state is MonitorState.PENDING for name in self.monitors):
+            return False
+        stretches: dict[str, Stretch] = {}
+        for name, place in places.items():
+            clock_ms, ts_ms, values = feeds[name]
+            stretch = self.monitors[name].find_calm(ts_ms, values, place) if clock_ms is ts_ms else None
+            if stretch is None:
+                return False
+            stretches[name] = stretch
+        end_ms = min(
+            stretch.start_ms + stretch.windows * self.contract.metric(name).interval
+            for name, stretch in stretches.items()
+        )
+        has_moved = False
+        for name, stretch in stretches.items():
+            windows = (end_ms - stretch.start_ms) // self.contract.metric(name).interval
+            _, ts_ms, values = feeds[name]
+            place, signals = self.monitors[name].pass_over(stretch, windows, ts_ms, values, places[name])
+            if place > places[name]:
+                has_moved = True
+                places[name] = place
+                self._arm(name)
+            self._follow(name, signals)
+        self._calm_from_ms = max(self._calm_from_ms, end_ms + longest_ms)
+        return has_moved
 
     def finish(self, to_ms: int) -> None:
         """Lets the history end at an instant: what has ended by then is settled, for nothing can come late any more."""

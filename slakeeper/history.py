@@ -8,9 +8,10 @@ through by line.
 import csv
 import gzip
 import io
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from math import isfinite
 from operator import le
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +21,7 @@ from slakeeper.sla.sample import MAX_AGE_MS, check_sample
 from slakeeper.web.ingest import MAX_TS_MS, parse_batch
 
 BLOCK_ROWS = 65_536
+CHUNK_BYTES = 2 * 1024 * 1024
 
 # What is listed of refused lines; all are counted.
 LISTED = 20
@@ -103,7 +105,7 @@ class History:
                 if block is not None:
                     self.count += len(block.ts_ms)
                     yield block
-        except (gzip.BadGzipFile, EOFError) as error:
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise HistoryError(f"it cannot be unpacked: {error}") from error
 
     def refuse(self, line: int, reason: str) -> None:
@@ -114,60 +116,56 @@ class History:
     # --- formats ---------------------------------------------------------------------------------------
 
     def _csv(self, source: "io.BufferedReader[_Raw]") -> Iterator[_Columns]:
-        text = io.TextIOWrapper(source, encoding="utf-8-sig", errors="replace", newline="")
-        reader = csv.reader(text)
-        header = [name.strip().lower() for name in next(reader, [])]
-        missing = [name for name in _REQUIRED if name not in header]
+        names = [name.strip().lower() for name in next(csv.reader([_decoded(source.readline())]), [])]
+        missing = [name for name in _REQUIRED if name not in names]
         if missing:
             raise HistoryError(
                 f"the first line must name the columns {', '.join(_REQUIRED)} and, if there is one, sla; "
                 f"it lacks {', '.join(missing)}"
             )
-        ts, metric, value = (header.index(name) for name in _REQUIRED)
-        sla = header.index("sla") if "sla" in header else None
+        line = 2
+        while chunk := source.read(CHUNK_BYTES) + source.readline():
+            if b'"' in chunk:
+                # A quoted field may hold anything, line ends too.
+                lines = map(_decoded, chain(chunk.splitlines(keepends=True), source))
+                yield from self._quoted_csv(names, lines, line)
+                return
+            columns = _split(chunk, len(names))
+            if columns is not None:
+                yield _csv_columns(names, columns, line)
+            else:
+                rows = [each.split(b",") if each.strip() else [] for each in chunk.split(b"\n")]
+                yield from self._rows(names, rows, line)
+            line += chunk.count(b"\n")
+
+    def _quoted_csv(self, names: Sequence[str], lines: Iterable[str], first_line: int) -> Iterator[_Columns]:
+        reader = csv.reader(lines)
         while True:
-            line = reader.line_num + 1
+            line = first_line + reader.line_num
             rows: list[list[str]] = []
-            broken = ""
             try:
                 rows.extend(islice(reader, BLOCK_ROWS))
             except csv.Error as error:
-                broken = str(error)
-            if not rows and not broken:
-                return
-            try:
-                columns = list(zip(*rows, strict=True))
-            except ValueError:
-                columns = []
-            if len(columns) == len(header):
-                yield self._csv_columns(columns, line, ts, metric, value, sla)
+                self.refuse(first_line + reader.line_num - 1, f"not CSV: {error}")
             else:
-                rows, lines = self._whole_rows(rows, line, len(header))
-                for begin, end in _unbroken(lines):
-                    columns = list(zip(*rows[begin:end], strict=True))
-                    yield self._csv_columns(columns, lines[begin], ts, metric, value, sla)
-            if broken:
-                self.refuse(reader.line_num, f"not CSV: {broken}")
+                if not rows:
+                    return
+            yield from self._rows(names, rows, line)
 
-    def _whole_rows(self, rows: list[list[str]], line: int, width: int) -> tuple[list[list[str]], list[int]]:
-        """The rows that have every column, and the numbers of their lines; empty lines are nothing at all."""
-        kept: list[list[str]] = []
+    def _rows(
+        self, names: Sequence[str], rows: Sequence[Sequence[str | bytes]], line: int
+    ) -> Iterator[_Columns]:
+        """Columns of the rows that have all of them; empty lines are nothing at all, the others are refused."""
+        kept: list[Sequence[str | bytes]] = []
         lines: list[int] = []
         for number, row in enumerate(rows, start=line):
-            if len(row) == width:
+            if len(row) == len(names):
                 kept.append(row)
                 lines.append(number)
             elif row:
-                self.refuse(number, f"it has {len(row)} of {width} columns")
-        return kept, lines
-
-    @staticmethod
-    def _csv_columns(
-        columns: Sequence[Sequence[str]], line: int, ts: int, metric: int, value: int, sla: int | None
-    ) -> _Columns:
-        names = columns[metric]
-        keys: Sequence[Hashable] = names if sla is None else list(zip(names, columns[sla], strict=True))
-        return _Columns(line, keys, columns[ts], columns[value])
+                self.refuse(number, f"it has {len(row)} of {len(names)} columns")
+        for begin, end in _unbroken(lines):
+            yield _csv_columns(names, list(zip(*kept[begin:end], strict=True)), lines[begin])
 
     def _ndjson(self, source: "io.BufferedReader[_Raw]") -> Iterator[_Columns]:
         line = 1
@@ -190,7 +188,8 @@ class History:
                 rows.append(((metric, sla, tuple(sorted((labels or {}).items()))), ts_ms, value))
                 kept.append(number)
             for begin, end in _unbroken(kept):
-                yield _Columns(kept[begin], *zip(*rows[begin:end], strict=True))
+                keys, ts_column, values = zip(*rows[begin:end], strict=True)
+                yield _Columns(kept[begin], keys, ts_column, values)
             line += len(lines)
 
     # --- samples ---------------------------------------------------------------------------------------
@@ -214,9 +213,10 @@ class History:
             begin_ms = ts_ms[0] if self.clock_ms is None else self.clock_ms
             clock_ms = list(accumulate(ts_ms, max, initial=begin_ms))[1:]
         self.clock_ms = clock_ms[-1]
-        distinct = set(keys)
         addressees: Sequence[Addressee] | Addressee = (
-            self._addressee(keys[0]) if len(distinct) == 1 else list(map(self._addressee, keys))
+            self._addressee(keys[0])
+            if keys.count(keys[0]) == len(keys)
+            else [self._addressee(key) for key in keys]
         )
         return Block(addressees, clock_ms, ts_ms, values)
 
@@ -232,7 +232,7 @@ class History:
         except ValueError:
             pass
         try:
-            return [read_ts(text.strip()) for text in columns.ts_ms], values
+            return [read_ts(_text(ts)) for ts in columns.ts_ms], values
         except ValueError:
             return None, values
 
@@ -245,12 +245,13 @@ class History:
             and (first_ms >= LIKELY_S[1] or 0 <= first_ms <= last_ms < LIKELY_S[0])
             and last_ms <= min(clock_ms + MAX_AGE_MS, MAX_TS_MS)
             and first_ms >= max(clock_ms, last_ms) - MAX_AGE_MS
-            and all(map(self._has_metric, set(keys)))
+            and all(self._has_metric(key) for key in set(keys))
         )
 
     @staticmethod
     def _has_metric(key: Hashable) -> bool:
-        return bool(key[0] if isinstance(key, tuple) else key)
+        name = key[0] if isinstance(key, tuple) else key
+        return isinstance(name, str | bytes) and bool(name.strip())
 
     def _line_by_line(self, columns: _Columns) -> tuple[list[Hashable], list[int], list[float]]:
         """What of the columns can be used; the rest is refused."""
@@ -261,14 +262,14 @@ class History:
         rows = zip(columns.keys, columns.ts_ms, columns.values, strict=True)
         for line, (key, ts, value) in enumerate(rows, start=columns.line):
             try:
-                ts_ms = read_ts(ts.strip()) if isinstance(ts, str) else ts
+                ts_ms = ts if isinstance(ts, int) else read_ts(_text(ts))
             except ValueError as error:
                 self.refuse(line, str(error))
                 continue
             try:
                 number = float(value)
             except ValueError:
-                self.refuse(line, f"not_a_number: {value[:40]!r}")
+                self.refuse(line, f"not_a_number: {_text(value)[:40]!r}")
                 continue
             reason = "missing_metric" if not self._has_metric(key) else None
             reason = reason or check_sample(
@@ -298,13 +299,35 @@ class History:
     def _addressee(self, key: Hashable) -> Addressee:
         found = self._addressees.get(key)
         if found is None:
-            if isinstance(key, tuple):
-                metric, sla, *labels = key
-                found = Addressee(metric.strip(), (sla or "").strip() or None, *labels)
-            else:
-                found = Addressee(str(key).strip())
+            metric, sla, labels = (*key, ())[:3] if isinstance(key, tuple) else (key, None, ())
+            found = Addressee(_text(metric), None if sla is None else _text(sla) or None, labels)
             self._addressees[key] = found
         return found
+
+
+def _split(chunk: bytes, width: int) -> list[list[bytes]] | None:
+    """The columns of lines without quotes; None when not every line has ``width`` fields."""
+    count = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+    # The first field of a line keeps its line end, to tell whether fields have stayed in their columns.
+    fields = (b"\n" + chunk.removesuffix(b"\n").replace(b"\n", b",\n")).split(b",")
+    columns = [fields[number::width] for number in range(width)]
+    if len(fields) != count * width or b"".join(columns[0]).count(b"\n") != count:
+        return None
+    return columns
+
+
+def _csv_columns(names: Sequence[str], columns: Sequence[Sequence[Any]], line: int) -> _Columns:
+    ts, metric, value = (columns[names.index(name)] for name in _REQUIRED)
+    keys = list(zip(metric, columns[names.index("sla")], strict=True)) if "sla" in names else metric
+    return _Columns(line, keys, ts, value)
+
+
+def _text(field: str | bytes) -> str:
+    return (field if isinstance(field, str) else _decoded(field)).strip()
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8-sig", errors="replace")
 
 
 def _unbroken(lines: Sequence[int]) -> Iterator[tuple[int, int]]:
