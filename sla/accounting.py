@@ -271,8 +271,10 @@ class Accounting:
             return None
         interval_ms = self._metric.interval
         start_ms = period.start_ms - (period.start_ms - at_ms) // interval_ms * interval_ms
-        left = timeline.cut(start_ms, period.end_ms)[1]
-        if not left or left[0][0] != start_ms or start_ms < self.cursor_ms:
+        # The window before it, which is still going on when it is not the last of another period, is whole, too.
+        before_ms = max(period.start_ms, start_ms - interval_ms, self.cursor_ms)
+        left = timeline.cut(before_ms, period.end_ms)[1]
+        if not left or left[0][0] != before_ms or left[0][1] <= start_ms:
             return None
         return start_ms, left[0][1]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from slakeeper.sla.account import Account
 from slakeeper.sla.accounting import Accounting
-from slakeeper.sla.calm import Stretch, can_be_calm, find
+from slakeeper.sla.calm import Stretch, aggregate, can_be_calm, find
 from slakeeper.sla.contract import Metric, MetricType, Sla
 from slakeeper.sla.detection import GROWING, Detection
 from slakeeper.sla.duration import WEEK_MS
@@ -266,9 +266,15 @@ class Monitor:
         if not (zone[0] < zone[1] and can_be_calm(self._metric) and self._window.is_exact):
             return None
         window = accounting.calm_window(ts_ms[place])
-        if window is None or window[0] - self._metric.interval < ts_ms[0]:
+        if window is None or window[0] - 2 * self._metric.interval < ts_ms[0]:
             return None
-        points = self._points(window[0])
+        start_ms, begin_ms = window[0], window[0] - self._metric.interval
+        points = self._points(start_ms)
+        if ts_ms[place] < start_ms:
+            # The window before has not got all of its samples yet.
+            points = [point for point in points if point[0] < begin_ms]
+            begin, end = bisect_left(ts_ms, begin_ms), bisect_left(ts_ms, start_ms)
+            points.append((begin_ms, aggregate(self._metric, ts_ms, values, begin, end)))
         return find(self._metric, zone, points, ts_ms, values, *window)
 
     def pass_over(
@@ -291,6 +297,8 @@ class Monitor:
         before = list(zip(ts_ms[place : stretch.places[0]], values[place : stretch.places[0]], strict=True))
         if before:
             signals = self.observe(before, before[-1][0])
+            if not self._detection.zone_low < self._detection.zone_high:
+                return stretch.places[0], signals
         self._note_percentile()
         until_ms = stretch.start_ms + skipped * interval_ms
         end = stretch.places[skipped]

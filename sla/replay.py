@@ -21,7 +21,7 @@ from slakeeper.sla.compliance import Standing
 from slakeeper.sla.contract import ContractStatus, Metric, Sla
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.monitor import Monitor
-from slakeeper.sla.period import Period, period_at
+from slakeeper.sla.period import Period, period_at, period_from
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.signal import MonitorState, Opened, PeriodClosed, Recovered, Signal, Updated, WindowClosed
 from slakeeper.sla.timeline import FOREVER
@@ -110,6 +110,8 @@ class Replay:
         self.entries: list[LedgerEntry] = []
         self.monitors: dict[str, Monitor] = {}
         self._deadlines: dict[str, int] = {}
+        # The running one; of a contract not yet effective its first, None after the last.
+        self._period = period_from(contract, first_ms, first_ms)
         self._open: dict[str, Violation] = {}
         self._ended: list[Violation] = []
         self._gathered: dict[int, dict[str, Account]] = {}
@@ -219,7 +221,9 @@ class Replay:
 
     def _limit_ms(self, at_ms: int) -> int:
         due_ms = min(*self._deadlines.values(), *(each.settles_at_ms for each in self.monitors.values()))
-        period = self._running
+        if self._period is not None and at_ms >= self._period.end_ms:
+            self._period = self._running
+        period = self._period
         if period is not None and at_ms < period.end_ms < due_ms:
             # From its end on the period is not the one that is won or lost.
             due_ms = period.end_ms

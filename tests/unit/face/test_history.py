@@ -42,8 +42,10 @@ PLAIN = f"ts,metric,value\n{T0_MS},latency,1.5\n{T0_MS + 10},latency,2\n"
         f'"ts","metric","value"\n"{T0_MS}","latency","1.5"\n{T0_MS + 10},latency,2\n',
         f"ts,metric,value\n\n{T0_MS},latency,1.5\n\n{T0_MS + 10},latency,2\n\n",
         "ts,metric,value\n2026-01-01T00:00:00Z,latency,1.5\n2026-01-01 01:00:00.010+01:00,latency,2\n",
-        f'{{"ts": {T0_MS}, "metric": "latency", "value": 1.5}}\n\n'
-        f'{{"ts": {T0_MS + 10}, "metric": "latency", "value": 2}}\n',
+        (
+            f'{{"ts": {T0_MS}, "metric": "latency", "value": 1.5}}\n\n'
+            f'{{"ts": {T0_MS + 10}, "metric": "latency", "value": 2}}\n'
+        ),
         f"metric,ts,value,host\nlatency,{T0_MS},1.5,a\nlatency,{T0_MS + 10},2,b",
     ],
 )

@@ -72,6 +72,7 @@ class Course:
     incident_ratio: float
     gap_ratio: float
     step_ms: int
+    outlier_ratio: float = 0.0
 
     def rows(self, names: Sequence[str], count: int) -> list[Row]:
         dice = random.Random(self.seed)
@@ -84,7 +85,8 @@ class Course:
             if dice.random() < self.incident_ratio:
                 bad = dice.randrange(1, 12)
             bad -= 1
-            value = 100 + dice.gauss(0, self.spread) + (80 if bad > 0 else 0)
+            outlier = dice.random() < self.outlier_ratio
+            value = 100 + dice.gauss(0, self.spread) + (80 if bad > 0 or outlier else 0)
             rows.append((dice.choice(names), at_ms, round(value, 3)))
         return rows
 
@@ -96,6 +98,7 @@ COURSES = st.builds(
     incident_ratio=st.sampled_from([0.0, 0.001, 0.004, 0.02]),
     gap_ratio=st.sampled_from([0.0, 0.0, 0.002]),
     step_ms=st.sampled_from([200, 500, 900]),
+    outlier_ratio=st.sampled_from([0.0, 0.0, 0.01, 0.05]),
 )
 
 
@@ -152,6 +155,24 @@ def test_calm_stretches_and_cuts_make_no_difference(
     to_ms = rows[-1][1] + 30_000
     quick.finish(to_ms)
     plain.finish(to_ms)
+    assert outcome(quick) == outcome(plain)
+
+
+@pytest.mark.parametrize("metric", [{"aggregation": "avg"}, {"name": "m0_p50", "type": "percentile"}])
+def test_a_window_may_be_bad_though_no_sliding_aggregate_was(metric: dict[str, Any]) -> None:
+    """The one sample of a window breaks the promise, and with those of the window before it does not."""
+    rows = [("m", T0_MS + 100 * number, 100.0) for number in range(2_000)]
+    bad_ms = T0_MS + 100_000
+    rows = [row for row in rows if not bad_ms <= row[1] < bad_ms + 1_000] + [("m", bad_ms + 100, 160.0)]
+    rows.sort(key=lambda row: row[1])
+    promised = contract([metric], time_period="1h")
+    rows = [(promised.metrics[0].name, ts_ms, value) for _, ts_ms, value in rows]
+    quick, plain = Replay(promised, T0_MS, Decimal("0.95")), Plain(promised, T0_MS, Decimal("0.95"))
+    for replay in (quick, plain):
+        play(replay, rows, [])
+        replay.finish(T0_MS + 200_000)
+        assert replay.periods[0].standing.bad_ms == 1_000
+        assert replay.violations == []
     assert outcome(quick) == outcome(plain)
 
 
