@@ -142,7 +142,7 @@ class Replay:
             if at_ms >= self._calm_from_ms and self._pass_over(feeds, places):
                 continue
             # Until then no window is settled and no timer goes off: samples that far can be seen together.
-            limit_ms = self._limit_ms(at_ms)
+            limit_ms = self._limit_ms(at_ms, feeds, places)
             said: list[tuple[str, Signal]] = []
             for name, place in list(places.items()):
                 clock_ms, ts_ms, values = feeds[name]
@@ -219,8 +219,13 @@ class Replay:
         deadline_ms = self.monitors[name].next_deadline_ms()
         self._deadlines[name] = FOREVER if deadline_ms is None else max(deadline_ms, self._now_ms + 1)
 
-    def _limit_ms(self, at_ms: int) -> int:
-        due_ms = min(*self._deadlines.values(), *(each.settles_at_ms for each in self.monitors.values()))
+    def _limit_ms(self, at_ms: int, feeds: Mapping[str, Feed], places: Mapping[str, int]) -> int:
+        # A monitor that has long had no samples settles when the next one comes, and not before.
+        settles_ms = (
+            max(self.monitors[name].settles_at_ms, feeds[name].clock_ms[place])
+            for name, place in places.items()
+        )
+        due_ms = min(*self._deadlines.values(), *settles_ms)
         if self._period is not None and at_ms >= self._period.end_ms:
             self._period = self._running
         period = self._period

@@ -56,7 +56,7 @@ class SumTally(Tally):
 
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self.count += len(xs)
-        self.total += scaled_sum(xs)
+        self.total = whole(self.total + scaled_sum(xs))
 
     def value(self, left_ms: int) -> float:
         return quotient(self.total, 1)

@@ -127,7 +127,7 @@ class _Run:
         """Says on standard error what could not be used; ends with 1 when it was not all."""
         history = self._history
         for metric, count in self._unused().items():
-            click.echo(f"slakeeper: no contract has a metric for {count} samples of {metric!r}", err=True)
+            click.echo(f"slakeeper: no contract takes samples of {metric!r}: {count} unused", err=True)
         for line, reason in sorted(history.listed):
             click.echo(f"slakeeper: {self._samples}:{line}: {reason}", err=True)
         more = history.refused - len(history.listed)

@@ -135,7 +135,7 @@ def test_lines_that_cannot_be_used_are_named_and_the_status_is_1(tmp_path: Path,
 def test_samples_that_no_contract_asks_for_are_named(tmp_path: Path, contract: Path) -> None:
     result = run("simulate", "--config", contract, "--samples", history(tmp_path, [f"{T0_MS},latncy,1"]))
     assert result.exit_code == 0
-    assert "no contract has a metric for 1 samples of 'latncy'" in result.stderr
+    assert "no contract takes samples of 'latncy': 1 unused" in result.stderr
 
 
 def test_late_samples_are_counted(tmp_path: Path, contract: Path) -> None:
