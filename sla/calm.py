@@ -91,15 +91,15 @@ def find(
         return Stretch(start_ms, places)
     aggregates_of = _aggregates(metric, ts_ms, values)
     limit_ms = min(limit_ms, ts_ms[-1])
-    end_ms = start_ms
+    end_ms, count = start_ms, len(ts_ms)
     recent = list(points[-POINTS:])
     # As many windows at a time as a forecast is made from.
     while end_ms + interval_ms <= limit_ms:
         group, group_ms = [places[-1]], end_ms
         while len(group) <= POINTS and end_ms + interval_ms <= limit_ms:
             begin = group[-1]
-            most = min(begin + MOST_SAMPLES + 1, len(ts_ms))
-            end = bisect_left(ts_ms, end_ms + interval_ms, begin, most)
+            most = begin + MOST_SAMPLES + 1
+            end = bisect_left(ts_ms, end_ms + interval_ms, begin, most if most < count else count)
             if end == begin or end - begin > MOST_SAMPLES:
                 limit_ms = end_ms
                 break
