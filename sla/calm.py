@@ -99,7 +99,7 @@ def find(
         while len(group) <= POINTS and end_ms + interval_ms <= limit_ms:
             begin = group[-1]
             most = begin + MOST_SAMPLES + 1
-            end = bisect_left(ts_ms, end_ms + interval_ms, begin, most if most < count else count)
+            end = bisect_left(ts_ms, end_ms + interval_ms, begin, min(count, most))
             if end == begin or end - begin > MOST_SAMPLES:
                 limit_ms = end_ms
                 break

@@ -19,9 +19,10 @@ from slakeeper.sla.account import Account
 from slakeeper.sla.calm import Stretch
 from slakeeper.sla.compliance import Standing
 from slakeeper.sla.contract import ContractStatus, Metric, Sla
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.monitor import Monitor
-from slakeeper.sla.period import Period, period_at, period_from
+from slakeeper.sla.period import Period, anchor_ms, period_at, period_from, term_at
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.signal import MonitorState, Opened, PeriodClosed, Recovered, Signal, Updated, WindowClosed
 from slakeeper.sla.timeline import FOREVER
@@ -119,10 +120,12 @@ class Replay:
         # Of the running period, None: to be worked out again; and until when it is as it was worked out.
         self._lost: bool | None = None
         self._lost_until_ms = FOREVER
+        # When it is looked next whether the contract has expired with violations open.
+        self._look_ms = FOREVER if self._expires_ms is None else self._expires_ms
         for metric in contract.metrics:
             since_ms = _window_start(contract, metric, first_ms) if whole_windows else first_ms
             monitor = self.monitors[metric.name] = Monitor(contract, metric, since_ms, violation_threshold)
-            if contract.status is ContractStatus.SUSPENDED:
+            if contract.status is not ContractStatus.ACTIVE:
                 monitor.suspend(since_ms)
             self._follow(metric.name, monitor.tick(first_ms))
             self._arm(metric.name)
@@ -208,12 +211,38 @@ class Replay:
         """Lets every timer go off that is due by an instant, in order."""
         while True:
             name = min(self._deadlines, key=self._deadlines.__getitem__)
+            if self._look_ms <= to_ms and self._look_ms < self._deadlines[name]:
+                self._expire()
+                continue
             if self._deadlines[name] > to_ms:
                 break
             self._now_ms = max(self._deadlines[name], self._now_ms)
             self._follow(name, self.monitors[name].tick(self._now_ms))
             self._arm(name)
         self._now_ms = max(self._now_ms, to_ms)
+
+    @property
+    def _expires_ms(self) -> int | None:
+        """The end of the last term [Unix ms]; None when there is none, or the contract counts nothing anyway."""
+        contract = self.contract
+        start_ms = anchor_ms(contract, self._now_ms)
+        term = None if contract.renew else term_at(contract, start_ms, start_ms)
+        return None if term is None or contract.status is ContractStatus.EXPIRED else term.end_ms
+
+    def _expire(self) -> None:
+        """Ends what is open when the contract does: nothing is left that could recover."""
+        self._now_ms = max(self._now_ms, self._look_ms)
+        self._look_ms = FOREVER
+        ended_ms = self._expires_ms
+        for name in sorted(self._open) if ended_ms is not None else ():
+            broken = self._open.pop(name)
+            self._end(
+                violation.resolve(
+                    broken, ended_ms or self._now_ms, by=violation.SELF, note=violation.CONTRACT_EXPIRED
+                )
+            )
+            self._follow(name, self.monitors[name].force_close(self._now_ms))
+            self._arm(name)
 
     def _arm(self, name: str) -> None:
         deadline_ms = self.monitors[name].next_deadline_ms()
@@ -225,7 +254,7 @@ class Replay:
             max(self.monitors[name].settles_at_ms, feeds[name].clock_ms[place])
             for name, place in places.items()
         )
-        due_ms = min(*self._deadlines.values(), *settles_ms)
+        due_ms = min(*self._deadlines.values(), *settles_ms, self._look_ms)
         if self._period is not None and at_ms >= self._period.end_ms:
             self._period = self._running
         period = self._period
@@ -285,6 +314,9 @@ class Replay:
             if broken is None
             else violation.update(broken, signal.value, severity, signal.at_ms)
         )
+        expires_ms = self._expires_ms
+        if broken is None and expires_ms is not None and self._now_ms >= expires_ms:
+            self._look_ms = self._now_ms + SECOND_MS  # a late sample, of the time before
 
     def _is_lost(self) -> bool:
         if self._lost is None or self._now_ms >= self._lost_until_ms:

@@ -147,3 +147,21 @@ def test_a_replay_says_what_a_running_cell_says(
         monitor = replay.monitors[row["name"]]
         assert (row["samples_accepted"], row["samples_late"]) == monitor.counters[:2]
         assert (row["state"], row["value"]) == (monitor.state.value, monitor.value)
+
+
+def test_what_is_open_when_a_contract_expires_ends_with_it_in_both(make_world: MakeWorld) -> None:
+    document = contract(term="70s", time_period="30s", compensation=PRICED)
+    rows: list[Row] = [("latency", NOW_MS + 60_000, 500.0), ("latency", NOW_MS + 65_000, 500.0)]
+    to_ms = NOW_MS + 5 * MINUTE_MS
+    world = make_world()
+    lived(world, document, rows, to_ms)
+    replay = replayed(document, rows, to_ms)
+    [shown], [said] = world.violations(resolved=True), replay.violations
+    assert (said.closed_at_ms, said.resolved_by, said.resolve_note) == (
+        NOW_MS + 70_000, "slakeeper", "contract expired",
+    )  # fmt: skip
+    assert (shown["end_time"], shown["resolved_by"], shown["resolve_note"]) == (
+        NOW_MS + 70_000, "slakeeper", "contract expired",
+    )  # fmt: skip
+    entries = sorted(replay.entries, key=lambda each: (each.booked_at_ms, each.id))
+    assert [entry.to_document() for entry in entries] == world.ledger()
