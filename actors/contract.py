@@ -20,7 +20,6 @@ from slakeeper.actors.contract_event import (
 )
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
-from slakeeper.actors.ledger import settled_attainment
 from slakeeper.actors.message import (
     ALERTING,
     ENFORCEMENT,
@@ -64,15 +63,12 @@ from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.period import last_turn_ms, next_turn_ms, term_at
 from slakeeper.sla.policy import Severity
-from slakeeper.sla.violation import open_violation
+from slakeeper.sla.settlement import settled_attainment
+from slakeeper.sla.violation import CONTRACT_EXPIRED, SELF, open_violation
 
 LOOK_TIMER = "violations"
 TERM_TIMER = "term"
 
-# Who ends what no person has ended.
-SELF = "slakeeper"
-
-CONTRACT_EXPIRED = "contract expired"
 METRIC_REMOVED = "metric removed from the contract"
 
 # How long after its own start a contract looks which of its violations are there: they start after it.

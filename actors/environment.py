@@ -15,10 +15,9 @@ from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.otp.room import Room
-from slakeeper.sla import calendar, compliance
+from slakeeper.sla import calendar, settlement
 from slakeeper.sla.account import Account
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
@@ -173,27 +172,15 @@ class Environment:
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
-        return compliance.attainment(self._shares(sla_id))
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return None
+        return settlement.running_attainment(known.contract, self.accounts.get(sla_id, {}))
 
     def is_lost(self, sla_id: str, now_ms: int) -> bool:
         """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
         known = self.contracts.get(sla_id)
-        if known is None:
-            return False
-        return compliance.breached(known.contract.service_level, self._shares(sla_id, now_ms))
-
-    def _shares(self, sla_id: str, now_ms: int | None = None) -> list[Share]:
-        """Shares of all accounts; with ``now_ms`` [Unix ms] only of those whose period has not ended."""
-        known = self.contracts.get(sla_id)
-        if known is None:
-            return []
-        weights = {metric.name: metric.weight for metric in known.contract.metrics}
-        shares: list[Share] = []
-        for name, account in self.accounts.get(sla_id, {}).items():
-            if now_ms is None or now_ms < account.end_ms:
-                left_ms = max(0, account.end_ms - account.start_ms - account.settled_ms)
-                shares += compliance.shares_of(account, weights.get(name), left_ms)
-        return shares
+        return known is not None and settlement.is_lost(known.contract, self.accounts.get(sla_id, {}), now_ms)
 
     def source_of(self, metric: Metric) -> tuple[str, str] | None:
         """The polled source a metric is bound to and the query to ask it, or None when samples are pushed."""

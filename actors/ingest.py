@@ -20,7 +20,7 @@ from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
-from slakeeper.sla.sample import Sample, check_sample
+from slakeeper.sla.sample import Sample, check_sample, has_labels
 
 # At 100 batches a second a sender that lost its answer has 40 seconds to send again; each costs 9 bytes.
 REMEMBERED_BATCHES = 4096
@@ -216,7 +216,7 @@ class _Turn:
             taken = known_sla = is_down = False
             for monitor in wanted:
                 known_sla = True
-                if monitor.labels and not _has_labels(labels, monitor.labels):
+                if monitor.labels and not has_labels(labels, monitor.labels):
                     continue
                 if settled and monitor in settled:
                     taken, is_down = taken or settled[monitor], is_down or not settled[monitor]
@@ -306,7 +306,3 @@ class _Turn:
                     host.cast(monitor.address, CountDuplicates(monitor.duplicates))
         # Before anything else can end a monitor: what waits for one that is down is in memory only.
         host.drain()
-
-
-def _has_labels(labels: Any, wanted: tuple[tuple[str, str], ...]) -> bool:
-    return isinstance(labels, dict) and all(labels.get(name) == value for name, value in wanted)

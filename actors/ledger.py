@@ -1,8 +1,6 @@
 """LedgerActor: what a contract's violations and lost periods are worth; entries are added, decided and settled."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors.audit import note
@@ -20,11 +18,11 @@ from slakeeper.actors.message import (
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, RetryDeliveries
 from slakeeper.otp.actor import Actor, Entrusted, Performed, RequestError
 from slakeeper.otp.context import Context
-from slakeeper.sla import compensation, compliance
-from slakeeper.sla.account import Account
+from slakeeper.sla import compensation
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide, settle
+from slakeeper.sla.settlement import settled_attainment
 from slakeeper.sla.violation import Violation
 
 _REFUSALS = {
@@ -223,13 +221,3 @@ def _key(due: Violation | SettlePeriod) -> str:
 
 def _refusal(error: CompensationError) -> RequestError:
     return RequestError(_REFUSALS.get(error.reason, "forbidden"), str(error), reason=error.reason)
-
-
-def settled_attainment(contract: Sla, accounts: Mapping[str, Account]) -> Fraction | None:
-    """A contract's attainment of a period [%] by the final accounts of its metrics; None when nothing is known."""
-    weights = {metric.name: metric.weight for metric in contract.metrics}
-    return compliance.attainment(
-        share
-        for name, account in accounts.items()
-        for share in compliance.shares_of(account, weights.get(name))
-    )

@@ -22,6 +22,7 @@ from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
+from slakeeper.cli_simulate import compare, simulate
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -330,6 +331,8 @@ command(main, "doctor")(doctor)
 command(main, "backup")(backup)
 command(main, "restore")(restore)
 command(main, "schema")(schema)
+command(main, "simulate")(simulate)
+command(main, "compare")(compare)
 main.add_command(actor)
 main.add_command(audit)
 main.add_command(import_)
