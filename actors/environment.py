@@ -40,19 +40,20 @@ class Catalog:
         self._by_metric: dict[str, dict[str, Listed]] = {}
         self._name = secrets.token_hex(4)
         self._changes = 0
-
-    @property
-    def version(self) -> str:
+        self.version = f"{self._name}.0"
         """Names what is listed now; it was never the version of anything else, in this or another process."""
-        return f"{self._name}.{self._changes}"
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self.version = f"{self._name}.{self._changes}"
 
     def enter(self, address: str, sla_id: str, metric: Metric) -> None:
-        self._changes += 1
+        self._changed()
         listed = Listed(address, sla_id, tuple(sorted(metric.labels.items())))
         self._by_metric.setdefault(metric.name, {})[address] = listed
 
     def leave(self, address: str, metric_name: str) -> None:
-        self._changes += 1
+        self._changed()
         monitors = self._by_metric.get(metric_name, {})
         monitors.pop(address, None)
         if not monitors:

@@ -55,8 +55,8 @@ class Monitor:
     """
 
     __slots__ = ("_accepted", "_accounting", "_contract", "_detection", "_due_ms", "_duplicate", "_end_ms",
-                 "_foreseen_ms", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error", "_start_ms",
-                 "_tally", "_violation_threshold", "_window", "is_due_anew")  # fmt: skip
+                 "_foreseen_ms", "_is_trend", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error",
+                 "_start_ms", "_tally", "_violation_threshold", "_window", "is_due_anew")  # fmt: skip
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class Monitor:
     def _take(self, contract: Sla, metric: Metric) -> None:
         self._contract = contract
         self._metric = metric
+        self._is_trend = metric.type is MetricType.TREND
 
     def _leave_place(self) -> None:
         """Forgets where the last sample was tallied: settling or a new cut may have closed it."""
@@ -118,8 +119,7 @@ class Monitor:
             self._source_error = None
             self._accounting.source_recovered(now_ms)
         detection, window = self._detection, self._window
-        is_trend = self._metric.type is MetricType.TREND
-        late_before = self._late
+        is_trend, late_before = self._is_trend, self._late
         self.is_due_anew = False
         instants = [ts_ms for ts_ms, _ in samples]
         values = [x for _, x in samples]
@@ -176,7 +176,7 @@ class Monitor:
         if place.tally is None:
             return None
         self._note_percentile()
-        if place.window_ms > self._foreseen_ms and self._metric.type is not MetricType.TREND:
+        if place.window_ms > self._foreseen_ms and not self._is_trend:
             self._foreseen_ms = place.window_ms
             self._foresee()
         self._tally, self._start_ms, self._end_ms = place.tally, place.start_ms, place.end_ms
