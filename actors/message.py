@@ -207,14 +207,6 @@ class MetricRecovered:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodEnded:
-    """A metric's account of a period is final."""
-
-    metric_name: str
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
 class ViolationEnded:
     """The violation of a metric is resolved."""
 
@@ -440,14 +432,6 @@ class SettlePeriod:
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivePeriod:
-    """A period that is settled, and the contract as it was promised then."""
-
-    settled: SettlePeriod
-    document: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class DecideEntry:
     """Call: approve or reject a pending ledger entry."""
 
@@ -455,6 +439,20 @@ class DecideEntry:
     approve: bool
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleEntry:
+    """Call: an approved ledger entry was paid out by hand."""
+
+    entry_id: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListBilling:
+    """Call: by the entry's id what is known of each approved entry that billing has not taken yet, as plain values."""
 
 
 @dataclass(frozen=True, slots=True)

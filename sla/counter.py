@@ -17,7 +17,7 @@ from typing import Any
 
 from slakeeper.sla.contract import Condition
 from slakeeper.sla.exact import Scaled, quotient, scaled, whole
-from slakeeper.sla.grid import EXACT_ENTRIES, NEVER
+from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, add_in_turn
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints
 from slakeeper.sla.tally import Tally
 
@@ -141,6 +141,16 @@ class CounterWindow:
                 self._readings.forget_until(ts_ms - self._interval_ms)
         return _rate(self._readings.rise, self._readings.span_ms)
 
+    @property
+    def is_exact(self) -> bool:
+        """It may have been thinned out, and then it remembers more than its interval's readings."""
+        return False
+
+    def run(
+        self, ts_ms: Sequence[int], xs: Sequence[float], begin: int, end: int, low: float, high: float
+    ) -> tuple[int, float]:
+        return add_in_turn(self.add, ts_ms, xs, begin, end, low, high)
+
     def dump(self) -> dict[str, Any]:
         return {"newest": self.newest_ms, "begin": self._begin_ms, "readings": self._readings.dump()}
 
@@ -195,6 +205,7 @@ class _Stretch(Tally):
         self._whole = whole
         self.readings = Readings()
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self._whole.count += 1
-        self.readings.add(ts_ms, x)
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        self._whole.count += len(xs)
+        for at_ms, x in zip(ts_ms, xs, strict=True):
+            self.readings.add(at_ms, x)

@@ -22,7 +22,7 @@ Technometrics 21 (1979) (Latin hypercubes); Wilson and Hilferty, PNAS 17 (1931) 
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import erfc, exp, isfinite, log, pi, sqrt
+from math import erfc, exp, inf, isfinite, log, pi, sqrt
 from typing import NamedTuple
 
 from slakeeper.sla.contract import Condition
@@ -211,3 +211,26 @@ def _continuations() -> list[tuple[tuple[float, ...], float, float]]:
 
 
 _CONTINUATIONS = _continuations()
+
+
+def _excess(draws: Sequence[float], chi: float, rank: float) -> float:
+    count = POINTS - 1
+    sigma = 1 / sqrt(_chi_square_ratio(chi, count))
+    step = max(rank, 0.0) / sqrt(count)
+    return HORIZON_INTERVALS / count + sigma * sum(max(0.0, step + draw) for draw in draws)
+
+
+_EXCESSES = sorted(_excess(*continuation) for continuation in _CONTINUATIONS)
+
+
+def excess_below(probability: float) -> float:
+    """How far the promised value has to be so that :func:`breach_probability` is below a probability for certain.
+
+    Args:
+        probability: 0..1.
+
+    Returns:
+        In units of the range of the last 20 aggregates, from the nearest of them; see :mod:`slakeeper.sla.calm`.
+    """
+    missing = int(PATHS * (1 - probability)) + 1
+    return _EXCESSES[missing] if missing < PATHS else inf

@@ -213,6 +213,9 @@ _COMMANDS: dict[str, _Command] = {
     "decide": lambda service, cluster, payload: cluster.decide(
         payload["id"], payload["approve"], payload["by"], payload["reason"]
     ).result(PATIENCE_S),
+    "settle": lambda service, cluster, payload: cluster.settle(
+        payload["id"], payload["by"], payload["reason"]
+    ).result(PATIENCE_S),
     "report": lambda service, cluster, payload: cluster.report(
         payload["sla"], payload["period"], payload["format"]
     ).result(PATIENCE_S),

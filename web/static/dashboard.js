@@ -100,6 +100,7 @@ function concerns(sla) {
   if (sla.alerts_failed) lines.push(`${sla.alerts_failed} alert${sla.alerts_failed > 1 ? "s" : ""} could not be delivered`);
   if ((sla.burn_alerts || []).length) lines.push(`error budget burns too fast since ${new Date(sla.burn_alerts[0].since).toLocaleString()}`);
   if (sla.budget_ends_at_ms) lines.push(`at this rate the error budget ends on ${new Date(sla.budget_ends_at_ms).toLocaleString()}`);
+  if (sla.billing_failed) lines.push(`${sla.billing_failed} approved ${sla.billing_failed > 1 ? "entries" : "entry"} not taken by billing`);
   if ((sla.metrics_down || []).length) lines.push(`not watched, the monitor is down: ${sla.metrics_down.join(", ")}`);
   return lines;
 }

@@ -50,7 +50,7 @@ def test_the_sliding_rate_is_what_a_look_at_all_readings_says(samples: list[tupl
 def test_a_window_is_judged_on_its_stretches_apart(samples: list[tuple[int, float]], cut_ms: int) -> None:
     tally = CounterTally()
     for ts_ms, x in samples:
-        tally.at(0 if ts_ms < cut_ms else cut_ms).add(ts_ms, x)
+        tally.at(0 if ts_ms < cut_ms else cut_ms).extend([ts_ms], [x])
     rise, span_ms = Fraction(0), 0
     for part in ([s for s in samples if s[0] < cut_ms], [s for s in samples if s[0] >= cut_ms]):
         if part:
