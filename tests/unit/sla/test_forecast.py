@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.forecast import breach_probability, first_passage, slope_per_hour
+from slakeeper.sla.forecast import breach_probability, excess_below, first_passage, slope_per_hour
 from tools.calibration import deciles, either, table
 
 MINUTE_MS = 60_000
@@ -61,6 +61,19 @@ def test_in_every_decile_it_is_off_by_less_than_three_points() -> None:
     found = deciles(either, 40_000, seed=3)
     assert all(each.count > 1_000 for each in found)
     assert max(abs(each.off_points) for each in found) < 3, table(found)
+
+
+@given(
+    st.lists(st.floats(-1, 1), min_size=20, max_size=20).filter(lambda xs: max(xs) - min(xs) > 1e-6),
+    st.sampled_from([0.05, 0.5, 0.95]),
+)
+def test_what_is_as_far_away_as_excess_below_says_is_less_likely(
+    values: list[float], probability: float
+) -> None:
+    room = excess_below(probability) * (max(values) - min(values)) * 1.000_001
+    stated = breach_probability(points(values), Condition.LT, max(values) + room, MINUTE_MS)
+    assert stated is not None
+    assert stated < probability
 
 
 @given(
