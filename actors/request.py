@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slakeeper.actors import query
+from slakeeper.actors import neighbour, query, silence_request
 from slakeeper.actors.audit import note_act, recorded_chain
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.ingest import Ingest
@@ -42,6 +42,7 @@ from slakeeper.sla.contract import Sla
 from slakeeper.sla.report import to_markdown
 from slakeeper.sla.report_csv import to_csv
 from slakeeper.sla.report_html import to_html
+from slakeeper.sla.silence import SilenceState
 from slakeeper.sla.violation import Violation
 
 
@@ -101,6 +102,12 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "compensation.estimate": lambda host, payload: {
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
+        "silences": silence_request.silences,
+        "silence.add": silence_request.add,
+        "silence.expire": silence_request.expire,
+        "silence.learn": neighbour.learn,
+        neighbour.QUESTION: neighbour.answer,
+        "sla.dependencies": _dependencies,
         "report": _report,
         "backup": _backup,
         "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
@@ -129,7 +136,8 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
 ACTS = frozenset(
     {
         "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
-        "violation.escalate", "violation.remediate", "compensation.decide", "actor.suspend", "actor.resume",
+        "violation.escalate", "violation.remediate", "compensation.decide", "silence.add", "silence.expire",
+        "actor.suspend", "actor.resume",
         "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
     }
 )  # fmt: skip
@@ -203,6 +211,9 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         "slas": [query.status_line(host, each) for each in contract_ids(host)],
         **host.stats(),
         "counts": dict(host.counts),
+        "silences": sum(
+            each.state(host.now_ms) is SilenceState.ACTIVE for each in environment.muting.silences
+        ),
         "sources_failing": dict(environment.sources_failing),
         "audit_failing": dict(environment.audit_failing),
         "held": environment.held,
@@ -229,7 +240,7 @@ def _remove(host: Host, payload: Any) -> dict[str, Any]:
 
 def _violations(host: Host, payload: Any) -> dict[str, Any]:
     listed = query.violations(host, _known_sla(host, payload), flag(payload, "all", False))
-    return {"violations": [violation.to_document() for violation in listed]}
+    return {"violations": [query.violation_row(host, violation) for violation in listed]}
 
 
 def _known_sla(host: Host, payload: Any) -> str | None:
@@ -275,6 +286,17 @@ def _decide(host: Host, payload: Any) -> dict[str, Any]:
     decided = host.ask(ledger_address(entry.sla_id), decision)
     document: dict[str, Any] = decided.to_document()
     return document
+
+
+def _dependencies(host: Host, payload: Any) -> dict[str, Any]:
+    """``{"slas": [{"id", "depends_on"}]}`` of this cell."""
+    environment: Environment = host.environment
+    return {
+        "slas": [
+            {"id": each, "depends_on": list(known.contract.depends_on)}
+            for each, known in environment.contracts.items()
+        ]
+    }
 
 
 def _report(host: Host, payload: Any) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class What(StrEnum):
     COMPENSATION_REJECTED = "compensation.rejected"
     COMPENSATION_SETTLED = "compensation.settled"
     PERIOD_SETTLED = "period.settled"
+    SILENCE_ADDED = "silence.added"
+    SILENCE_EXPIRED = "silence.expired"
     ACTOR_SUSPENDED = "actor.suspended"
     ACTOR_RESUMED = "actor.resumed"
     ACTOR_RELEASED = "actor.released"

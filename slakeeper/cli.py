@@ -20,6 +20,7 @@ from slakeeper.cli_backup import backup, restore
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
+from slakeeper.cli_silence import silence
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -255,6 +256,9 @@ def sla_define(session: Session, file: Path, by: str) -> None:
             click.echo(f"slakeeper: {problem}", err=True)
         sys.exit(BAD_CONFIGURATION)
     defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
+    for row in defined:
+        for warning in row.get("warnings", ()):
+            click.echo(f"slakeeper: {row['id']}: {warning}", err=True)
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
@@ -373,5 +377,6 @@ main.add_command(actor)
 main.add_command(audit)
 main.add_command(import_)
 main.add_command(export)
+main.add_command(silence)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)
