@@ -12,9 +12,14 @@ from slakeeper.actors.message import (
     CountGivenUp,
     DescribeAlerts,
     MessageGivenUp,
+    SayAgain,
+    SayEnded,
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
+    contract_address,
+    report_address,
+    violation_address,
 )
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
@@ -67,6 +72,7 @@ class AlertActor(Actor):
         if not fresh:
             for uncertain in self._outbox.resume(ctx):
                 self._end(ctx, uncertain)
+            self._ask_again(ctx)
             self._flush(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -137,6 +143,20 @@ class AlertActor(Actor):
         if after != self._group:
             ctx.emit(after)
             self._flush(ctx)
+
+    def _ask_again(self, ctx: Context) -> None:
+        """It may have died on news: has those say again how they stand that are open, or of which it knows no end."""
+        environment: Environment = ctx.environment
+        known = environment.contracts.get(self._sla_id)
+        if known is not None and known.is_broken:
+            ctx.cast(contract_address(self._sla_id), SayAgain(self.address))
+        mine = alert.unended(self._group)
+        there = [each for each in mine if violation_address(each) in environment.violations]
+        for each in there:
+            ctx.cast(violation_address(each), SayAgain(self.address))
+        if len(there) < len(mine):
+            gone = tuple(each for each in mine if each not in there)
+            ctx.cast(report_address(self._sla_id), SayEnded(gone, self.address))
 
     def _flush(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

@@ -134,6 +134,9 @@ class ContractActor(Actor):
                 if removed is not None and account.end_ms > removed.at_ms:
                     self._let_go(ctx, metric_name)
                 self._settle(ctx)
+            case SayAgain(to):
+                for _, violation_id in sorted(self._open.items()):
+                    ctx.cast(violation_address(violation_id), SayAgain(to))
             case _:
                 super().handle_cast(ctx, message)
 

@@ -119,6 +119,14 @@ class SayAgain:
     to: str
 
 
+@dataclass(frozen=True, slots=True)
+class SayEnded:
+    """To the archive: the actor at ``to`` has started again and asks about violations that are no longer there."""
+
+    violation_ids: tuple[str, ...]
+    to: str
+
+
 # -- to what keeps the silences ------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from slakeeper.actors.message import (
     ListHistory,
     ListStatus,
     SayAgain,
+    SayEnded,
     SettlePeriod,
     StatusChanged,
     Tick,
@@ -90,6 +91,10 @@ class ReportActor(Actor):
                 ctx.cast(ledger_address(self._sla_id), message)
             case SayAgain():
                 self._remind_ledger(ctx)
+            case SayEnded(violation_ids, to):
+                for violation_id in violation_ids:
+                    if violation_id in self._violations:
+                        ctx.cast(to, ViolationResolved(self._violations[violation_id]))
             case StatusChanged():
                 if not self._is_old(message):
                     ctx.emit(message)

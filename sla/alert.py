@@ -133,6 +133,18 @@ def waiting(group: Group, now_ms: int) -> tuple[Item, ...]:
     return (*group.muted, *group.pending) if is_due else group.muted
 
 
+def unended(group: Group) -> list[str]:
+    """Ids of the violations that it knows of and whose end it has not heard."""
+    over = {
+        item.violation.id for item in (*group.muted, *group.pending) if item.kind is NotificationKind.RESOLVED
+    }
+    known = [
+        each for incident in group.incidents for each in incident.violation_ids if each not in incident.ended
+    ]
+    known += [item.violation.id for item in (*group.muted, *group.pending)]
+    return [each for each in dict.fromkeys(known) if each not in over]
+
+
 def flush(
     group: Group,
     contract: Sla,

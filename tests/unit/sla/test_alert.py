@@ -244,13 +244,15 @@ def test_a_metric_is_not_watched_for_flapping_any_more_and_what_was_kept_is_told
 
 def test_a_muted_metric_flaps_in_silence() -> None:
     group, now_ms, seen = Group("sla_001"), NOW_MS, opened()
+    muted: set[str] = set()
     for number in range(40):
         now_ms = NOW_MS + number * INTERVAL_MS
         if number < 13:
             kind = RESOLVED if number % 2 else OPENED
             seen = resolve(seen, now_ms) if number % 2 else opened(at_ms=now_ms)
+            muted.add(seen.id)
             group = add(group, Item(kind, seen), AT_ONCE, now_ms, WATCHED)
-        group, messages = flush(group, SLA, now_ms, muted=[seen.id], intervals=WATCHED)
+        group, messages = flush(group, SLA, now_ms, muted=muted, intervals=WATCHED)
         assert messages == []
     _, messages = flush(group, SLA, now_ms, intervals=WATCHED)
     assert [each.kind for each in messages] == [OPENED]
