@@ -1,4 +1,4 @@
-"""Silences and dependencies between real cells: in force everywhere, also after kill -9, and told when they are over."""
+"""Silences and dependencies between real cells: in force everywhere, after kill -9 too, and told when they are over."""
 
 import os
 import signal
