@@ -16,6 +16,9 @@ QUESTION = "neighbour"
 
 ASK_TIMER = "ask"
 
+# A question has ended long before this, with an answer or without.
+GIVE_UP_MS = 30 * SECOND_MS
+
 # A cell with many neighbours asks each of them less often, so that it asks ten a second at most.
 _ASK_EACH_MS = SECOND_MS // 10
 
@@ -38,6 +41,7 @@ class NeighbourActor(Actor):
         super().__init__(address, arg)
         self._name = arg
         self._asked = 0
+        self._waits_since_ms: int | None = None
         self._failing = ""
 
     def init(self, ctx: Context, fresh: bool) -> None:
@@ -48,6 +52,7 @@ class NeighbourActor(Actor):
             case Tick():
                 self._ask(ctx)
             case Performed(_, answer, error):
+                self._waits_since_ms = None
                 self._failing = "" if error is None else str(error) or type(error).__name__
                 if error is None:
                     self._hear(ctx, answer)
@@ -62,9 +67,12 @@ class NeighbourActor(Actor):
         environment: Environment = ctx.environment
         neighbour = environment.neighbours[self._name]
         question = {"parents": environment.parents(), "silences": environment.muting.digest(ctx.now_ms)}
-        self._asked += 1
-        ctx.perform(f"ask-{self._asked}", lambda: neighbour.ask(QUESTION, question), lane=self.address)
-        # Whatever becomes of the answer, it asks again.
+        waits_since_ms = self._waits_since_ms
+        # One question at a time; an answer that is lost on its way, and never comes, is not waited for for ever.
+        if waits_since_ms is None or ctx.now_ms - waits_since_ms >= GIVE_UP_MS:
+            self._asked += 1
+            self._waits_since_ms = ctx.now_ms
+            ctx.perform(f"ask-{self._asked}", lambda: neighbour.ask(QUESTION, question), lane=self.address)
         self._ask_later(ctx)
 
     def _ask_later(self, ctx: Context) -> None:
