@@ -133,6 +133,9 @@ class ContractActor(Actor):
                     self._close(ctx, metric_name)
             case LookAtBurn():
                 self._look_at_burn(ctx)
+            case SayAgain(to):
+                for _, violation_id in sorted(self._open.items()):
+                    ctx.cast(violation_address(violation_id), SayAgain(to))
             case _:
                 super().handle_cast(ctx, message)
 
@@ -378,7 +381,9 @@ class ContractActor(Actor):
             since_ms = now_ms if before is None else before.since_ms
             after = Burning(since_ms, tuple(window.long_ms for window in windows), severity)
         rises = after is not None and (before is None or after.severity is not before.severity)
-        if after == before or (rises and environment.is_muted(sla_id)):
+        if after == before:
+            return
+        if after is not None and rises and environment.mutes_burn(self._contract, after.severity, now_ms):
             return
         status_before = self._status(now_ms)
         ctx.emit(BurnChanged(after))

@@ -61,6 +61,8 @@ class What(StrEnum):
     BURN_BEGUN = "burn.begun"
     BURN_RAISED = "burn.raised"
     BURN_ENDED = "burn.ended"
+    SILENCE_ADDED = "silence.added"
+    SILENCE_EXPIRED = "silence.expired"
     ACTOR_SUSPENDED = "actor.suspended"
     ACTOR_RESUMED = "actor.resumed"
     ACTOR_RELEASED = "actor.released"
