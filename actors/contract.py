@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -52,7 +53,7 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
-from slakeeper.actors.monitor import MonitorOrder
+from slakeeper.actors.monitor import MetricMonitorActor, MonitorOrder
 from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
@@ -93,6 +94,7 @@ class ContractActor(Actor):
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
         if not fresh:
+            self._stand_in(ctx)
             if self._open:
                 ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
@@ -197,20 +199,40 @@ class ContractActor(Actor):
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
-        environment.contracts.pop(self._contract.id, None)
+        environment.contracts.pop(self._document["id"], None)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
     def _take(self, definition: Definition) -> None:
-        self._definition = definition
-        self._document, self._contract = definition.document, definition.contract
+        self._definition, self._document = definition, definition.document
+
+    @property
+    def _contract(self) -> Sla:
+        return self._definition.contract
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         removed = {name: each.document for name, each in self._removed.items()}
-        environment.contracts[self._contract.id] = Known(
+        environment.contracts[self._document["id"]] = Known(
             self._definition, self._version, bool(self._open), self._chapter, removed
         )
+
+    def _stand_in(self, ctx: Context) -> None:
+        """Enters monitors where they will enter themselves when they are made again: what they do not know is missed.
+
+        It goes by the document: reading the contract takes longer than all else, and may come later.
+        """
+        environment: Environment = ctx.environment
+        sla_id = self._document["id"]
+        accounts = environment.accounts.setdefault(sla_id, {})
+        for metric in (*self._document["metrics"], *(each.document for each in self._removed.values())):
+            name = metric["name"]
+            address = monitor_address(sla_id, name)
+            accounts.setdefault(name, partial(_recorded_account, ctx, address))
+            if name not in self._removed:
+                environment.enter(
+                    address, sla_id, name, metric.get("labels", {}), metric.get("source"), metric.get("query")
+                )
 
     def _announce(self, ctx: Context) -> None:
         changed = ContractChanged(self._document, self._version)
@@ -419,6 +441,12 @@ class ContractActor(Actor):
         for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
             ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})
+
+
+def _recorded_account(ctx: Context, address: str) -> Account | None:
+    """The account of a monitor that sleeps; None of one that does not, and has not entered itself."""
+    monitor = ctx.look(address)
+    return monitor.account() if isinstance(monitor, MetricMonitorActor) else None
 
 
 def _weights(contract: Sla) -> dict[str, Decimal]:

@@ -182,10 +182,11 @@ class _Turn:
         """Those that take samples of a metric, by address."""
         environment: Environment = self._host.environment
         keeper_of, takes = self._keeper_of, self._host.takes
-        # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk.
+        # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk. One
+        # that is made for this may list itself anew.
         found = {
             address: _Monitor(listed, keeper_of(listed.sla_id), takes(address))
-            for address, listed in environment.catalog.monitors(metric).items()
+            for address, listed in tuple(environment.catalog.monitors(metric).items())
         }
         self._by_metric[metric] = found
         return found

@@ -205,6 +205,11 @@ class Host:
         """Whether a turn would find something to do without anything new from outside."""
         return bool(self._runnable or self._exits or self._asleep)
 
+    @property
+    def has_sleepers(self) -> bool:
+        """Whether there may be actors that recover later and have not been made."""
+        return bool(self._asleep)
+
     def next_deadline_ms(self) -> int | None:
         """Unix ms of the earliest timer, or None."""
         return self.timers.next_ms()
@@ -361,9 +366,21 @@ class Host:
         return seat is not None and seat.is_live
 
     def takes(self, address: str) -> bool:
-        """Whether a message is handled in this turn: not while the actor is down, or suspended."""
+        """Whether a message is handled in this turn: not while the actor is down, or suspended.
+
+        One that sleeps is made to see whether it can be.
+        """
         seat = self._seats.get(address)
-        return seat is not None and seat.is_live and not seat.suspended
+        if seat is None or seat.suspended:
+            return False
+        if seat.put_away:
+            self.stage.wake(seat)
+        return seat.is_live
+
+    def asleep(self, address: str) -> Actor | None:
+        """A copy of an actor that is put away, as its record says; None if none is at that address."""
+        seat = self._seats.get(address)
+        return self.stage.restored(seat)[0] if seat is not None and seat.put_away else None
 
     def stats(self) -> dict[str, int]:
         """Number of actors and of messages that wait."""

@@ -227,6 +227,7 @@ class Stage:
     def wake(self, seat: Seat) -> None:
         """Makes a put-away actor run again, as after a restart, but without any."""
         host, timers = self._host, seat.timers
+        host.counts["woken"] += 1
         seat.timers = None
         try:
             try:

@@ -1,7 +1,7 @@
 """What a supervisor remembers between two events, and what can be read from it."""
 
 from collections import deque
-from collections.abc import Container, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -113,7 +113,7 @@ class ChildCount:
 
 
 def initial_state(
-    flags: Flags, specs: Iterable[ChildSpec], there: Container[str] = frozenset()
+    flags: Flags, specs: Iterable[ChildSpec], there: Collection[str] = frozenset()
 ) -> SupervisorState:
     """A supervisor that has not begun.
 
@@ -136,7 +136,9 @@ def initial_state(
         if spec.id in there:
             child.phase, child.incarnation, child.pid = RUNNING, order, spec.id
         children.add(child)
-    return SupervisorState(flags, children, last_order=len(specs), last_incarnation=len(specs) if there else 0)
+    return SupervisorState(
+        flags, children, last_order=len(specs), last_incarnation=len(specs) if there else 0
+    )
 
 
 def which_children(state: SupervisorState) -> list[ChildInfo]:

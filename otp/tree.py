@@ -249,10 +249,10 @@ class Tree:
         self.nodes[spec.address] = node
         if parent is None:
             self.root = node
-        for number, child in enumerate(children, 1):
+        for place, child in enumerate(children, 1):
             if child.id in asleep:
                 seat = self.seats[child.id] = Seat(child.start, node, asleep[child.id])
-                seat.start_number = number
+                seat.start_number = place
                 self._stage.lay_down(seat)
         self.drive(node, core.Begin())
         return node.failure
