@@ -9,10 +9,11 @@ import logging
 import math
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -44,8 +45,8 @@ LANE_THREADS = 2
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
 
-# While actors sleep: so many are made for what is served together, then the turn ends. A few milliseconds' worth.
-MAX_WOKEN_FOR_GROUP = 50
+# While actors sleep: so many are made for those who wait, then the turn ends. A few milliseconds' worth.
+MAX_WOKEN_FOR_LINE = 50
 
 NO_ROOM = "no_room"
 """The ``reason`` of an ``unavailable`` because of a full disk."""
@@ -168,8 +169,7 @@ class Loop:
         self._build = build
         self._handlers = handlers
         self._groups = groups
-        self._group: deque[tuple[Any, Reply]] = deque()
-        self._group_kind = ""
+        self._line: deque[tuple[str, Any, Reply]] = deque()
         self._executor = executor
         self._clock = clock
         self._socket_path = socket_path
@@ -284,7 +284,7 @@ class Loop:
 
     def _with_host(self, run: Callable[[Host], None]) -> None:
         if self.host is not None:
-            self._serve_group(self.host)
+            self._serve_all(self.host)
             run(self.host)
 
     def listen(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
@@ -419,7 +419,7 @@ class Loop:
             writing.add_done_callback(report)
 
     def _wait_s(self, host: Host) -> float:
-        if host.has_work or self._posted or self._group:
+        if host.has_work or self._posted or self._line:
             return 0.0
         deadline_ms = host.next_deadline_ms()
         if deadline_ms is None:
@@ -437,12 +437,36 @@ class Loop:
         if self._low is not None and kind in self._deferrable:
             reply(False, RequestError("unavailable", self._low, reason=NO_ROOM).to_wire())
             return
-        if kind != self._group_kind:
-            self._serve_group(host)
-        if kind in self._groups:
-            self._group_kind = kind
-            self._group.append((payload, reply))
+        self._line.append((kind, payload, reply))
+
+    def _serve_share(self, host: Host) -> None:
+        """Serves those who wait, in their order; while actors sleep, until so many were made that the turn has to end.
+
+        So the first need not wait until all have been made that the last are for.
+        """
+        enough = host.counts["woken"] + MAX_WOKEN_FOR_LINE
+        while self._line and host.has_sleepers and not self._stopping:
+            if host.counts["woken"] >= enough:
+                return
+            self._serve_next(host, at_most=1)
+        self._serve_all(host)
+
+    def _serve_all(self, host: Host) -> None:
+        while self._line:
+            self._serve_next(host)
+
+    def _serve_next(self, host: Host, at_most: int = sys.maxsize) -> None:
+        """Serves the first in the line, of a kind that is served together with those of its kind behind it."""
+        kind, payload, reply = self._line.popleft()
+        if kind not in self._groups:
+            self._serve_alone(host, kind, payload, reply)
             return
+        group = [(payload, reply)]
+        while len(group) < at_most and self._line and self._line[0][0] == kind:
+            group.append(self._line.popleft()[1:])
+        self._serve_together(host, kind, group)
+
+    def _serve_alone(self, host: Host, kind: str, payload: Any, reply: Reply) -> None:
         handler = self._handlers.get(kind)
         try:
             if handler is None:
@@ -457,26 +481,7 @@ class Loop:
             result, ok = RequestError("internal", f"{type(error).__name__}: {error}").to_wire(), False
         host.after_commit(lambda: reply(ok, result))
 
-    def _serve_share(self, host: Host) -> None:
-        """Serves what came of a kind that is served together; while actors sleep, no more than wakes a turn's worth.
-
-        So the first need not wait until all have been made that the last are for.
-        """
-        enough = host.counts["woken"] + MAX_WOKEN_FOR_GROUP
-        while self._group and host.has_sleepers and not self._stopping:
-            if host.counts["woken"] >= enough:
-                return
-            self._serve_together(host, [self._group.popleft()])
-        self._serve_group(host)
-
-    def _serve_group(self, host: Host) -> None:
-        """Serves all that waits of a kind that is served together, before anything that came after it."""
-        if self._group:
-            group, self._group = self._group, deque()
-            self._serve_together(host, group)
-
-    def _serve_together(self, host: Host, group: Collection[tuple[Any, Reply]]) -> None:
-        kind = self._group_kind
+    def _serve_together(self, host: Host, kind: str, group: Sequence[tuple[Any, Reply]]) -> None:
         try:
             answers = self._groups[kind](host, [payload for payload, _ in group])
         except Exception as error:
