@@ -45,8 +45,9 @@ LANE_THREADS = 2
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
 
-# While actors sleep: so many are made for those who wait, then the turn ends. A few milliseconds' worth.
-MAX_WOKEN_FOR_LINE = 50
+# While actors sleep: when so many were made for those who wait, the turn ends. Some tens of milliseconds' worth: with
+# fewer, the first would hear sooner, and the last wait for more commits.
+MAX_WOKEN_FOR_LINE = 200
 
 NO_ROOM = "no_room"
 """The ``reason`` of an ``unavailable`` because of a full disk."""
