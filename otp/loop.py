@@ -390,7 +390,8 @@ class Loop:
             self.stats = host.stats()
             if host.ended is not None:
                 raise ActorStopped(f"the tree ended: {host.ended}")
-            due = schedule.next_due(host.now_ms)
+            # Whoever waits for actors to be made need not wait for a snapshot as well.
+            due = None if self._line else schedule.next_due(host.now_ms)
             # Half-written it would take the journal's room; and everything is in the journal.
             if due is not None and (self._room is None or self._room.holds(due.snapshot_bytes)):
                 began_s = time.perf_counter()
