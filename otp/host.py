@@ -149,10 +149,12 @@ class Host:
 
     # -- turns --------------------------------------------------------------------------------------------
 
-    def begin_turn(self) -> None:
-        """Reads the time for this turn, delivers what is due, and makes some of those that recover later."""
+    def begin_turn(self, wakes: bool = True) -> None:
+        """Reads the time for this turn, delivers what is due, and ``wakes`` some of those that recover later."""
         self.now_ms = self._clock.now_ms()
         self.timers.run_due(self.now_ms)
+        if not wakes:
+            return
         for _ in range(min(MAX_WOKEN, len(self._asleep))):
             seat = self._asleep.popleft()
             if seat.put_away:

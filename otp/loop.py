@@ -379,7 +379,9 @@ class Loop:
             self._last_turn_s = time.monotonic()
             if self._room is not None:
                 self._look_at_the_room(self._room)
-            host.begin_turn()
+            host.begin_turn(
+                wakes=not self._line
+            )  # whoever waits comes before those that nobody has asked for
             for key, mask in ready:
                 self._ready(key, mask)
             for _ in range(len(self._posted)):  # what these post comes with the next turn
@@ -446,11 +448,15 @@ class Loop:
 
         So the first need not wait until all have been made that the last are for.
         """
-        enough = host.counts["woken"] + MAX_WOKEN_FOR_LINE
+        woken, at_most = host.counts["woken"], 1
+        enough = woken + MAX_WOKEN_FOR_LINE
         while self._line and host.has_sleepers and not self._stopping:
-            if host.counts["woken"] >= enough:
+            if woken >= enough:
                 return
-            self._serve_next(host, at_most=1)
+            self._serve_next(host, at_most)
+            # As long as each wakes somebody, one at a time.
+            before, woken = woken, host.counts["woken"]
+            at_most = 1 if woken > before else sys.maxsize
         self._serve_all(host)
 
     def _serve_all(self, host: Host) -> None:

@@ -124,9 +124,9 @@ class CountingHost(Host):
 
     turns = 0
 
-    def begin_turn(self) -> None:
+    def begin_turn(self, wakes: bool = True) -> None:
         self.turns += 1
-        super().begin_turn()
+        super().begin_turn(wakes)
 
 
 class SleepyWorld(World):
@@ -162,7 +162,7 @@ class SleepyWorld(World):
 @pytest.fixture
 def sleepy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SleepyWorld]:
     monkeypatch.setattr("slakeeper.otp.loop.MAX_WOKEN_FOR_LINE", WOKEN_FOR_LINE)
-    # In the background none is woken meanwhile, so that the test knows who sleeps.
+    # By itself none is woken, so that the test knows who sleeps.
     monkeypatch.setattr("slakeeper.otp.host.MAX_WOKEN", 0)
     world = SleepyWorld(tmp_path / "p")
     yield world
