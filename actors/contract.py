@@ -21,13 +21,11 @@ from slakeeper.actors.contract_event import (
 )
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
-from slakeeper.actors.ledger import settled_attainment
 from slakeeper.actors.message import (
     ALERTING,
     ENFORCEMENT,
     MONITORING,
     REPORTING,
-    ArchivePeriod,
     CloseViolation,
     ContractChanged,
     DefineContract,
@@ -35,7 +33,6 @@ from slakeeper.actors.message import (
     ForceClose,
     MetricRecovered,
     MetricViolated,
-    PeriodEnded,
     Rebase,
     RemoveContract,
     ResumeContract,
@@ -44,6 +41,7 @@ from slakeeper.actors.message import (
     SettlePeriod,
     StatusChanged,
     SuspendContract,
+    TermTurned,
     Tick,
     UpdateViolation,
     ViolationEnded,
@@ -54,19 +52,23 @@ from slakeeper.actors.message import (
     violation_address,
 )
 from slakeeper.actors.monitor import MetricMonitorActor, MonitorOrder
-from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
+from slakeeper.actors.report import PastPeriod
+from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation
 from slakeeper.sla.account import Account
 from slakeeper.sla.audit import What
-from slakeeper.sla.compliance import Status
+from slakeeper.sla.compliance import Status, status_apart
 from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import SECOND_MS
+from slakeeper.sla.period import last_turn_ms, next_turn_ms, term_at
 from slakeeper.sla.policy import Severity
-from slakeeper.sla.violation import open_violation
+from slakeeper.sla.settlement import settled_attainment
+from slakeeper.sla.violation import CONTRACT_EXPIRED, SELF, open_violation
 
 LOOK_TIMER = "violations"
+TERM_TIMER = "term"
 
 METRIC_REMOVED = "metric removed from the contract"
 
@@ -93,10 +95,12 @@ class ContractActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
+        self._watch_term(ctx)
         if not fresh:
             self._stand_in(ctx)
-            if self._open:
+            if self._open or self._last_turn_ms(ctx) is not None:
                 ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            self._gather(ctx)
             return
         sla_id = self._contract.id
         helpers = (
@@ -122,20 +126,27 @@ class ContractActor(Actor):
             case ViolationEnded(metric_name, violation_id):
                 if self._open.get(metric_name) == violation_id:
                     self._close(ctx, metric_name)
-            case PeriodEnded(metric_name, account):
-                ctx.emit(AccountGathered(metric_name, account))
-                removed = self._removed.get(metric_name)
-                if removed is not None and account.end_ms > removed.at_ms:
-                    self._let_go(ctx, metric_name)
-                self._settle(ctx)
             case _:
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
+        if isinstance(message, Entrusted):
+            self._gather(ctx)
+            return
         # A violation that did not start is like one that has ended: the next bad sample opens another.
-        if not isinstance(message, (Tick, StartRefused)):
-            super().handle_info(ctx, message)
-        self._look_for_violations(ctx)
+        match message:
+            case TermTurned(at_ms):
+                self._turn(ctx, at_ms)
+            case Tick() | StartRefused():
+                self._look_for_violations(ctx)
+                self._end_if_expired(ctx)
+                turned_ms = self._last_turn_ms(ctx)
+                if (
+                    turned_ms is not None
+                ):  # it may have been down then; what was told already is not kept twice
+                    self._tell_turn(ctx, turned_ms)
+            case _:
+                super().handle_info(ctx, message)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:
@@ -237,10 +248,43 @@ class ContractActor(Actor):
     def _announce(self, ctx: Context) -> None:
         changed = ContractChanged(self._document, self._version)
         ctx.cast(alert_address(self._contract.id), changed)
-        ctx.cast(ledger_address(self._contract.id), changed)
+        # Not sent: what is booked under this version needs it.
+        ctx.entrust(ledger_address(self._contract.id), changed)
+
+    def _watch_term(self, ctx: Context) -> None:
+        """Has itself told when the contract next begins or ends by itself."""
+        at_ms = next_turn_ms(self._contract, self._since_ms, ctx.now_ms)
+        if at_ms is None:
+            ctx.cancel_timer(TERM_TIMER)
+        else:
+            ctx.set_timer(TERM_TIMER, at_ms, TermTurned(at_ms))
+
+    def _turn(self, ctx: Context, at_ms: int) -> None:
+        self._tell_turn(ctx, at_ms)
+        self._end_if_expired(ctx)
+        self._watch_term(ctx)
+
+    def _last_turn_ms(self, ctx: Context) -> int | None:
+        return last_turn_ms(self._contract, self._since_ms, ctx.now_ms)
+
+    def _tell_turn(self, ctx: Context, at_ms: int) -> None:
+        after = self._status(at_ms)
+        if self._status(at_ms - 1) is not after:
+            ctx.cast(report_address(self._contract.id), StatusChanged(at_ms, after))
+
+    def _end_if_expired(self, ctx: Context) -> None:
+        """Ends the open violations of a contract that has: nothing is left that could recover, or be paged about."""
+        if not self._open or self._status(ctx.now_ms) is not Status.EXPIRED:
+            return
+        ended_ms = ctx.now_ms
+        if term_at(self._contract, self._since_ms, ctx.now_ms) is None:
+            ended_ms = self._last_turn_ms(ctx) or ctx.now_ms
+        close = CloseViolation(ended_ms, by=SELF, note=CONTRACT_EXPIRED)
+        for _, violation_id in sorted(self._open.items()):
+            ctx.cast(violation_address(violation_id), close)
 
     def _set_open(self, ctx: Context, metric_name: str, violation_id: str) -> None:
-        before = self._status()
+        before = self._status(ctx.now_ms)
         ctx.emit(OpenedFor(metric_name, violation_id))
         self._enter(ctx)
         self._tell_status(ctx, before)
@@ -268,15 +312,17 @@ class ContractActor(Actor):
             else:
                 ctx.cast(address, self._removal(metric_name, ctx.now_ms))
 
-    def _status(self) -> Status:
-        if self._contract.status is ContractStatus.SUSPENDED:
-            return Status.SUSPENDED
+    def _status(self, at_ms: int) -> Status:
+        apart = status_apart(self._contract, self._since_ms, at_ms)
+        if apart is not None:
+            return apart
         return (Status.HEALTHY, Status.WARNING, Status.CRITICAL)[min(len(self._open), 2)]
 
     def _tell_status(self, ctx: Context, before: Status) -> None:
         """Has a change of status kept in the contract's history."""
-        if self._status() is not before:
-            ctx.cast(report_address(self._contract.id), StatusChanged(ctx.now_ms, self._status()))
+        after = self._status(ctx.now_ms)
+        if after is not before:
+            ctx.cast(report_address(self._contract.id), StatusChanged(ctx.now_ms, after))
 
     def _start_monitor(self, ctx: Context, metric_name: str, *, joined_late: bool) -> None:
         environment: Environment = ctx.environment
@@ -286,7 +332,7 @@ class ContractActor(Actor):
         )
         address = monitor_address(self._contract.id, metric_name)
         ctx.start_child(MONITORING, ActorSpec(address, "monitor", order))
-        if self._contract.status is ContractStatus.SUSPENDED:
+        if self._contract.status is not ContractStatus.ACTIVE:
             ctx.cast(address, SetSuspended(True))
 
     def _violated(self, ctx: Context, message: MetricViolated) -> None:
@@ -312,6 +358,17 @@ class ContractActor(Actor):
             violation_address(opened.id), "violation", (self._document, opened), Restart.TRANSIENT
         )
         ctx.start_child(ENFORCEMENT, spec)
+        if self._status(ctx.now_ms) is Status.EXPIRED:  # a late sample, of the time before
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+
+    def _gather(self, ctx: Context) -> None:
+        """Takes the accounts that monitors have entrusted: lets go of metrics that were removed, settles periods."""
+        for accounts in list(self._gathered.values()):
+            for metric_name, account in accounts.items():
+                removed = self._removed.get(metric_name)
+                if removed is not None and account.end_ms > removed.at_ms:
+                    self._let_go(ctx, metric_name)
+        self._settle(ctx)
 
     def _settle(self, ctx: Context) -> None:
         """Hands on every period of which the last metric's account is in."""
@@ -322,8 +379,17 @@ class ContractActor(Actor):
             names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
             if names <= accounts.keys():
                 settle = SettlePeriod(accounts, self._version)
-                ctx.cast(ledger_address(self._contract.id), settle)
-                ctx.cast(report_address(self._contract.id), ArchivePeriod(settle, self._document))
+                ctx.entrust(ledger_address(self._contract.id), settle)
+                weights = {metric.name: metric.weight for metric in self._contract.metrics}
+                past = PastPeriod(
+                    settle.start_ms,
+                    settle.end_ms,
+                    accounts,
+                    self._version,
+                    self._contract.service_level,
+                    weights,
+                )
+                ctx.entrust(report_address(self._contract.id), past)
                 ctx.emit(PeriodSettled(end_ms))
                 self._note_period(ctx, settle)
 
@@ -363,8 +429,8 @@ class ContractActor(Actor):
     ) -> None:
         described = {each["name"]: each for each in self._contract.to_document()["metrics"]}
         before = set(described)
-        was_suspended = self._contract.status is ContractStatus.SUSPENDED
-        status_before = self._status()
+        was_idle = self._contract.status is not ContractStatus.ACTIVE
+        status_before = self._status(ctx.now_ms)
         ctx.emit(ContractVersion(complete, self._version + 1, configured))
         # A suspension changes nothing else in the document.
         more = {"document": complete} if what is What.CONTRACT_UPDATED else {}
@@ -374,7 +440,7 @@ class ContractActor(Actor):
         self._announce(ctx)
         contract = self._contract
         after = {metric.name for metric in contract.metrics}
-        is_suspended = contract.status is ContractStatus.SUSPENDED
+        is_idle = contract.status is not ContractStatus.ACTIVE
         for name in sorted(before - after):
             ctx.emit(MetricRemoved(name, described[name], ctx.now_ms, by or "operator"))
             violation_id = self._open.get(name)
@@ -389,12 +455,14 @@ class ContractActor(Actor):
         self._enter(ctx)
         for name in sorted(before & after):
             self._rebase(ctx, name, complete)
-            if is_suspended != was_suspended:
-                ctx.cast(monitor_address(contract.id, name), SetSuspended(is_suspended))
+            if is_idle != was_idle:
+                ctx.cast(monitor_address(contract.id, name), SetSuspended(is_idle))
         for name in sorted(after - before):
             ctx.emit(MetricAdded(name, ctx.now_ms))
             self._start_monitor(ctx, name, joined_late=True)
         self._tell_status(ctx, status_before)
+        self._watch_term(ctx)
+        self._end_if_expired(ctx)
         # A period may have waited only for a metric that is gone now.
         self._settle(ctx)
         ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._version})

@@ -15,14 +15,13 @@ from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.otp.room import Room
-from slakeeper.sla import calendar, compliance
+from slakeeper.sla import calendar, settlement
 from slakeeper.sla.account import Account
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
-from slakeeper.sla.policy import EnforcementPolicy
+from slakeeper.sla.policy import BILLING, BillingWebhook, EnforcementPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +40,23 @@ class Catalog:
         self._by_metric: dict[str, dict[str, Listed]] = {}
         self._name = secrets.token_hex(4)
         self._changes = 0
-
-    @property
-    def version(self) -> str:
+        self.version = f"{self._name}.0"
         """Names what is listed now; it was never the version of anything else, in this or another process."""
-        return f"{self._name}.{self._changes}"
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self.version = f"{self._name}.{self._changes}"
 
     def enter(self, address: str, sla_id: str, metric_name: str, labels: Mapping[str, str]) -> None:
         """Lists a monitor; one that is listed like this already changes nothing."""
         listed = Listed(address, sla_id, tuple(sorted(labels.items())))
         monitors = self._by_metric.setdefault(metric_name, {})
         if monitors.get(address) != listed:
-            self._changes += 1
             monitors[address] = listed
+            self._changed()
 
     def leave(self, address: str, metric_name: str) -> None:
-        self._changes += 1
+        self._changed()
         monitors = self._by_metric.get(metric_name, {})
         monitors.pop(address, None)
         if not monitors:
@@ -108,7 +108,7 @@ class Environment:
     """Everything SLA actors share in a cell. Nothing of it is durable: its writers fill it again when they start.
 
     Attributes:
-        senders: an open channel for each name in ``enforcement.channels``.
+        senders: an open channel for each name in ``enforcement.channels``, and billing, if it is configured.
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         desk: where what people are told is to be acknowledged; None when it goes without saying.
@@ -177,28 +177,20 @@ class Environment:
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
-        return compliance.attainment(self._shares(sla_id))
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return None
+        return settlement.running_attainment(known.contract, self._running(sla_id))
 
     def is_lost(self, sla_id: str, now_ms: int) -> bool:
         """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
         known = self.contracts.get(sla_id)
-        if known is None:
-            return False
-        return compliance.breached(known.contract.service_level, self._shares(sla_id, now_ms))
+        return known is not None and settlement.is_lost(known.contract, self._running(sla_id), now_ms)
 
-    def _shares(self, sla_id: str, now_ms: int | None = None) -> list[Share]:
-        """Shares of all accounts; with ``now_ms`` [Unix ms] only of those whose period has not ended."""
-        known = self.contracts.get(sla_id)
-        if known is None:
-            return []
-        weights = {metric.name: metric.weight for metric in known.contract.metrics}
-        shares: list[Share] = []
-        for name, tell in self.accounts.get(sla_id, {}).items():
-            account = tell()
-            if account is not None and (now_ms is None or now_ms < account.end_ms):
-                left_ms = max(0, account.end_ms - account.start_ms - account.settled_ms)
-                shares += compliance.shares_of(account, weights.get(name), left_ms)
-        return shares
+    def _running(self, sla_id: str) -> dict[str, Account]:
+        """The running accounts of a contract's metrics, of those that can be known."""
+        told = {name: tell() for name, tell in self.accounts.get(sla_id, {}).items()}
+        return {name: account for name, account in told.items() if account is not None}
 
     def enter(
         self,
@@ -243,6 +235,10 @@ def open_environment(
     senders: dict[str, Sender] = {}
     for name, channel in enforcement.channels.items():
         senders[name] = LogSender(name, why=f"is held back: {held}") if held else open_channel(name, channel)
+    if enforcement.billing is not None:
+        senders[BILLING] = (
+            LogSender(BILLING, why=f"is held back: {held}") if held else _open_billing(enforcement.billing)
+        )
     if held:
         dry = enforcement.remediation.model_copy(update={"dry_run": True})
         enforcement = enforcement.model_copy(update={"remediation": dry})
@@ -255,3 +251,10 @@ def open_environment(
     return Environment(
         enforcement, monitoring, senders, pollers, data / "locks", desk, held, audit_files=files
     )
+
+
+def _open_billing(settings: BillingWebhook) -> Sender:
+    # Only when there is one: a cell pays for no library that it does not use.
+    from slakeeper.integrations.billing import BillingSender
+
+    return BillingSender(settings)

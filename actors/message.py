@@ -167,6 +167,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class TermTurned:
+    """The contract began or ended by itself at ``at_ms``."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeMetric:
     """Call: state, value, counters and the running account of a monitor."""
 
@@ -191,14 +198,6 @@ class MetricRecovered:
     metric_name: str
     at_ms: int
     value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodEnded:
-    """A metric's account of a period is final."""
-
-    metric_name: str
-    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,14 +419,6 @@ class SettlePeriod:
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivePeriod:
-    """A period that is settled, and the contract as it was promised then."""
-
-    settled: SettlePeriod
-    document: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class DecideEntry:
     """Call: approve or reject a pending ledger entry."""
 
@@ -435,6 +426,20 @@ class DecideEntry:
     approve: bool
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleEntry:
+    """Call: an approved ledger entry was paid out by hand."""
+
+    entry_id: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListBilling:
+    """Call: by the entry's id what is known of each approved entry that billing has not taken yet, as plain values."""
 
 
 @dataclass(frozen=True, slots=True)

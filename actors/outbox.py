@@ -15,7 +15,7 @@ from slakeeper.integrations.log import LOGGED
 from slakeeper.otp.actor import Performed
 from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.context import Context
-from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
+from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import DeliveryStatus
 
@@ -25,6 +25,9 @@ MAX_ATTEMPTS = 6
 FIRST_RETRY_MS = 5 * SECOND_MS
 LONGEST_RETRY_MS = 5 * MINUTE_MS
 _BACKOFF = Backoff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
+
+# What is never given up is tried so often from then on: after a night that a peer is down it is caught up with.
+_PATIENCE = Backoff(HOUR_MS, HOUR_MS)
 
 RETRY_TIMER = "outbox"
 
@@ -79,9 +82,14 @@ class DeliveryChanged:
 
 
 class Outbox:
-    """The deliveries of one actor that have not ended yet."""
+    """The deliveries of one actor that have not ended yet.
 
-    def __init__(self, deliveries: tuple[Delivery, ...] = ()) -> None:
+    Args:
+        never_gives_up: whether one that may succeed yet is tried every hour after its last usual attempt.
+    """
+
+    def __init__(self, deliveries: tuple[Delivery, ...] = (), *, never_gives_up: bool = False) -> None:
+        self._never_gives_up = never_gives_up
         self._open = {delivery.key: delivery for delivery in deliveries}
 
     def dump(self) -> tuple[Delivery, ...]:
@@ -97,6 +105,18 @@ class Outbox:
             self._open.pop(event.delivery.key, None)
         else:
             self._open[event.delivery.key] = event.delivery
+
+    def delivery(self, key: str) -> Delivery | None:
+        """The delivery of that key that has not ended."""
+        return self._open.get(key)
+
+    def withdraw(self, ctx: Context, key: str, detail: str) -> None:
+        """Gives up a delivery that waits for its next attempt."""
+        ctx.emit(
+            DeliveryChanged(
+                replace(self._open[key], status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
+            )
+        )
 
     def post(
         self,
@@ -181,11 +201,13 @@ class Outbox:
         )
         if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
             return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
-        if not (failure.retryable or failure.uncertain) or delivery.attempts >= MAX_ATTEMPTS:
+        is_last = delivery.attempts >= MAX_ATTEMPTS
+        if not (failure.retryable or failure.uncertain) or (is_last and not self._never_gives_up):
             return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
         # What failed together, because a channel was down, does not come back together.
         fraction = jitter_fraction(delivery.notification.id + delivery.key, delivery.attempts)
-        wait_ms = max(_BACKOFF.delay_ms(delivery.attempts - 1, fraction), failure.retry_after_ms or 0)
+        backoff = _PATIENCE if is_last else _BACKOFF
+        wait_ms = max(backoff.delay_ms(delivery.attempts - 1, fraction), failure.retry_after_ms or 0)
         return replace(delivery, due_ms=ctx.now_ms + wait_ms, detail=detail)
 
     def _again(self, ctx: Context, delivery: Delivery) -> None:

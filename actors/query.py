@@ -13,6 +13,7 @@ from slakeeper.actors.message import (
     DescribeContract,
     DescribeMetric,
     DescribeViolation,
+    ListBilling,
     ListEntries,
     ListHistory,
     ListStatus,
@@ -31,6 +32,7 @@ from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
 from slakeeper.sla.compliance import Standing
 from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.record import DeliveryStatus
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
 
@@ -144,6 +146,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
     ``escalations_failed`` counts open violations of which everybody was told and nobody answered;
     ``alerts_failed`` counts messages, alerts and escalations, that were given up within the last day, or of which
     nobody knows whether they arrived;
+    ``billing_failed`` counts approved ledger entries that billing has not taken, and was asked to;
     ``metrics_down`` names metrics that nobody watches now, because their monitor is down.
     """
     try:
@@ -166,6 +169,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
         "alerts_failed": ask(host, alert_address(sla_id), CountGivenUp()) or 0,
+        "billing_failed": _unbilled(host, sla_id),
         "metrics_down": list(seen.down),
         "metrics": [metric_line(host, sla_id, each) for each in seen.metrics],
     }
@@ -188,6 +192,7 @@ def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
         "open_violations": None,
         "escalations_failed": 0,
         "alerts_failed": 0,
+        "billing_failed": 0,
         "metrics_down": [],
         "metrics": [],
     }
@@ -302,6 +307,24 @@ def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
     for address in addresses:
         listed.extend(ask(host, address, ListEntries()) or ())
     return sorted(listed, key=lambda entry: (entry.booked_at_ms, entry.id))
+
+
+def entry_rows(host: Host, sla_id: str | None) -> list[dict[str, Any]]:
+    """Ledger entries as people see them; one that is on its way to billing, or was refused there, with ``billing``."""
+    listed = entries(host, sla_id)
+    billing: dict[str, Any] = {}
+    for each in {entry.sla_id for entry in listed}:
+        billing |= ask(host, ledger_address(each), ListBilling()) or {}
+    return [
+        {**entry.to_document(), **({"billing": billing[entry.id]} if entry.id in billing else {})}
+        for entry in listed
+    ]
+
+
+def _unbilled(host: Host, sla_id: str) -> int:
+    """How many approved entries billing has refused, not taken at the first try, or may have taken."""
+    rows: dict[str, dict[str, Any]] = ask(host, ledger_address(sla_id), ListBilling()) or {}
+    return sum(row["status"] != DeliveryStatus.SENDING or row["detail"] != "" for row in rows.values())
 
 
 def _number(value: Fraction | None) -> int | float | None:

@@ -13,8 +13,8 @@ from slakeeper.actors.contract_event import (
     PeriodSettled,
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
-from slakeeper.actors.ledger import LedgerState
-from slakeeper.actors.message import ContractChanged, MessageGivenUp, StatusChanged
+from slakeeper.actors.ledger import Booked, LedgerState
+from slakeeper.actors.message import ContractChanged, MessageGivenUp, SettlePeriod, StatusChanged
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
@@ -38,6 +38,7 @@ RECORDS: tuple[type, ...] = (
     ActionRecord,
     AlertState,
     AuditState,
+    Booked,
     ContractChanged,
     ContractState,
     ContractVersion,
@@ -70,6 +71,7 @@ RECORDS: tuple[type, ...] = (
     Purged,
     RemediationOrder,
     Run,
+    SettlePeriod,
     StatusChanged,
     Told,
     Violation,

@@ -24,6 +24,7 @@ from slakeeper.actors.message import (
     RemoveContract,
     ResolveViolation,
     ResumeContract,
+    SettleEntry,
     SuspendContract,
     contract_address,
     ingest_address,
@@ -40,6 +41,8 @@ from slakeeper.otp.partition import Partition
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.report import to_markdown
+from slakeeper.sla.report_csv import to_csv
+from slakeeper.sla.report_html import to_html
 from slakeeper.sla.violation import Violation
 
 
@@ -93,9 +96,10 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             ),
         ),
         "compensation": lambda host, payload: {
-            "compensation": [entry.to_document() for entry in query.entries(host, _known_sla(host, payload))]
+            "compensation": query.entry_rows(host, _known_sla(host, payload))
         },
         "compensation.decide": _decide,
+        "compensation.settle": _settle,
         "compensation.estimate": lambda host, payload: {
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
@@ -127,7 +131,8 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
 ACTS = frozenset(
     {
         "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
-        "violation.escalate", "violation.remediate", "compensation.decide", "actor.suspend", "actor.resume",
+        "violation.escalate", "violation.remediate", "compensation.decide", "compensation.settle",
+        "actor.suspend", "actor.resume",
         "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
     }
 )  # fmt: skip
@@ -263,15 +268,25 @@ def _escalate(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _decide(host: Host, payload: Any) -> dict[str, Any]:
+    entry_id, approve = text(payload, "id"), flag(payload, "approve", None)
+    return _ask_ledger(host, entry_id, DecideEntry(entry_id, approve, *_by_and_why(payload)))
+
+
+def _settle(host: Host, payload: Any) -> dict[str, Any]:
     entry_id = text(payload, "id")
-    decision = DecideEntry(
-        entry_id, flag(payload, "approve", None), text(payload, "by"), text(payload, "reason")
-    )
+    return _ask_ledger(host, entry_id, SettleEntry(entry_id, *_by_and_why(payload)))
+
+
+def _by_and_why(payload: Any) -> tuple[str, str]:
+    return text(payload, "by"), text(payload, "reason")
+
+
+def _ask_ledger(host: Host, entry_id: str, request: DecideEntry | SettleEntry) -> dict[str, Any]:
     entry = next((each for each in query.entries(host, None) if each.id == entry_id), None)
     if entry is None:
         raise RequestError("not_found", f"no ledger entry {entry_id}")
-    decided = host.ask(ledger_address(entry.sla_id), decision)
-    document: dict[str, Any] = decided.to_document()
+    changed = host.ask(ledger_address(entry.sla_id), request)
+    document: dict[str, Any] = changed.to_document()
     return document
 
 
@@ -280,9 +295,14 @@ def _report(host: Host, payload: Any) -> dict[str, Any]:
     wanted = text(payload, "format", "json")
     if wanted == "json":
         return {"document": document}
-    if wanted == "md":
-        return {"text": to_markdown(document)}
-    raise RequestError("invalid", f"unknown report format {wanted!r}: there are json and md")
+    write = _REPORT_WRITERS.get(wanted)
+    if write is None:
+        known = ", ".join(("json", *_REPORT_WRITERS))
+        raise RequestError("invalid", f"unknown report format {wanted!r}: there are {known}")
+    return {"text": write(document)}
+
+
+_REPORT_WRITERS = {"md": to_markdown, "html": to_html, "csv": to_csv}
 
 
 def _backup(host: Host, payload: Any) -> dict[str, Any]:

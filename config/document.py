@@ -90,6 +90,12 @@ def read_document(path: Path) -> Document:
     A missing or unreadable file is a broken document with one problem: ``missing_file``, ``unreadable_file``,
     ``not_a_file``, ``file_too_large``.
     """
+    data = _bytes_of(path)
+    return data if isinstance(data, Document) else parse_document(data, str(path))
+
+
+def _bytes_of(path: Path) -> bytes | Document:
+    """What stands in a file; a broken document when it cannot be read."""
     file = str(path)
     try:
         status = path.stat()
@@ -104,34 +110,55 @@ def read_document(path: Path) -> Document:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _broken(file, "unreadable_file", f"the file cannot be read: {reason}")
-    return _too_large(file) if len(data) > MAX_BYTES else parse_document(data, file)
+    return _too_large(file) if len(data) > MAX_BYTES else data
+
+
+def read_documents(path: Path) -> tuple[Document, ...]:
+    """Reads a YAML file in which several documents may stand; empty ones are left out.
+
+    Returns:
+        At least one; a file that cannot be used is a single broken document, as of :func:`read_document`.
+    """
+    data = _bytes_of(path)
+    return (data,) if isinstance(data, Document) else parse_documents(data, str(path))
 
 
 def parse_document(data: bytes, file: str) -> Document:
     """Reads YAML text (UTF-8) that came from ``file``; as :func:`read_document`."""
+    return _parse(data, file, one_only=True)[0]
+
+
+def parse_documents(data: bytes, file: str) -> tuple[Document, ...]:
+    """Reads YAML text (UTF-8) that came from ``file``; as :func:`read_documents`."""
+    documents = _parse(data, file, one_only=False)
+    filled = tuple(each for each in documents if each.broken or each.problems or each.value is not None)
+    return filled or (_empty(file),)
+
+
+def _parse(data: bytes, file: str, *, one_only: bool) -> tuple[Document, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        return _broken(file, "not_utf8", f"byte 0x{data[error.start]:02x} is not UTF-8 text", line)
+        return (_broken(file, "not_utf8", f"byte 0x{data[error.start]:02x} is not UTF-8 text", line),)
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
         line = text.count("\n", 0, forbidden.start()) + 1
         if forbidden[0] == "\0":
-            return _broken(file, "nul_byte", "there is a NUL byte in the file", line)
-        return _broken(
-            file,
-            "control_character",
-            f"there is a control character (U+{ord(forbidden[0]):04X}) in the file",
-            line,
-        )
+            return (_broken(file, "nul_byte", "there is a NUL byte in the file", line),)
+        message = f"there is a control character (U+{ord(forbidden[0]):04X}) in the file"
+        return (_broken(file, "control_character", message, line),)
     builder = _Builder(file)
+    documents: list[Document] = []
     try:
         for event in yaml.parse(text, _LOADER):
+            if type(event) is yaml.DocumentStartEvent and builder.begun and not one_only:
+                documents.append(builder.document(text))
+                builder = _Builder(file, builder.count)
             builder.take(event)
     except _Unusable as error:
         builder.report(error.reason, error.message, error.line)
-        return Document(file, problems=tuple(builder.problems), broken=True)
+        return (Document(file, problems=tuple(builder.problems), broken=True),)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -139,18 +166,10 @@ def parse_document(data: bytes, file: str) -> Document:
         if _indented_by_tab(text, line):
             message = "a tab at the start of a line: YAML wants spaces"
         builder.report("invalid_yaml", f"this is not YAML: {message}", line)
-        return Document(file, problems=tuple(builder.problems), broken=True)
-    if not builder.begun or (builder.value is None and not builder.problems):
-        return _broken(file, "empty_file", "there is nothing in the file")
-    return Document(
-        file,
-        builder.value,
-        tuple(builder.problems),
-        has_placeholders="${" in text,
-        _line=builder.line,
-        _lines=builder.lines,
-        _places=frozenset(builder.places),
-    )
+        return (Document(file, problems=tuple(builder.problems), broken=True),)
+    if one_only and (not builder.begun or (builder.value is None and not builder.problems)):
+        return (_empty(file),)
+    return (*documents, builder.document(text))
 
 
 def _indented_by_tab(text: str, line: int) -> bool:
@@ -162,6 +181,10 @@ def _indented_by_tab(text: str, line: int) -> bool:
 
 def _broken(file: str, reason: str, message: str, line: int = 1) -> Document:
     return Document(file, problems=(Problem(file, line, "", reason, message),), broken=True)
+
+
+def _empty(file: str) -> Document:
+    return _broken(file, "empty_file", "there is nothing in the file")
 
 
 def _too_large(file: str) -> Document:
@@ -193,9 +216,9 @@ class _Frame:
 
 
 class _Builder:
-    """Builds the value of one document from parser events."""
+    """Builds the value of one document from parser events; ``count`` values stood before it in the file."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, count: int = 0) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self.places: list[Place] = []
@@ -205,7 +228,19 @@ class _Builder:
         self.begun = False
         self._stack: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
-        self._count = 0
+        self.count = count
+
+    def document(self, text: str) -> Document:
+        """What was built, of a file that holds ``text``."""
+        return Document(
+            self.file,
+            self.value,
+            tuple(self.problems),
+            has_placeholders="${" in text,
+            _line=self.line,
+            _lines=self.lines,
+            _places=frozenset(self.places),
+        )
 
     def take(self, event: yaml.Event) -> None:
         """Handles one event.
@@ -246,8 +281,8 @@ class _Builder:
         )
 
     def _add_count(self, number: int, line: int) -> None:
-        self._count += number
-        if self._count > MAX_VALUES:
+        self.count += number
+        if self.count > MAX_VALUES:
             raise _Unusable(
                 "too_many_values",
                 f"there are more than {MAX_VALUES} values, counting aliases as often as used",
@@ -261,7 +296,7 @@ class _Builder:
             self._key(event.value, plain, line)
             return
         value: Any = event.value
-        begin = self._count
+        begin = self.count
         self._add_count(1, line)
         if plain:
             if not value or value[0] in _MAYBE_SPECIAL:
@@ -338,7 +373,7 @@ class _Builder:
             raise _Unusable("invalid_key", "a key must be text, not a list or mapping", line)
         if event.tag is not None and event.tag != "!":
             self._refuse_tag(line)
-        begin = self._count
+        begin = self.count
         self._add_count(1, line)
         self._stack.append(_Frame(container, line, event.anchor, begin))
         if event.anchor is not None:
@@ -360,13 +395,13 @@ class _Builder:
             advice = f"this alias {what}: write text that begins with * in quotes"
             self.report("unknown_anchor", advice, line, at_value=True)
             known = (None, 1)
-        begin = self._count
+        begin = self.count
         self._add_count(known[1], line)
         self._attach(known[0], line, None, begin)
 
     def _attach(self, value: Any, line: int, anchor: str | None, begin: int) -> None:
         if anchor is not None:
-            self._anchors[anchor] = (value, self._count - begin)
+            self._anchors[anchor] = (value, self.count - begin)
         if not self._stack:
             self.value, self.line = value, line
             return

@@ -19,11 +19,8 @@ def keys_of(model: Model) -> dict[str, str]:
     keys: dict[str, str] = {}
     for name, field in model.model_fields.items():
         alias = field.validation_alias
-        spelled = (
-            [choice for choice in alias.choices if isinstance(choice, str)]
-            if isinstance(alias, AliasChoices)
-            else []
-        )
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        spelled = [choice for choice in choices if isinstance(choice, str)]
         for key in spelled or [name]:
             keys.setdefault(key, name)
     for name in model.model_fields:

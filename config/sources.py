@@ -5,14 +5,14 @@ from typing import Any, Final
 from slakeeper.config.problem import Place
 from slakeeper.config.reading import Reading
 
-# What the one value of the seed's pair means for each type of source.
-_ADDRESS_KEYS: Final = {
+SOURCE_TYPES: Final = {
     "internal": "collector",
     "prometheus": "url",
     "custom": "url",
     "http": "url",
     "host": None,
 }
+"""The types of sources, each with what the one value of the seed's pair means for it."""
 
 
 def sources_given(reading: Reading, section: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def sources_given(reading: Reading, section: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(sources, dict):
         return section
     sources = {
-        name: {"type": name, **entry} if isinstance(entry, dict) and name in _ADDRESS_KEYS else entry
+        name: {"type": name, **entry} if isinstance(entry, dict) and name in SOURCE_TYPES else entry
         for name, entry in sources.items()
     }
     if not isinstance(items, list):
@@ -41,7 +41,7 @@ def sources_given(reading: Reading, section: dict[str, Any]) -> dict[str, Any]:
             reading.report(
                 place,
                 "invalid_source",
-                f"a source is one of {', '.join(_ADDRESS_KEYS)} with its address, "
+                f"a source is one of {', '.join(SOURCE_TYPES)} with its address, "
                 'such as {prometheus: "http://monitoring:9090"}',
             )
             continue
@@ -63,17 +63,17 @@ def _settings(item: Any) -> dict[str, Any] | None:
     match item:
         case str() if item in {"internal", "host"}:
             return {"type": item}
-        case [str() as kind, address] if _ADDRESS_KEYS.get(kind):
-            return {"type": kind, str(_ADDRESS_KEYS[kind]): address}
+        case [str() as kind, address] if SOURCE_TYPES.get(kind):
+            return {"type": kind, str(SOURCE_TYPES[kind]): address}
         case {"type": str(), **_others}:
             return dict(item)
         case dict():
-            kinds = [kind for kind in _ADDRESS_KEYS if kind in item]
+            kinds = [kind for kind in SOURCE_TYPES if kind in item]
             if len(kinds) != 1:
                 return None
             settings = {"type": kinds[0], **item}
             address = settings.pop(kinds[0])
-            key = _ADDRESS_KEYS[kinds[0]]
+            key = SOURCE_TYPES[kinds[0]]
             if key is None:
                 return (
                     {**settings, **address}

@@ -56,6 +56,7 @@ class What(StrEnum):
     COMPENSATION_APPROVED = "compensation.approved"
     COMPENSATION_REJECTED = "compensation.rejected"
     COMPENSATION_SETTLED = "compensation.settled"
+    COMPENSATION_UNBILLED = "compensation.unbilled"
     PERIOD_SETTLED = "period.settled"
     ACTOR_SUSPENDED = "actor.suspended"
     ACTOR_RESUMED = "actor.resumed"
@@ -66,6 +67,7 @@ class What(StrEnum):
     PROCESS_RESTARTED = "process.restarted"
     PROCESS_KILLED = "process.killed"
     PARTITION_REPAIRED = "partition.repaired"
+    COPY_RELEASED = "copy.released"
 
 
 @dataclass(frozen=True, slots=True)

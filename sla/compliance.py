@@ -218,6 +218,17 @@ def standing(service_level: Decimal, shares: Sequence[Share]) -> Standing:
     )
 
 
+def status_apart(contract: Sla, since_ms: int, now_ms: int) -> Status | None:
+    """Expired, suspended or pending, whatever its metrics say; None of a contract that is in force."""
+    if contract.status is ContractStatus.EXPIRED:
+        return Status.EXPIRED
+    if now_ms < anchor_ms(contract, since_ms):
+        return Status.SUSPENDED if contract.status is ContractStatus.SUSPENDED else Status.PENDING
+    if term_at(contract, since_ms, now_ms) is None:
+        return Status.EXPIRED
+    return Status.SUSPENDED if contract.status is ContractStatus.SUSPENDED else None
+
+
 def contract_status(
     contract: Sla, states: Iterable[MonitorState], is_breached: bool, since_ms: int, now_ms: int
 ) -> Status:
@@ -234,14 +245,9 @@ def contract_status(
         What is decided apart from the metrics first (expired, suspended, pending), then breached, then by the
         number of violating metrics: 0 healthy, 1 warning, more critical; at risk is at least warning.
     """
-    if contract.status is ContractStatus.EXPIRED:
-        return Status.EXPIRED
-    if now_ms < anchor_ms(contract, since_ms):
-        return Status.SUSPENDED if contract.status is ContractStatus.SUSPENDED else Status.PENDING
-    if term_at(contract, since_ms, now_ms) is None:
-        return Status.EXPIRED
-    if contract.status is ContractStatus.SUSPENDED:
-        return Status.SUSPENDED
+    apart = status_apart(contract, since_ms, now_ms)
+    if apart is not None:
+        return apart
     if is_breached:
         return Status.BREACHED
     now = list(states)

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 SECOND_MS = 1_000
@@ -114,7 +114,18 @@ def format_instant(at_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
-DurationMs = Annotated[int, BeforeValidator(parse_duration)]
+DurationMs = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "description": "milliseconds"},
+                {"type": "string", "pattern": rf"^{_DURATION.pattern}$", "examples": ["30s", "5m", "7d"]},
+            ]
+        }
+    ),
+]
 """A field given as a duration and held as integer milliseconds."""
 
 
@@ -127,5 +138,16 @@ def _positive(span_ms: int) -> int:
 SpanMs = Annotated[DurationMs, AfterValidator(_positive)]
 """A duration longer than 0: what something waits for again and again, or must have time for."""
 
-InstantMs = Annotated[int, BeforeValidator(parse_instant)]
+InstantMs = Annotated[
+    int,
+    BeforeValidator(parse_instant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "description": "Unix seconds"},
+                {"type": "string", "examples": ["2026-11-01T00:00:00Z"]},
+            ]
+        }
+    ),
+]
 """A field given as an instant and held as Unix milliseconds."""

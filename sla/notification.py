@@ -13,6 +13,7 @@ from typing import Any
 
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import format_duration
+from slakeeper.sla.ledger import LedgerEntry, decimal_text
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import ActionStatus, DeliveryStatus, Violation
 from slakeeper.sla.wording import local_time, number, promise, with_unit
@@ -24,6 +25,7 @@ class NotificationKind(StrEnum):
     RESOLVED = "resolved"
     ESCALATION = "escalation"
     ESCALATION_FAILED = "escalation_failed"
+    BILLING = "billing"
     TEST = "test"
 
 
@@ -50,6 +52,27 @@ class Notification:
     violation_ids: tuple[str, ...]
     at_ms: int
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def bill(entry: LedgerEntry, now_ms: int) -> Notification:
+    """An approved ledger entry for the billing system; ``details`` is the entry as it stands in the ledger.
+
+    Its id is the entry's: the same entry is billed once, however often it has to be sent.
+    """
+    amount = f"{decimal_text(entry.amount)} {entry.currency or ''}".rstrip()
+    return Notification(
+        id=entry.id,
+        kind=NotificationKind.BILLING,
+        sla_id=entry.sla_id,
+        sla_name=entry.sla_id,
+        severity=Severity.INFO,
+        subject=f"{entry.compensation_type.value} of {amount} for {entry.sla_id}",
+        body=entry.arithmetic,
+        dedup_key=entry.id,
+        violation_ids=() if entry.violation_id is None else (entry.violation_id,),
+        at_ms=now_ms,
+        details=entry.to_document(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

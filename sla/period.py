@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from slakeeper.sla.contract import Sla
+from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import DAY_MS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,6 +62,36 @@ def term_at(contract: Sla, since_ms: int, at_ms: int) -> Term | None:
     return Term(start_ms + number * length_ms, start_ms + (number + 1) * length_ms, number)
 
 
+def next_turn_ms(contract: Sla, since_ms: int, after_ms: int) -> int | None:
+    """When a contract next begins or ends by itself [Unix ms]; arguments as :func:`term_at`.
+
+    Returns:
+        The effective date while that is to come, then the end of the last term; None when no such instant is left.
+    """
+    if contract.status is ContractStatus.EXPIRED:
+        return None
+    start_ms = anchor_ms(contract, since_ms)
+    if after_ms < start_ms:
+        return start_ms
+    term = term_at(contract, since_ms, after_ms)
+    return None if term is None or contract.renew else term.end_ms
+
+
+def last_turn_ms(contract: Sla, since_ms: int, at_ms: int) -> int | None:
+    """When a contract last began or ended by itself [Unix ms], up to ``at_ms``; arguments as :func:`term_at`.
+
+    Returns:
+        The end of the last term once that is over, before it the effective date; None when there was neither.
+    """
+    start_ms = anchor_ms(contract, since_ms)
+    if at_ms < start_ms:
+        return None
+    if term_at(contract, since_ms, at_ms) is None:
+        first = term_at(contract, since_ms, start_ms)
+        return None if first is None else first.end_ms
+    return start_ms if start_ms > since_ms else None
+
+
 def period_at(contract: Sla, since_ms: int, at_ms: int) -> Period | None:
     """The accounting period that holds an instant; arguments as :func:`term_at`; None when no term does."""
     term = term_at(contract, since_ms, at_ms)
@@ -84,7 +114,12 @@ def period_from(contract: Sla, since_ms: int, at_ms: int) -> Period | None:
 
 def local_date(zone: ZoneInfo, at_ms: int) -> date:
     """The date a calendar on the wall of the zone shows."""
-    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone).date()
+    return local_time(zone, at_ms).date()
+
+
+def local_time(zone: ZoneInfo, at_ms: int) -> datetime:
+    """What clock and calendar on the wall of the zone show."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone).replace(tzinfo=None)
 
 
 def local_instant(zone: ZoneInfo, wall: datetime) -> int:

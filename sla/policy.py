@@ -253,6 +253,13 @@ class WebhookChannel(Channel):
     headers: dict[str, SecretStr] = Field(default_factory=dict)
 
 
+class BillingWebhook(WebhookChannel):
+    """Where approved ledger entries go: a JSON POST each, with the entry's id as idempotency key."""
+
+    type: Literal["webhook"] = "webhook"
+    url: Url = Field(validation_alias=AliasChoices("url", "base_url"))
+
+
 class LogChannel(Channel):
     """A line in slakeeper's own log."""
 
@@ -265,8 +272,20 @@ AnyChannel = Annotated[
 ]
 
 
+BILLING = "billing"
+"""The name under which the billing webhook is opened; no channel may have it."""
+
+
 def _findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """Policies and actions of which there are two under one name."""
+    """Policies and actions of which there are two under one name, and a channel under a name that is taken."""
+    channels = data.get("channels")
+    if isinstance(channels, Mapping) and BILLING in channels:
+        yield Finding(
+            ("channels", BILLING),
+            "reserved_channel",
+            f"{BILLING!r} is a setting of its own: name the channel otherwise",
+            BILLING,
+        )
     for key, name_key, reason, words in (
         ("escalation_policies", "severity", "duplicate_policy", "two escalation policies for severity"),
         ("automatic_actions", "name", "duplicate_action", "two automatic actions named"),
@@ -283,7 +302,8 @@ class EnforcementPolicy(_Value):
     """The whole of ``enforcement.yaml``.
 
     ``channels`` maps a channel's name to its settings; a name is used by ``alert_channels`` and by the
-    ``type`` of an escalation level. ``remedies`` maps an action's name to what it does.
+    ``type`` of an escalation level. ``remedies`` maps an action's name to what it does. ``billing`` is told of each
+    ledger entry when it is approved, and settles it by taking it.
     """
 
     automatic_actions: tuple[AutomaticAction, ...] = ()
@@ -292,6 +312,7 @@ class EnforcementPolicy(_Value):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     channels: dict[str, AnyChannel] = Field(default_factory=dict)
     remedies: dict[str, Remedy] = Field(default_factory=dict)
+    billing: BillingWebhook | None = None
 
     @model_validator(mode="wrap")
     @classmethod

@@ -8,7 +8,7 @@ from slakeeper.sla.policy import Severity
 CRITICAL_ABOVE = 0.5
 WARNING_ABOVE = 0.2
 
-_GOODNESS_UNITS = frozenset({"percent", "percentage", "%"})
+GOODNESS_UNITS = frozenset({"percent", "percentage", "%"})
 _GOODNESS_FROM = 90
 
 
@@ -20,7 +20,7 @@ def is_goodness(metric: Metric) -> bool:
     """
     return (
         metric.deviation == "auto"
-        and metric.unit.strip().lower() in _GOODNESS_UNITS
+        and metric.unit.strip().lower() in GOODNESS_UNITS
         and metric.condition in (Condition.GT, Condition.GTE)
         and _GOODNESS_FROM <= metric.value <= 100
     )

@@ -170,6 +170,7 @@ _COMMANDS: dict[str, _Command] = {
     "tree": _tree,
     "slas": lambda service, cluster, payload: {"slas": cluster.slas().result(PATIENCE_S)},
     "sla": lambda service, cluster, payload: cluster.sla(payload["id"]).result(PATIENCE_S),
+    "document": lambda service, cluster, payload: cluster.document(payload["id"]).result(PATIENCE_S),
     "define": lambda service, cluster, payload: cluster.define(
         payload["document"], payload.get("by") or ""
     ).result(PATIENCE_S),
@@ -204,6 +205,9 @@ _COMMANDS: dict[str, _Command] = {
     },
     "decide": lambda service, cluster, payload: cluster.decide(
         payload["id"], payload["approve"], payload["by"], payload["reason"]
+    ).result(PATIENCE_S),
+    "settle": lambda service, cluster, payload: cluster.settle(
+        payload["id"], payload["by"], payload["reason"]
     ).result(PATIENCE_S),
     "report": lambda service, cluster, payload: cluster.report(
         payload["sla"], payload["period"], payload["format"]

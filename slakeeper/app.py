@@ -51,7 +51,8 @@ MODES = ("processes", "inline")
 TOPICS = frozenset({
     "violation.opened", "violation.updated", "violation.acknowledged", "violation.escalated", "violation.resolved",
     "alert.sent", "alert.failed", "escalation.sent", "escalation.failed", "remediation.ended",
-    "compensation.booked", "compensation.decided", "metric.changed", "sla.changed", "sla.removed",
+    "compensation.booked", "compensation.decided", "compensation.settled", "billing.failed",
+    "metric.changed", "sla.changed", "sla.removed",
     "actor.crashed", "actor.quarantined",
 })  # fmt: skip
 EVERY_TOPIC = "*"
@@ -294,7 +295,8 @@ class App:
         """Has ``callback(event)`` called for every event of a topic, ``"*"`` for all, on a thread of its own.
 
         Topics: violation.opened, .updated, .acknowledged, .escalated, .resolved; alert.sent, .failed;
-        escalation.sent, .failed; remediation.ended; compensation.booked, .decided; metric.changed;
+        escalation.sent, .failed; remediation.ended; compensation.booked, .decided, .settled; billing.failed;
+        metric.changed;
         sla.changed, .removed; actor.crashed, .quarantined. An error in the callback is logged.
 
         Raises:

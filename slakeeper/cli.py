@@ -1,7 +1,8 @@
 """The command line: ``slakeeper …``.
 
 Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or configuration, 3 no running system,
-4 timed out. With ``--json`` standard output holds one JSON document and nothing else.
+4 timed out. With ``--json`` standard output holds one JSON document and nothing else, also of what failed:
+``{"error": {"reason", "message"}}``.
 """
 
 import gc
@@ -17,24 +18,30 @@ from slakeeper import __version__
 from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
 from slakeeper.cli_backup import backup, restore
+from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
+from slakeeper.cli_openslo import export, import_
+from slakeeper.cli_schema import schema
+from slakeeper.cli_simulate import compare, simulate
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
     DATA_OPTION,
     FAILED,
     TIMED_OUT,
+    CommandLine,
     Session,
     by_option,
     command,
     fail,
-    said,
+    output_option,
+    write,
 )
 
 STOP_TIMEOUT_S = 60.0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="slakeeper")
 @DATA_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -59,6 +66,7 @@ def main(data: Path | None, as_json: bool) -> None:
 @click.option("--demo", is_flag=True, help="Also run a small web service to watch and break.")
 @click.option("--view/--no-view", default=True, help="Show live status while it runs in the foreground.")
 @click.option("--live", is_flag=True, help="A restored copy takes over: tell people and run actions again.")
+@by_option
 @click.option("--no-config", is_flag=True, hidden=True, help="Begin without contracts.")
 @click.option("--with-parent", type=int, hidden=True, help="Stop when the process of this id ends.")
 def start(
@@ -70,6 +78,7 @@ def start(
     demo: bool,
     view: bool,
     live: bool,
+    by: str,
     no_config: bool,
     with_parent: int | None,
 ) -> None:
@@ -87,6 +96,7 @@ def start(
         without_config=no_config,
         parent=with_parent,
         live=live,
+        by=by,
     )
     try:
         if detach:
@@ -103,9 +113,7 @@ def start(
                 )
             )
     except StartError as error:
-        for line in str(error).splitlines():
-            click.echo(f"slakeeper: {line}", err=True)
-        sys.exit(BAD_CONFIGURATION if error.is_configuration else FAILED)
+        fail(BAD_CONFIGURATION if error.is_configuration else FAILED, str(error))
     finally:
         gc.enable()
 
@@ -163,7 +171,9 @@ def tree(session: Session, watch: bool, every: float) -> None:
 
 
 @command(main, "check")
-@click.option("--config", type=click.Path(path_type=Path), help="Folder of the YAML files.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Folder of the YAML files, or one file of contracts."
+)
 def check(session: Session, config: Path | None) -> None:
     """Validate a configuration without starting; lists every error with file and line."""
     from slakeeper.reading import config_directory, problems_of
@@ -247,9 +257,8 @@ def sla_define(session: Session, file: Path, by: str) -> None:
 
     contracts, problems = contracts_of(file)
     if problems:
-        for problem in problems:
-            click.echo(f"slakeeper: {problem}", err=True)
-        sys.exit(BAD_CONFIGURATION)
+        listed = [problem.to_document() for problem in problems]
+        fail(BAD_CONFIGURATION, "\n".join(map(str, problems)), errors=listed)
     defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
@@ -289,51 +298,20 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
     session.show(answer, lambda _: "accepted")
 
 
-# -- money ------------------------------------------------------------------------------------------------------------
-
-
-_hidden = click.Group("hidden")
-
-
-@main.group(invoke_without_command=True)
-@click.option("--sla", "sla_id", help="Only of this contract.")
-@DATA_OPTION
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_context
-def compensation(context: click.Context, sla_id: str | None, data: Path | None, as_json: bool) -> None:
-    """What is owed; approve or reject what waits for a decision."""
-    if context.invoked_subcommand is None:
-        context.invoke(_compensation_list, sla_id=sla_id, data=data, as_json=as_json)
-
-
-@command(_hidden, "list")
-@click.option("--sla", "sla_id")
-def _compensation_list(session: Session, sla_id: str | None) -> None:
-    from slakeeper.text import compensation_text
-
-    session.show(session.ask("compensation", sla=sla_id)["compensation"], compensation_text)
-
-
-def _decision(name: str, past: str, *, approve: bool) -> None:
-    def decide(session: Session, entry_id: str, by: str, reason: str) -> None:
-        answer = session.ask("decide", id=entry_id, approve=approve, by=by, reason=reason)
-        session.show(answer, lambda row: f"{row['id']}: {past}")
-
-    decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
-    with_reason = click.option("--reason", required=True, callback=said, help="Why.")(decide)
-    with_by = click.option("--by", required=True, callback=said, help="The contract's approver.")(with_reason)
-    command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
-
-
-_decision("approve", "approved", approve=True)
-_decision("reject", "rejected", approve=False)
+# -- reports ----------------------------------------------------------------------------------------------------------
 
 
 @command(main, "report")
 @click.option("--sla", "sla_id", help="Which contract (needed when there are several).")
 @click.option("--period", default="current", show_default=True, help="current, last or START/END.")
-@click.option("--format", "report_format", type=click.Choice(["md", "json"]), default="md", show_default=True)
-@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option(
+    "--format",
+    "report_format",
+    type=click.Choice(["md", "html", "csv", "json"]),
+    default="md",
+    show_default=True,
+)
+@output_option
 def report(
     session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None
 ) -> None:
@@ -345,20 +323,20 @@ def report(
         sla_id = ids[0]
     wanted = "json" if session.as_json else report_format
     answer = session.ask("report", sla=sla_id, period=period, format=wanted)
-    text = json.dumps(answer["document"], ensure_ascii=False) if wanted == "json" else answer["text"]
-    if output is None:
-        click.echo(text)
-        return
-    try:
-        output.write_text(text + "\n")
-    except OSError as error:
-        fail(FAILED, f"{output}: {error.strerror}")
+    text = json.dumps(answer["document"], ensure_ascii=False) + "\n" if wanted == "json" else answer["text"]
+    write(output, text)
 
 
 command(main, "doctor")(doctor)
 command(main, "backup")(backup)
 command(main, "restore")(restore)
+command(main, "schema")(schema)
+command(main, "simulate")(simulate)
+command(main, "compare")(compare)
 main.add_command(actor)
 main.add_command(audit)
+main.add_command(import_)
+main.add_command(export)
+main.add_command(compensation)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)

@@ -230,6 +230,10 @@ class Cluster:
             "compensation.decide", {"id": entry_id, "approve": approve, "by": by, "reason": reason}
         )
 
+    def settle(self, entry_id: str, by: str, reason: str) -> Future[dict[str, Any]]:
+        """Says that an approved entry of the ledger was paid out by hand."""
+        return self._act("compensation.settle", {"id": entry_id, "by": by, "reason": reason})
+
     def backup(self) -> Future[Rows]:
         """``{"name", "sequence", "files": [[name, bytes]]}`` of each partition: what a copy of it is made of now."""
         return then(self._ask("backup", {}), lambda answers: _rows(answers, "partitions"))

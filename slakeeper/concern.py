@@ -23,6 +23,9 @@ def concerns(row: Mapping[str, Any]) -> list[str]:
         found.append(f"{_count(failed, 'violation')} nobody answered for: every level was told")
     if failed := row.get("alerts_failed"):
         found.append(f"{_count(failed, 'alert')} could not be delivered")
+    if failed := row.get("billing_failed"):
+        entries = "1 approved entry" if failed == 1 else f"{failed} approved entries"
+        found.append(f"{entries} not taken by billing; see: slakeeper compensation --sla {row['id']}")
     if down := row.get("metrics_down"):
         found.append(f"not watched, the monitor is down: {', '.join(down)}")
     return [f"{row['id']}: {each}" for each in found]

@@ -46,7 +46,9 @@ class InlineSystem:
         places: list[CellPlace] = [shared, *alone]
         self._loops = [
             make_loop(
-                cell_settings(place, layout, data, configuration, configuration.slas, None), self._crashed
+                cell_settings(place, layout, data, configuration, configuration.slas, None),
+                self._crashed,
+                begins_again=True,
             )
             for place in places
         ]

@@ -121,6 +121,15 @@ def escalated_text(row: Mapping[str, Any]) -> str:
     )
 
 
+def _entry_status(row: Mapping[str, Any]) -> str:
+    """An entry's status, and of one that billing has not taken yet how that stands."""
+    billing = row.get("billing")
+    if not billing:
+        return str(row["status"])
+    detail = f": {billing['detail']}" if billing["detail"] else ""
+    return f"{row['status']}, billing {billing['status']}{detail}"
+
+
 def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The ledger for people."""
     if not rows:
@@ -135,7 +144,7 @@ def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:
                 row["compensation_type"],
                 row["amount"],
                 row.get("currency") or "",
-                row["status"],
+                _entry_status(row),
                 row.get("arithmetic", ""),
             )
             for row in rows

@@ -339,7 +339,9 @@ async def _request_failed(request: Request, error: Exception) -> Response:
     status = HTTP_STATUS.get(error.code, 500)
     if status == 500:
         logging.getLogger(__name__).error("%s %s failed: %s", request.method, request.url.path, error.message)
-    details = {key: value for key, value in error.details.items() if key not in {"error", "reason"}}
+    # What a cell calls the reason is a word, such as no_room; here that name is the sentence's.
+    named = {"cause" if key == "reason" else key: value for key, value in error.details.items()}
+    details = {key: value for key, value in named.items() if key != "error"}
     return error_response(status, error.code, error.message, headers, **details)
 
 

@@ -47,6 +47,11 @@ _GAUGES = (
         "Alerts of the contract that could not be delivered",
     ),
     (
+        "slakeeper_sla_billing_failed",
+        "billing_failed",
+        "Approved ledger entries of the contract that billing has not taken",
+    ),
+    (
         "slakeeper_sla_metrics_down",
         "metrics_down",
         "Metrics of the contract that nobody watches: their monitor is down",

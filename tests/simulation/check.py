@@ -183,7 +183,7 @@ def _audit(world: "SlaWorld") -> Iterator[str]:
     for cell in world.system.cells.values():
         if cell.host is not None:
             yield from problems_of_chains(cell, complete=True)
-    yield from problems_of_entries(world, _archived(world), _entries(world))
+    yield from problems_of_entries(world, _archived(world), _entries(world), _periods(world))
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:
@@ -205,6 +205,14 @@ def _archived(world: "SlaWorld") -> Iterator[Violation]:
         host = _host(world, sla_id)
         if host is not None and host.is_running(report_address(sla_id)):
             yield from host.inspector.describe(report_address(sla_id))["state"].violations
+
+
+def _periods(world: "SlaWorld") -> Iterator[tuple[str, int]]:
+    for sla_id in world.contracts:
+        host = _host(world, sla_id)
+        if host is not None and host.is_running(report_address(sla_id)):
+            state = host.inspector.describe(report_address(sla_id))["state"]
+            yield from ((sla_id, each.end_ms) for each in state.periods)
 
 
 def _entries(world: "SlaWorld") -> list[LedgerEntry]:

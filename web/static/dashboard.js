@@ -98,6 +98,7 @@ function concerns(sla) {
   if (sla.actor_status) lines.push(`its actor is ${sla.actor_status}: nobody decides about it`);
   if (sla.escalations_failed) lines.push(`${sla.escalations_failed} violation${sla.escalations_failed > 1 ? "s" : ""} nobody answered for`);
   if (sla.alerts_failed) lines.push(`${sla.alerts_failed} alert${sla.alerts_failed > 1 ? "s" : ""} could not be delivered`);
+  if (sla.billing_failed) lines.push(`${sla.billing_failed} approved ${sla.billing_failed > 1 ? "entries" : "entry"} not taken by billing`);
   if ((sla.metrics_down || []).length) lines.push(`not watched, the monitor is down: ${sla.metrics_down.join(", ")}`);
   return lines;
 }

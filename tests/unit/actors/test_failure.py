@@ -235,6 +235,7 @@ KINDS_OF_REQUEST = [
     "ping", "samples", "catalog", "status", "tree", "sla.list", "sla.show", "sla.document", "sla.define",
     "sla.suspend", "sla.resume", "sla.remove", "violations", "violation.show", "violation.ack", "violation.resolve",
     "violation.escalate", "violation.enforce", "violation.remediate", "compensation", "compensation.decide",
+    "compensation.settle",
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
     "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver", "audit.heads", "audit.note",
     "backup",

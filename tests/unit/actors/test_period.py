@@ -219,6 +219,15 @@ def test_a_report_as_text_and_its_refusals(world: World) -> None:
         assert caught.value.code == code, payload
 
 
+def test_a_report_as_page_and_as_table(world: World) -> None:
+    world.observe(CRITICAL)
+    page = world.request("report", sla="api", format="html")["text"]
+    assert page.startswith("<!doctype html>")
+    assert world.violation()["id"] in page
+    table = world.request("report", sla="api", format="csv")["text"].splitlines()
+    assert [line.partition(",")[0] for line in table] == ["record", "period", "metric", "violation"]
+
+
 def test_what_is_old_is_forgotten_and_the_ledger_is_kept(make_world: MakeWorld) -> None:
     world = make_world(monitoring={"retention": {"violations": "2h", "reports": "3h"}})
     world.define()

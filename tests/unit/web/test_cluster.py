@@ -359,6 +359,19 @@ def test_samples_for_a_known_cell_go_on_while_another_is_away(
         cluster.samples([sample("who knows")]).result(1)
 
 
+def test_a_cell_that_waits_for_room_and_was_never_heard_says_why_the_batch_is_refused(
+    plain: tuple[PlainCell, PlainCell],
+) -> None:
+    def wait_for_room(payload: dict[str, Any]) -> Any:
+        raise Unavailable("cell-1 waits for room on the disk", details={"reason": "no_room"})
+
+    plain[1].answers["catalog"] = wait_for_room
+    error = Cluster(plain, 8).samples([sample("latency")]).exception(1)
+    assert isinstance(error, Unavailable)
+    assert "cell-1 waits for room on the disk" in error.message
+    assert error.details == {"reason": "no_room"}
+
+
 def test_more_than_a_cell_takes_is_refused_before_anything_is_sent(
     plain: tuple[PlainCell, PlainCell],
 ) -> None:
