@@ -126,6 +126,9 @@ class ContractActor(Actor):
             case ViolationEnded(metric_name, violation_id):
                 if self._open.get(metric_name) == violation_id:
                     self._close(ctx, metric_name)
+            case SayAgain(to):
+                for _, violation_id in sorted(self._open.items()):
+                    ctx.cast(violation_address(violation_id), SayAgain(to))
             case _:
                 super().handle_cast(ctx, message)
 

@@ -11,17 +11,24 @@ from typing import Any
 
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.definition import Definition
+from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.source import Poller, open_source
+from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.room import Room
-from slakeeper.sla import calendar, settlement
+from slakeeper.sla import calendar, settlement, silence
 from slakeeper.sla.account import Account
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
 from slakeeper.sla.policy import BILLING, BillingWebhook, EnforcementPolicy
+from slakeeper.sla.violation import Violation
+
+# How often each of the other cells is asked what is broken there and which silences it has.
+NEIGHBOUR_EVERY_MS = SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,10 @@ class Environment:
         breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
         audit_files: where audit entries are written; None: they stay in the journal.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
+        muting: silences, and what is broken in other cells.
+        neighbours: the other cells by name.
+        partition_names: of this cell.
+        neighbour_every_ms: how often each of them is asked at most [ms].
         via: how the request came in that is being carried out, while it is: ``cli``, ``http`` or ``python``.
     """
 
@@ -150,6 +161,10 @@ class Environment:
     breakers: dict[str, Breaker] = field(default_factory=dict)
     audit_files: AuditFiles | None = None
     audit_failing: dict[str, str] = field(default_factory=dict)
+    muting: Muting = field(default_factory=Muting)
+    neighbours: Mapping[str, Neighbour] = field(default_factory=dict)
+    partition_names: tuple[str, ...] = ()
+    neighbour_every_ms: int = NEIGHBOUR_EVERY_MS
     via: str = ""
 
     def sender(self, channel: str) -> Sender:
@@ -164,16 +179,25 @@ class Environment:
             return None
         return calendar.maintenance_end_ms(known.contract, now_ms)
 
-    def is_muted(self, sla_id: str) -> bool:
-        """Whether a contract that this one depends on is broken: people are told about that one.
+    def parents(self) -> list[str]:
+        """Contracts of other cells on which contracts of this one depend."""
+        named = {parent for known in self.contracts.values() for parent in known.contract.depends_on}
+        return sorted(named - self.contracts.keys())
 
-        Only contracts of the same cell are seen.
-        """
+    def is_broken(self, sla_id: str, now_ms: int) -> bool:
+        """Whether a promise of a contract is broken now, in whichever cell it is; False when nobody knows."""
         known = self.contracts.get(sla_id)
-        if known is None:
-            return False
-        parents = (self.contracts.get(parent) for parent in known.contract.depends_on)
-        return any(parent is not None and parent.is_broken for parent in parents)
+        return known.is_broken if known is not None else self.muting.is_broken_elsewhere(sla_id, now_ms)
+
+    def muted(self, violation: Violation, now_ms: int) -> Muted:
+        """Who has it that nobody is told of a violation now: silences, and broken contracts that its own depends on."""
+        known = self.contracts.get(violation.sla_id)
+        contract = None if known is None else known.contract
+        parents = () if contract is None else contract.depends_on
+        broken = tuple(parent for parent in parents if self.is_broken(parent, now_ms))
+        found = silence.muting(self.muting.silences, silence.labels_of(contract, violation), now_ms)
+        again_ms = min((now_ms + LOOK_AGAIN_MS, *(each.ends_at_ms for each in found)))
+        return Muted(tuple(each.id for each in found), broken, again_ms)
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""

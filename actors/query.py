@@ -26,6 +26,7 @@ from slakeeper.actors.message import (
 )
 from slakeeper.actors.metric_row import metric_line, metric_rows, removed_rows
 from slakeeper.actors.monitor import MetricView
+from slakeeper.actors.muting import Muted
 from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
@@ -286,7 +287,18 @@ def violation_document(host: Host, violation_id: str) -> dict[str, Any]:
     """
     violation = find_violation(host, violation_id)
     booked = [each for each in entries(host, violation.sla_id) if each.violation_id == violation_id]
-    return {**violation.to_document(), "compensation": [each.to_document() for each in booked]}
+    return {**violation_row(host, violation), "compensation": [each.to_document() for each in booked]}
+
+
+def violation_row(host: Host, violation: Violation) -> dict[str, Any]:
+    """A violation as ``violations`` shows it; of an open one also who has it that nobody is told of it now."""
+    environment: Environment = host.environment
+    muted = environment.muted(violation, host.now_ms) if violation.is_open else Muted()
+    return {
+        **violation.to_document(),
+        "silenced_by": list(muted.silenced_by),
+        "inhibited_by": list(muted.inhibited_by),
+    }
 
 
 def estimate(host: Host, violation_id: str) -> list[LedgerEntry]:

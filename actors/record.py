@@ -19,16 +19,19 @@ from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.actors.report import History, PastPeriod, Purged
+from slakeeper.actors.silence import SilencesForgotten, SilencesState
 from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
 from slakeeper.otp.codec import Codec, Upcast
 from slakeeper.sla.account import Account, Part
 from slakeeper.sla.alert import Group, Incident, Item
 from slakeeper.sla.audit import Fact, Link
 from slakeeper.sla.escalation import Told, Walk
+from slakeeper.sla.flapping import Flap
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.remediation import Run
+from slakeeper.sla.silence import Matcher, Silence
 from slakeeper.sla.violation import Acknowledgement, Violation
 
 RECORDS: tuple[type, ...] = (
@@ -48,6 +51,7 @@ RECORDS: tuple[type, ...] = (
     EscalationState,
     Fact,
     Filed,
+    Flap,
     Group,
     HelpCalled,
     HelpEnded,
@@ -57,6 +61,7 @@ RECORDS: tuple[type, ...] = (
     LedgerEntry,
     LedgerState,
     Link,
+    Matcher,
     MessageGivenUp,
     MetricAdded,
     MetricGone,
@@ -72,6 +77,9 @@ RECORDS: tuple[type, ...] = (
     RemediationOrder,
     Run,
     SettlePeriod,
+    Silence,
+    SilencesForgotten,
+    SilencesState,
     StatusChanged,
     Told,
     Violation,

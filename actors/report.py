@@ -9,8 +9,10 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ListHistory,
     ListStatus,
+    SayEnded,
     StatusChanged,
     Tick,
+    ViolationResolved,
 )
 from slakeeper.otp.actor import Actor, Entrusted
 from slakeeper.otp.context import Context
@@ -77,6 +79,10 @@ class ReportActor(Actor):
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
+            case SayEnded(violation_ids, to):
+                for violation_id in violation_ids:
+                    if violation_id in self._violations:
+                        ctx.cast(to, ViolationResolved(self._violations[violation_id]))
             case StatusChanged():
                 if not self._is_old(message):
                     ctx.emit(message)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slakeeper.actors import query
+from slakeeper.actors import neighbour, query, silence_request
 from slakeeper.actors.audit import note_act, recorded_chain
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.ingest import Ingest
@@ -43,6 +43,7 @@ from slakeeper.sla.contract import Sla
 from slakeeper.sla.report import to_markdown
 from slakeeper.sla.report_csv import to_csv
 from slakeeper.sla.report_html import to_html
+from slakeeper.sla.silence import SilenceState
 from slakeeper.sla.violation import Violation
 
 
@@ -103,6 +104,12 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "compensation.estimate": lambda host, payload: {
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
+        "silences": silence_request.silences,
+        "silence.add": silence_request.add,
+        "silence.expire": silence_request.expire,
+        "silence.learn": neighbour.learn,
+        neighbour.QUESTION: neighbour.answer,
+        "sla.dependencies": _dependencies,
         "report": _report,
         "backup": _backup,
         "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
@@ -132,6 +139,7 @@ ACTS = frozenset(
     {
         "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
         "violation.escalate", "violation.remediate", "compensation.decide", "compensation.settle",
+        "silence.add", "silence.expire",
         "actor.suspend", "actor.resume",
         "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
     }
@@ -206,6 +214,9 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         "slas": [query.status_line(host, each) for each in contract_ids(host)],
         **host.stats(),
         "counts": dict(host.counts),
+        "silences": sum(
+            each.state(host.now_ms) is SilenceState.ACTIVE for each in environment.muting.silences
+        ),
         "sources_failing": dict(environment.sources_failing),
         "audit_failing": dict(environment.audit_failing),
         "held": environment.held,
@@ -232,7 +243,7 @@ def _remove(host: Host, payload: Any) -> dict[str, Any]:
 
 def _violations(host: Host, payload: Any) -> dict[str, Any]:
     listed = query.violations(host, _known_sla(host, payload), flag(payload, "all", False))
-    return {"violations": [violation.to_document() for violation in listed]}
+    return {"violations": [query.violation_row(host, violation) for violation in listed]}
 
 
 def _known_sla(host: Host, payload: Any) -> str | None:
@@ -288,6 +299,17 @@ def _ask_ledger(host: Host, entry_id: str, request: DecideEntry | SettleEntry) -
     changed = host.ask(ledger_address(entry.sla_id), request)
     document: dict[str, Any] = changed.to_document()
     return document
+
+
+def _dependencies(host: Host, payload: Any) -> dict[str, Any]:
+    """``{"slas": [{"id", "depends_on"}]}`` of this cell."""
+    environment: Environment = host.environment
+    return {
+        "slas": [
+            {"id": each, "depends_on": list(known.contract.depends_on)}
+            for each, known in environment.contracts.items()
+        ]
+    }
 
 
 def _report(host: Host, payload: Any) -> dict[str, Any]:

@@ -327,6 +327,8 @@ class ViolationActor(Actor):
                 ctx.cast(to, ViolationEnded(self._violation.metric_name, self._violation.id))
         elif not self._violation.is_open:
             ctx.cast(to, ViolationResolved(self._violation))
+        elif to == alert_address(self._violation.sla_id):
+            ctx.cast(to, ViolationOpened(self._violation))
         elif to == escalation_address(self._violation.id):
             ctx.cast(to, ViolationChanged(self._violation))
 

@@ -58,6 +58,8 @@ class What(StrEnum):
     COMPENSATION_SETTLED = "compensation.settled"
     COMPENSATION_UNBILLED = "compensation.unbilled"
     PERIOD_SETTLED = "period.settled"
+    SILENCE_ADDED = "silence.added"
+    SILENCE_EXPIRED = "silence.expired"
     ACTOR_SUSPENDED = "actor.suspended"
     ACTOR_RESUMED = "actor.resumed"
     ACTOR_RELEASED = "actor.released"

@@ -190,9 +190,13 @@ class RemediationSettings(_Value):
 
 
 class AlertSettings(_Value):
-    """How alerts are sent: ``group_wait`` [ms] collects those of one contract into one message."""
+    """How alerts are sent: ``group_wait`` [ms] collects those of one contract into one message.
+
+    ``flapping``: news of a metric that flaps is held back until it has calmed down.
+    """
 
     group_wait: DurationMs = 0
+    flapping: Flag = True
 
 
 class Channel(_Value):

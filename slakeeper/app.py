@@ -275,6 +275,30 @@ class App:
         """Ends a violation by hand."""
         return self._wait(self._cluster.resolve(violation_id, by, note))
 
+    def silences(self, *, include_expired: bool = False) -> list[dict[str, Any]]:
+        """Silences in force or to come, the newest first; the keys are those of ``slakeeper silence list``."""
+        return self._wait(self._cluster.silences(include_expired))
+
+    def silence(self, *matchers: str, for_s: float, by: str, reason: str) -> dict[str, Any]:
+        """From now on and for ``for_s`` seconds nobody is told of violations that match.
+
+        Args:
+            matchers: at least one, such as ``sla=api`` or ``severity=~"warning|info"``; all have to match.
+
+        Raises:
+            RequestFailed: ``invalid``.
+        """
+        end_ms = int((time.time() + for_s) * 1000)
+        return self._wait(self._cluster.silence(matchers, end_ms, by, reason))
+
+    def expire_silence(self, silence_id: str, by: str) -> dict[str, Any]:
+        """Ends a silence now; what it muted and is still open is told.
+
+        Raises:
+            RequestFailed: ``not_found``, or ``conflict`` when it is over already.
+        """
+        return self._wait(self._cluster.expire_silence(silence_id, by))
+
     def calculate_compensation(self, violation_id: str) -> list[dict[str, Any]]:
         """What a violation is worth: the ledger's entries when it is resolved, else what would be booked now."""
         rows: list[dict[str, Any]] = self._wait(self._cluster.estimate(violation_id))["compensation"]

@@ -22,6 +22,7 @@ from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
+from slakeeper.cli_silence import silence
 from slakeeper.cli_simulate import compare, simulate
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
@@ -260,6 +261,9 @@ def sla_define(session: Session, file: Path, by: str) -> None:
         listed = [problem.to_document() for problem in problems]
         fail(BAD_CONFIGURATION, "\n".join(map(str, problems)), errors=listed)
     defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
+    for row in defined:
+        for warning in row.get("warnings", ()):
+            click.echo(f"slakeeper: {row['id']}: {warning}", err=True)
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
@@ -338,5 +342,6 @@ main.add_command(audit)
 main.add_command(import_)
 main.add_command(export)
 main.add_command(compensation)
+main.add_command(silence)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)

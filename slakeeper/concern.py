@@ -47,6 +47,11 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
         row["name"] == "demo" for row in status["processes"]
     ):
         lines.append(LEFT_OVER)
+    if silences := status.get("silences"):
+        verb = "silences are" if silences > 1 else "silence is"
+        lines.append(
+            f"{silences} {verb} in force, so of some violations nobody is told; see: slakeeper silence list"
+        )
     held = next((cell["held"] for cell in status.get("cells", ()) if cell.get("held")), "")
     if held:
         lines.insert(0, f"nobody is told and no action is run: {held}")

@@ -164,8 +164,14 @@ def cell_settings(
     configuration: Configuration,
     contracts: Sequence[Sla],
     socket_path: Path | None,
+    neighbours: Mapping[str, Path] | None = None,
 ) -> CellSettings:
-    """What the cell at ``place`` is made of; ``contracts`` are all that are configured."""
+    """What the cell at ``place`` is made of.
+
+    Args:
+        contracts: all that are configured.
+        neighbours: sockets of the other cells by name.
+    """
     return CellSettings(
         name=place.name,
         data=data,
@@ -180,6 +186,7 @@ def cell_settings(
         snapshot_interval_ms=configuration.service.snapshot_interval,
         min_free_bytes=configuration.service.min_free_bytes,
         held=layout.held,
+        neighbours=dict(neighbours or {}),
     )
 
 

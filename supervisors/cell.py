@@ -5,7 +5,7 @@ import logging
 import shlex
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_groups, make_handlers
+from slakeeper.actors.silence import begin_silences
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
 from slakeeper.otp.journal import Damaged, JournalError
 from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.neighbour import Neighbour, SocketNeighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
 from slakeeper.otp.room import Room
@@ -41,6 +43,7 @@ class CellSettings:
         contracts: documents of the contracts the configuration defines here, each time the cell is made anew.
         socket_path: where it listens; None when it serves its own process only.
         held: why no message and no action may leave; empty when they may.
+        neighbours: sockets of the other cells, by name.
     """
 
     name: str
@@ -54,6 +57,7 @@ class CellSettings:
     snapshot_interval_ms: int
     min_free_bytes: int = 0
     held: str = ""
+    neighbours: Mapping[str, Path] = field(default_factory=dict)
 
 
 # New containers before the collector looks through the youngest, in a process that is a cell. A turn's batches are
@@ -65,6 +69,7 @@ def make_loop(
     settings: CellSettings,
     crashed: Callable[[str], None],
     clock: Clock | None = None,
+    neighbours: Mapping[str, Neighbour] | None = None,
     *,
     begins_again: bool = False,
 ) -> Loop:
@@ -73,6 +78,7 @@ def make_loop(
     Args:
         crashed: told why when the cell cannot go on.
         clock: the system's by default.
+        neighbours: the other cells by name, looked at when it starts; those of the settings by default.
         begins_again: whether a cell that finds no room waits here, because nobody would start another.
     """
     read = clock or SystemClock()
@@ -113,9 +119,16 @@ def make_loop(
             settings.enforcement, settings.monitoring, settings.data, settings.held
         )
         environment.room = room
-        tree = cell_tree(settings.name, environment.pollers)
+        environment.neighbours = (
+            {name: SocketNeighbour(path) for name, path in settings.neighbours.items()}
+            if neighbours is None
+            else {name: each for name, each in neighbours.items() if name != settings.name}
+        )
+        tree = cell_tree(settings.name, environment.pollers, environment.neighbours)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
+        environment.partition_names = tuple(named)
         begin_chains(named, codec, read.now_ms())
+        begin_silences(named, codec)
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
         host.start()
         for document in settings.contracts:

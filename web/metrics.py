@@ -109,6 +109,8 @@ class _Snapshot(Collector):
     def _slas(self) -> Iterable[Metric]:
         rows = self._status["slas"]
         yield GaugeMetricFamily("slakeeper_slas", "Contracts", value=len(rows))
+        silences = self._status.get("silences", 0)
+        yield GaugeMetricFamily("slakeeper_silences", "Silences that are in force", value=silences)
         for name, key, text in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["sla"])
             for row in rows:

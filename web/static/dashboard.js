@@ -210,6 +210,8 @@ function showStatus(status) {
   const held = (status.cells || []).map((cell) => cell.held).find(Boolean);
   find("held").hidden = !held;
   find("held").textContent = held ? `Nobody is told and no action is run: ${held}` : "";
+  find("silences").hidden = !status.silences;
+  find("silences").textContent = `Silences in force, so of some violations nobody is told: ${status.silences}`;
   const full = (status.cells || []).map((cell) => cell.low_on_room).find(Boolean);
   find("full").hidden = !full;
   find("full").textContent = full ? `The disk is nearly full, samples are refused: ${full}` : "";

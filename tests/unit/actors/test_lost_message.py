@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
@@ -26,6 +27,9 @@ from slakeeper.actors.remediation import RemediationActor
 from slakeeper.actors.report import ReportActor
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor, Entrusted
+from slakeeper.otp.context import Context
+from slakeeper.sla.notification import NotificationKind
+from slakeeper.sla.violation import Violation
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -329,3 +333,24 @@ def test_an_escalation_that_does_not_start_shows_as_one_that_nobody_answered(
     world.recover()
     assert world.violation()["status"] == "resolved"
     assert world.host.addresses("violation") == []
+
+
+@pytest.mark.parametrize("kind", ["opened", "resolved"])
+def test_alerts_that_died_on_news_ask_for_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    add = AlertActor._add
+    died: list[NotificationKind] = []
+
+    def die_once(actor: AlertActor, ctx: Context, news: NotificationKind, violation: Violation) -> None:
+        if news.value == kind and not died:
+            died.append(news)
+            raise RuntimeError("broken")
+        add(actor, ctx, news, violation)
+
+    monkeypatch.setattr(AlertActor, "_add", die_once)
+    world.observe(INFO)
+    world.recover()
+    world.pass_time(6 * SECOND_MS)
+    assert died
+    assert [each.kind.value for each in world.told()] == ["opened", "resolved"]

@@ -109,7 +109,7 @@ def lived(world: World, document: dict[str, Any], rows: list[Row], to_ms: int) -
     world.go_to(to_ms)
 
 
-LIVE_ONLY = {"remediation_actions", "escalations", "escalation_failed_time"}
+LIVE_ONLY = {"remediation_actions", "escalations", "escalation_failed_time", "silenced_by", "inhibited_by"}
 
 
 @pytest.mark.parametrize("changes", CONTRACTS.values(), ids=CONTRACTS)

@@ -25,7 +25,9 @@ def test_it_says_its_version() -> None:
      ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
      ["compensation", "settle", "c1", "--by", "a", "--reason", "b"], ["compensation", "export"],
-     ["violations", "show", "v1"]],
+     ["violations", "show", "v1"],
+     ["silence", "list"], ["silence", "expire", "s1", "--by", "a"],
+     ["silence", "add", "--sla", "api", "--for", "2h", "--by", "a", "--reason", "b"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     tmp_path: Path, words: list[str]
@@ -43,6 +45,11 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
      ["observe", "latency", "5", "--ts", "yesterday"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
      ["compensation", "approve", "c1", "--by", "a"], ["compensation", "settle", "c1", "--by", "a"],
      ["compensation", "export", "--format", "xml"], ["compensation", "export", "--status", "paid"],
+          ["silence", "add", "--for", "2h", "--by", "a", "--reason", "b"], ["silence", "expire", "s1"],
+     ["silence", "add", "--sla", "a", "--by", "a", "--reason", "b"],
+     ["silence", "add", "--sla", "a", "--for", "2h", "--until", "2026-01-01", "--by", "a", "--reason", "b"],
+     ["silence", "add", "--sla", "a", "--for", "long", "--by", "a", "--reason", "b"],
+     ["silence", "add", "--sla", "a", "--until", "soon", "--by", "a", "--reason", "b"],
      ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
