@@ -95,13 +95,13 @@ class ContractActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
-        self._watch_term(ctx)
         if not fresh:
             self._stand_in(ctx)
-            if self._open or self._last_turn_ms(ctx) is not None:
-                ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             self._gather(ctx)
+            # What goes by the contract's dates can wait a moment: to read it takes longer than all else here.
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
+        self._watch_term(ctx)
         sla_id = self._contract.id
         helpers = (
             (ALERTING, ActorSpec(alert_address(sla_id), "alert", self._document)),
@@ -144,10 +144,9 @@ class ContractActor(Actor):
                 self._look_for_violations(ctx)
                 self._end_if_expired(ctx)
                 turned_ms = self._last_turn_ms(ctx)
-                if (
-                    turned_ms is not None
-                ):  # it may have been down then; what was told already is not kept twice
+                if turned_ms is not None:  # it may have been down then; what was told already is not kept twice
                     self._tell_turn(ctx, turned_ms)
+                self._watch_term(ctx)
             case _:
                 super().handle_info(ctx, message)
 
