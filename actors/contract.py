@@ -144,7 +144,8 @@ class ContractActor(Actor):
                 self._look_for_violations(ctx)
                 self._end_if_expired(ctx)
                 turned_ms = self._last_turn_ms(ctx)
-                if turned_ms is not None:  # it may have been down then; what was told already is not kept twice
+                if turned_ms is not None:
+                    # It may have been down then; what was told already is not kept twice.
                     self._tell_turn(ctx, turned_ms)
                 self._watch_term(ctx)
             case _:

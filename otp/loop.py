@@ -449,9 +449,8 @@ class Loop:
             self._last_turn_s = time.monotonic()
             if self._room is not None:
                 self._look_at_the_room(self._room)
-            host.begin_turn(
-                wakes=not self._line
-            )  # whoever waits comes before those that nobody has asked for
+            # Whoever waits comes before those that nobody has asked for.
+            host.begin_turn(wakes=not self._line)
             for key, mask in ready:
                 self._ready(key, mask)
             for _ in range(len(self._posted)):  # what these post comes with the next turn
