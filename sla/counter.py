@@ -205,6 +205,10 @@ class _Stretch(Tally):
         self._whole = whole
         self.readings = Readings()
 
+    def add(self, ts_ms: int, x: float) -> None:
+        self._whole.count += 1
+        self.readings.add(ts_ms, x)
+
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self._whole.count += len(xs)
         for at_ms, x in zip(ts_ms, xs, strict=True):

@@ -29,6 +29,9 @@ from slakeeper.sla.window import open_window
 # Of a calm stretch, these last ones are gone through with their forecasts.
 _FORESEEN_WINDOWS = 2
 
+# With fewer samples than this at once, to look at them together costs more than it saves.
+RUN_FROM = 32
+
 _ALIVE = frozenset({MonitorState.OK, MonitorState.PENDING, MonitorState.AT_RISK})
 
 
@@ -120,12 +123,50 @@ class Monitor:
         if self._source_error is not None and samples:
             self._source_error = None
             self._accounting.source_recovered(now_ms)
-        detection, window = self._detection, self._window
-        is_trend, late_before = self._is_trend, self._late
+        late_before = self._late
         self.is_due_anew = False
+        if len(samples) < RUN_FROM:
+            value = self._take_one_by_one(samples, signals)
+        else:
+            value = self._take_in_runs(samples, signals)
+        if value == value:
+            self._detection.value = value
+        if self._window.newest_ms > self._newest_ms:
+            self._newest_ms = self._window.newest_ms
+        self._accepted += len(samples) - (self._late - late_before)
+        return signals
+
+    def _take_one_by_one(self, samples: Sequence[Sample], signals: list[Signal]) -> float:
+        """Evaluates each sample; returns the last aggregate, NaN when there was none."""
+        detection, window, is_trend = self._detection, self._window, self._is_trend
+        add, tally = window.add, self._tally
+        start_ms, end_ms = self._start_ms, self._end_ms
+        value = nan
+        for ts_ms, x in samples:
+            if not start_ms <= ts_ms < end_ms or tally is None:
+                if value == value:
+                    detection.value = value
+                tally = self._go_to(ts_ms)
+                start_ms, end_ms = self._start_ms, self._end_ms
+                self.is_due_anew = True
+                if tally is None:
+                    continue
+            tally.add(ts_ms, x)
+            value = add(ts_ms, x)
+            if is_trend:
+                value = self._slope()
+            if detection.zone_low < value < detection.zone_high:
+                continue
+            detection.judge(window.newest_ms, value, signals)
+            self.is_due_anew = True
+        return value
+
+    def _take_in_runs(self, samples: Sequence[Sample], signals: list[Signal]) -> float:
+        """The same with less work for each of many: those of one accounting window are taken together."""
+        detection, window, is_trend = self._detection, self._window, self._is_trend
         instants = [ts_ms for ts_ms, _ in samples]
         values = [x for _, x in samples]
-        span = (min(instants), max(instants)) if samples else (0, 0)
+        first_ms, last_ms = min(instants), max(instants)
         value = nan
         place, count = 0, len(samples)
         while place < count:
@@ -139,10 +180,9 @@ class Monitor:
                     place += 1
                     continue
             if is_trend:
-                stop = (
-                    place + 1
-                )  # a slope is worked out from the tallies: each sample has to be in them by itself
-            elif self._start_ms <= span[0] and span[1] < self._end_ms:
+                # A slope is worked out from the tallies: each sample has to be in them by itself.
+                stop = place + 1
+            elif self._start_ms <= first_ms and last_ms < self._end_ms:
                 stop = count
             else:
                 stop = self._leaves_at(instants, place)
@@ -155,12 +195,7 @@ class Monitor:
                 if not low < value < high:
                     detection.judge(window.newest_ms, value, signals)
                     self.is_due_anew = True
-        if value == value:
-            detection.value = value
-        if window.newest_ms > self._newest_ms:
-            self._newest_ms = window.newest_ms
-        self._accepted += len(samples) - (self._late - late_before)
-        return signals
+        return value
 
     def _leaves_at(self, instants: Sequence[int], place: int) -> int:
         """The place of the first sample from ``place`` on that is not tallied where that one is."""

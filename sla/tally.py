@@ -10,7 +10,7 @@ from math import inf, nan
 from typing import Any, ClassVar
 
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.exact import Scaled, quotient, scaled_sum, whole
+from slakeeper.sla.exact import HUGE, SCALE, TINY, Scaled, quotient, scaled, scaled_sum, whole
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.percentile_window import nearest_rank
 
@@ -24,8 +24,12 @@ class Tally:
     def __init__(self) -> None:
         self.count = 0
 
+    def add(self, ts_ms: int, x: float) -> None:
+        """Takes a sample in."""
+        self.count += 1
+
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
-        """Takes samples in, at least one."""
+        """Takes samples in as :meth:`add` does, at least one."""
         self.count += len(xs)
 
     def at(self, start_ms: int) -> "Tally":
@@ -58,6 +62,11 @@ class SumTally(Tally):
         self.count = 0
         self.total: Scaled = 0
 
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        total = self.total + (int(x * SCALE) if TINY <= x <= HUGE else scaled(x))
+        self.total = total if type(total) is int else whole(total)
+
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self.count += len(xs)
         self.total = whole(self.total + scaled_sum(xs))
@@ -88,6 +97,11 @@ class MinTally(Tally):
         self.count = 0
         self.least = inf
 
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if x < self.least:
+            self.least = x
+
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self.count += len(xs)
         self.least = min(self.least, *xs)
@@ -103,6 +117,11 @@ class MaxTally(Tally):
     def __init__(self) -> None:
         self.count = 0
         self.most = -inf
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if x > self.most:
+            self.most = x
 
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self.count += len(xs)
@@ -120,6 +139,11 @@ class LastTally(Tally):
         self.count = 0
         self.last = nan
         self.last_ms = NEVER
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if ts_ms >= self.last_ms:
+            self.last_ms, self.last = ts_ms, x
 
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self.count += len(xs)
@@ -151,6 +175,13 @@ class PercentileTally(Tally):
         self.seen = nan
         self._percentile = percentile
         self._value = value
+
+    def add(self, ts_ms: int, x: float) -> None:
+        self.count += 1
+        if x <= self._value:
+            self.up_to += 1
+            if x < self._value:
+                self.below += 1
 
     def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
         self.count += len(xs)
