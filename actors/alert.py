@@ -10,7 +10,9 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
     CountGivenUp,
+    DescribeIncident,
     MessageGivenUp,
+    ViolationAcknowledged,
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
@@ -19,7 +21,7 @@ from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeli
 from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
-from slakeeper.sla import alert
+from slakeeper.sla import alert, notification
 from slakeeper.sla.alert import Group, Item
 from slakeeper.sla.audit import What
 from slakeeper.sla.duration import DAY_MS
@@ -75,6 +77,8 @@ class AlertActor(Actor):
                 self._add(ctx, NotificationKind.WORSENED, violation)
             case ViolationResolved(violation):
                 self._add(ctx, NotificationKind.RESOLVED, violation)
+            case ViolationAcknowledged(violation):
+                self._acknowledged(ctx, violation)
             case ContractChanged() | MessageGivenUp():
                 ctx.emit(message)
             case _:
@@ -83,6 +87,8 @@ class AlertActor(Actor):
     def handle_call(self, ctx: Context, request: Any) -> Any:
         if isinstance(request, CountGivenUp):
             return sum(at_ms > ctx.now_ms - DAY_MS for at_ms in self._given_up)
+        if isinstance(request, DescribeIncident):
+            return alert.incident(self._group, request.dedup_key)
         return super().handle_call(ctx, request)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
@@ -133,7 +139,7 @@ class AlertActor(Actor):
         if alert.deadline_ms(self._group) is None:
             return
         environment: Environment = ctx.environment
-        after, notifications = alert.flush(
+        after, messages = alert.flush(
             self._group,
             definition_of(self._document).contract,
             ctx.now_ms,
@@ -145,12 +151,23 @@ class AlertActor(Actor):
         )
         if after != self._group:
             ctx.emit(after)
-        for notification in notifications:
+        for message in messages:
             for channel in environment.monitoring.alert_channels:
-                self._outbox.post(ctx, f"{notification.id}@{channel}", channel, Recipient(), notification)
+                self._outbox.post(ctx, f"{message.id}@{channel}", channel, Recipient(), message)
         due_ms = alert.deadline_ms(self._group)
         if due_ms is not None:
             ctx.set_timer(FLUSH_TIMER, due_ms, FlushAlerts())
+
+    def _acknowledged(self, ctx: Context, violation: Violation) -> None:
+        environment: Environment = ctx.environment
+        pagers = environment.pagers(environment.monitoring.alert_channels)
+        key = alert.incident_of(self._group, violation.id) if pagers else None
+        if key is None:
+            return
+        contract = definition_of(self._document).contract
+        message = notification.acknowledged(contract, violation, ctx.now_ms, dedup_key=key)
+        for channel in pagers:
+            self._outbox.post(ctx, f"{message.id}@{channel}", channel, Recipient(), message)
 
     def _due(self, ctx: Context) -> tuple[Item, ...]:
         due_ms = alert.deadline_ms(self._group)

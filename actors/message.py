@@ -397,6 +397,13 @@ class CountGivenUp:
     """Call: how many messages about the contract were given up within the last day."""
 
 
+@dataclass(frozen=True, slots=True)
+class DescribeIncident:
+    """Call: the violations that messages with this dedup key were about and that have not ended; none if unknown."""
+
+    dedup_key: str
+
+
 # -- to ledger and report -----------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Slack by an incoming webhook."""
 
+import re
 from urllib.parse import urlsplit
 
 from slakeeper.integrations.channel import OnUncertain, Recipient
@@ -12,6 +13,8 @@ from slakeeper.sla.policy import SlackChannel
 # Slack's limit for the text of a section is 3000 signs, of which the code fence takes a few.
 _BODY_LIMIT = 2900
 _SUBJECT_LIMIT = 280
+
+_MEMBER = re.compile(r"[UW][A-Z0-9]{6,}")
 
 
 class SlackSender:
@@ -46,18 +49,29 @@ class SlackSender:
 def document(notification: Notification, recipient: Recipient, room: str | None) -> dict[str, object]:
     """The message: subject as a line, body set in fixed width, because it holds a table."""
     subject = _escaped(notification.subject, _SUBJECT_LIMIT)
-    # A fence within the text would end ours.
-    body = _escaped(notification.body.strip().replace("```", "'''"), _BODY_LIMIT)
     heading = f"*{subject}*"
     if recipient.recipients:
-        heading += "\nfor " + _escaped(", ".join(recipient.recipients), _SUBJECT_LIMIT)
+        heading += "\nfor " + ", ".join(_mention(each) for each in recipient.recipients)[:_SUBJECT_LIMIT]
     blocks = [_section(heading)]
-    if body:
-        blocks.append(_section(f"```{body}```"))
+    if recipient.words is not None and recipient.words.has_body:
+        # A template's body is Slack's own markup.
+        if body := notification.body.strip()[:_BODY_LIMIT]:
+            blocks.append(_section(body))
+    else:
+        # A fence within the text would end ours.
+        if body := _escaped(notification.body.strip().replace("```", "'''"), _BODY_LIMIT):
+            blocks.append(_section(f"```{body}```"))
+        if recipient.link:
+            blocks.append(_section(f"<{recipient.link}|Acknowledge …>"))
     message: dict[str, object] = {"text": subject, "blocks": blocks}
     if room:
         message["channel"] = room
     return message
+
+
+def _mention(recipient: str) -> str:
+    """A member's id as a mention, which Slack tells its owner of; anything else as text."""
+    return f"<@{recipient}>" if _MEMBER.fullmatch(recipient) else _escaped(recipient, _SUBJECT_LIMIT)
 
 
 def _section(text: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_groups, make_handlers
+from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
@@ -23,6 +24,7 @@ from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
 from slakeeper.otp.room import Room
 from slakeeper.otp.service import RequestRefused, ServiceContext
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.supervisors.tree import cell_tree
@@ -40,6 +42,7 @@ class CellSettings:
         contracts: documents of the contracts the configuration defines here, each time the cell is made anew.
         socket_path: where it listens; None when it serves its own process only.
         held: why no message and no action may leave; empty when they may.
+        links: how people acknowledge by a link in a message; None when they cannot.
     """
 
     name: str
@@ -53,6 +56,7 @@ class CellSettings:
     snapshot_interval_ms: int
     min_free_bytes: int = 0
     held: str = ""
+    links: Links | None = None
 
 
 def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clock | None = None) -> Loop:
@@ -92,9 +96,10 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
             for opening in [threads.submit(partition.open) for partition in partitions.values()]:
                 opening.result()
         environment = open_environment(
-            settings.enforcement, settings.monitoring, settings.data, settings.held
+            settings.enforcement, settings.monitoring, settings.data, settings.held, settings.links
         )
         environment.room = room
+        environment.trials = Trials(executor.submit)
         tree = cell_tree(settings.name, environment.pollers)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
         begin_chains(named, codec, read.now_ms())

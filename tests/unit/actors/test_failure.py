@@ -237,7 +237,7 @@ KINDS_OF_REQUEST = [
     "violation.escalate", "violation.enforce", "violation.remediate", "compensation", "compensation.decide",
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
     "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver", "audit.heads", "audit.note",
-    "backup",
+    "backup", "incident", "on_call", "channels", "channel.test", "channel.tested",
 ]  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from slakeeper.integrations.channel import Recipient, open_channel
 from slakeeper.integrations.pagerduty import dedup_key
 from slakeeper.integrations.slack import document as slack_document
-from slakeeper.integrations.webhook import signature
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import PagerDutyChannel, Severity, SlackChannel, WebhookChannel
+from slakeeper.sla.signature import sign
 from tests.unit.integrations.fake_http import Behaviour, FakeServer, Reply, Request, json_reply
 
 # --- Slack -------------------------------------------------------------------------------------------
@@ -187,9 +187,9 @@ class Receiver:
 
     def __call__(self, request: Request) -> Behaviour:
         timestamp = request.headers["X-Slakeeper-Timestamp"]
-        expected = hmac.new(
-            self.secret.encode(), f"{timestamp}.".encode() + request.body, hashlib.sha256
-        ).hexdigest()
+        key = request.headers["Idempotency-Key"]
+        signed = f"{timestamp}.{key}.".encode() + request.body
+        expected = hmac.new(self.secret.encode(), signed, hashlib.sha256).hexdigest()
         if request.headers["X-Slakeeper-Signature"] != f"sha256={expected}":
             return Reply(401, b"forged")
         if abs(time.time() - int(timestamp)) > 60:
@@ -235,6 +235,6 @@ def test_a_webhook_that_is_to_be_held_counts_as_one_that_looks_at_no_key(server:
 
 
 def test_the_signature_is_as_documented() -> None:
-    # printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-    digest = "9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
-    assert signature("key", "1700000000", b"{}") == digest
+    # printf '1700000000.opened-1.{}' | openssl dgst -sha256 -hmac key
+    digest = "912566c8ceb228958091e3bdfc17b56a6ba6eb9885298d64a386fcf3aa1018d6"
+    assert sign("key", "1700000000", "opened-1", b"{}") == f"sha256={digest}"
