@@ -15,7 +15,7 @@ from slakeeper.integrations.log import LOGGED
 from slakeeper.otp.actor import Performed
 from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.context import Context
-from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
+from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import DeliveryStatus
 
@@ -24,6 +24,10 @@ from slakeeper.sla.record import DeliveryStatus
 MAX_ATTEMPTS = 6
 FIRST_RETRY_MS = 5 * SECOND_MS
 LONGEST_RETRY_MS = 5 * MINUTE_MS
+
+# A peer that says when to come again is there, and only busy: for so long after the decision to tell, its wish to wait
+# is not counted as a failure.
+PATIENCE_MS = HOUR_MS
 _BACKOFF = Backoff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
 
 RETRY_TIMER = "outbox"
@@ -181,7 +185,10 @@ class Outbox:
         )
         if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
             return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
-        if not (failure.retryable or failure.uncertain) or delivery.attempts >= MAX_ATTEMPTS:
+        asks_to_wait = failure.retry_after_ms is not None
+        is_fresh = ctx.now_ms - delivery.notification.at_ms < PATIENCE_MS
+        is_last = delivery.attempts >= MAX_ATTEMPTS and not (asks_to_wait and is_fresh)
+        if not (failure.retryable or failure.uncertain) or is_last:
             return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
         # What failed together, because a channel was down, does not come back together.
         fraction = jitter_fraction(delivery.notification.id + delivery.key, delivery.attempts)

@@ -10,6 +10,7 @@ import smtplib
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Iterable
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
@@ -17,6 +18,7 @@ from email.utils import formatdate, parseaddr
 
 from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline, tls_context
+from slakeeper.integrations.http_answer import masked
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.mail_html import default_html
 from slakeeper.integrations.smtp import Session, mailbox, one_line, refusal
@@ -90,6 +92,16 @@ class MailSender:
             return self._context
 
     def _failure(self, error: Exception, session: "Session") -> DeliveryError:
+        found = self._explained(error, session)
+        password = self._settings.password.get_secret_value() if self._settings.password else ""
+        # A server may say what it was told, as it was and as it was sent.
+        secrets = [password, b64encode(password.encode()).decode()] if password else []
+        shown = masked(str(found), secrets)
+        return DeliveryError(
+            shown, retryable=found.retryable, uncertain=found.uncertain, retry_after_ms=found.retry_after_ms
+        )
+
+    def _explained(self, error: Exception, session: "Session") -> DeliveryError:
         where = f"{self._settings.host}:{self._settings.port}"
         match error:
             case DeliveryError():

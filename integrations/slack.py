@@ -1,18 +1,28 @@
 """Slack by an incoming webhook."""
 
 import re
+import time
+from math import ceil
 from urllib.parse import urlsplit
 
-from slakeeper.integrations.channel import OnUncertain, Recipient
+from slakeeper.integrations.channel import DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
 from slakeeper.integrations.http_client import HttpClient, to_json
+from slakeeper.integrations.pace import Pace
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import SlackChannel
 
 # Slack's limit for the text of a section is 3000 signs, of which the code fence takes a few.
 _BODY_LIMIT = 2900
 _SUBJECT_LIMIT = 280
+
+# Slack takes about one message a second for each webhook, and a short burst above it.
+# https://api.slack.com/docs/rate-limits
+_GAP_S = 1.0
+
+# So long a thread waits for its message's turn; one that has to wait longer comes again.
+_WAIT_S = 3.0
 
 _MEMBER = re.compile(r"[UW][A-Z0-9]{6,}")
 
@@ -30,6 +40,7 @@ class SlackSender:
         self.on_uncertain: OnUncertain = settings.on_uncertain
         self._room = settings.room
         self._timeout_ms = settings.timeout
+        self._pace = Pace(_GAP_S)
         # The last part of the path is what makes the address a secret.
         path = urlsplit(url).path.strip("/")
         self._client = HttpClient(url, secrets=[url, path, path.rpartition("/")[2]])
@@ -42,8 +53,25 @@ class SlackSender:
             to_json(document(notification, recipient, room)),
             {"Content-Type": "application/json"},
         )
-        deliver(self._client, post, Deadline(self._timeout_ms))
+        self._wait()
+        try:
+            deliver(self._client, post, Deadline(self._timeout_ms))
+        except DeliveryError as error:
+            if error.retry_after_ms is not None:
+                self._pace.rest(error.retry_after_ms / 1000)
+            raise
         return f"posted to {room}" if room else "posted"
+
+    def _wait(self) -> None:
+        """Until it is this message's turn."""
+        is_taken, wait_s = self._pace.take(_WAIT_S)
+        if not is_taken:
+            raise DeliveryError(
+                "not tried: Slack has asked to be left alone",
+                retryable=True,
+                retry_after_ms=ceil(wait_s * 1000),
+            )
+        time.sleep(wait_s)
 
 
 def document(notification: Notification, recipient: Recipient, room: str | None) -> dict[str, object]:

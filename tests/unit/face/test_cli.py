@@ -24,7 +24,8 @@ def test_it_says_its_version() -> None:
     [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
      ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
-     ["violations", "show", "v1"]],
+     ["violations", "show", "v1"], ["channel", "list"], ["channel", "test", "email"], ["oncall"],
+     ["oncall", "web", "--at", "2026-11-26"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     tmp_path: Path, words: list[str]
@@ -40,7 +41,8 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     "words",
     [["ack", "v1"], ["resolve", "v1"], ["observe", "latency"], ["observe", "latency", "much"], ["nothing"],
      ["observe", "latency", "5", "--ts", "yesterday"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
-     ["compensation", "approve", "c1", "--by", "a"], ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
+     ["compensation", "approve", "c1", "--by", "a"], ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"],
+     ["channel", "test"], ["oncall", "--at", "soon"]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)

@@ -1,11 +1,7 @@
 """Slack, PagerDuty and plain webhooks, against counterparts that keep what they are told."""
 
-import hashlib
-import hmac
 import json
-import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -16,26 +12,10 @@ from slakeeper.integrations.slack import document as slack_document
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import PagerDutyChannel, Severity, SlackChannel, WebhookChannel
 from slakeeper.sla.signature import sign
-from tests.unit.integrations.fake_http import Behaviour, FakeServer, Reply, Request, json_reply
+from tests.unit.integrations.fake_http import FakeServer
+from tests.unit.integrations.fake_services import PagerDuty, Receiver, Slack
 
 # --- Slack -------------------------------------------------------------------------------------------
-
-
-class Slack:
-    """A workspace: posts by room."""
-
-    def __init__(self) -> None:
-        self.rooms: dict[str, list[dict[str, Any]]] = {"#alerts": [], "#general": []}
-
-    def __call__(self, request: Request) -> Behaviour:
-        if request.path != "/services/T0/B0/secret":
-            return Reply(404, b"no_service")
-        post = request.json()
-        room = post.get("channel", "#general")
-        if room not in self.rooms:
-            return Reply(404, b"channel_not_found")
-        self.rooms[room].append(post)
-        return Reply(200, b"ok")
 
 
 def slack_settings(server: FakeServer, room: str | None = None) -> SlackChannel:
@@ -87,31 +67,6 @@ def test_slack_text_is_escaped_and_within_its_limits(notification: Notification)
 
 
 # --- PagerDuty ---------------------------------------------------------------------------------------
-
-
-class PagerDuty:
-    """A service: the state of its incidents by dedup key."""
-
-    def __init__(self) -> None:
-        self.incidents: dict[str, str] = {}
-        self.events: list[dict[str, Any]] = []
-
-    def __call__(self, request: Request) -> Behaviour:
-        event = request.json()
-        if request.path != "/v2/enqueue" or event.get("routing_key") != "key-1":
-            return json_reply({"status": "invalid event"}, 400)
-        key, action = event["dedup_key"], event["event_action"]
-        if action == "trigger":
-            payload = event["payload"]
-            if not (payload["summary"] and payload["source"]):
-                return json_reply({"status": "invalid event"}, 400)
-            if payload["severity"] not in {"critical", "error", "warning", "info"}:
-                return json_reply({"status": "invalid event"}, 400)
-            self.incidents[key] = "triggered"
-        elif key in self.incidents:
-            self.incidents[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
-        self.events.append(event)
-        return json_reply({"status": "success", "message": "Event processed", "dedup_key": key}, 202)
 
 
 def pagerduty_settings(server: FakeServer) -> PagerDutyChannel:
@@ -176,26 +131,6 @@ def test_an_event_keeps_within_what_is_taken(notification: Notification) -> None
 
 
 # --- webhooks ----------------------------------------------------------------------------------------
-
-
-class Receiver:
-    """Takes what is signed and new."""
-
-    def __init__(self, secret: str) -> None:
-        self.secret = secret
-        self.taken: dict[str, dict[str, Any]] = {}
-
-    def __call__(self, request: Request) -> Behaviour:
-        timestamp = request.headers["X-Slakeeper-Timestamp"]
-        key = request.headers["Idempotency-Key"]
-        signed = f"{timestamp}.{key}.".encode() + request.body
-        expected = hmac.new(self.secret.encode(), signed, hashlib.sha256).hexdigest()
-        if request.headers["X-Slakeeper-Signature"] != f"sha256={expected}":
-            return Reply(401, b"forged")
-        if abs(time.time() - int(timestamp)) > 60:
-            return Reply(401, b"stale")
-        self.taken.setdefault(request.headers["Idempotency-Key"], request.json())
-        return Reply(204, b"")
 
 
 def test_a_webhook_carries_the_whole_notification_signed_and_with_its_key(notification: Notification) -> None:
