@@ -223,6 +223,7 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         **host.stats(),
         "counts": dict(host.counts),
         "sources_failing": dict(environment.sources_failing),
+        "channels_failing": {sender.name: sender.trouble for sender in _messengers(host) if sender.trouble},
         "audit_failing": dict(environment.audit_failing),
         "held": environment.held,
         "low_on_room": str(environment.room)
@@ -301,9 +302,12 @@ def _on_call(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _channels(host: Host, payload: Any) -> dict[str, Any]:
+    return {"channels": [sender.to_document() for sender in _messengers(host)]}
+
+
+def _messengers(host: Host) -> list[Messenger]:
     environment: Environment = host.environment
-    senders = [each for each in environment.senders.values() if isinstance(each, Messenger)]
-    return {"channels": [sender.to_document() for sender in senders]}
+    return [each for each in environment.senders.values() if isinstance(each, Messenger)]
 
 
 def _duty_document(policy: EnforcementPolicy, name: str, at_ms: int) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from slakeeper.integrations.log import LogSender
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import (
     AnyChannel,
+    AppriseChannel,
     EmailChannel,
+    LogChannel,
     PagerDutyChannel,
     SlackChannel,
     SmsChannel,
@@ -84,7 +86,7 @@ class Sender(Protocol):
 
     Attributes:
         name: as in ``enforcement.channels``.
-        type: email, sms, slack, pagerduty, webhook or log; a channel without an address is a log.
+        type: email, sms, slack, pagerduty, webhook, apprise or log; a channel without an address is a log.
         idempotent: the other side can recognise a repetition by the notification's id or dedup key.
         on_uncertain: whether a delivery whose end is unknown is sent again or held.
     """
@@ -141,12 +143,16 @@ def open_channel(name: str, settings: AnyChannel | None) -> Sender:
             from slakeeper.integrations.webhook import WebhookSender
 
             return WebhookSender(name, settings)
+        case AppriseChannel(url=url) if _is_given(url):
+            from slakeeper.integrations.apprise_channel import AppriseSender
+
+            return AppriseSender(name, settings)
         case None:
             return LogSender(name, why="is not configured")
-        case EmailChannel() | SmsChannel() | SlackChannel() | PagerDutyChannel() | WebhookChannel():
-            return LogSender(name, why="has no address")
-        case _:
+        case LogChannel():
             return LogSender(name)
+        case _:
+            return LogSender(name, why="has no address")
 
 
 def _is_given(secret: SecretStr | None) -> bool:

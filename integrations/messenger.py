@@ -86,6 +86,18 @@ class Messenger:
     def on_uncertain(self) -> OnUncertain:
         return self._sender.on_uncertain
 
+    @property
+    def trouble(self) -> str:
+        """What is the matter with it now: its last attempt failed, or its template did; empty if nothing is."""
+        state = self.state
+        if (state.last_failed_at_ms or 0) > (state.last_sent_at_ms or 0):
+            return state.last_error
+        return (
+            f"its template, so the default text is sent: {state.template_error}"
+            if state.template_error
+            else ""
+        )
+
     def to_document(self) -> dict[str, Any]:
         """How it does, in plain values; no secret is among them."""
         state = self.state

@@ -290,6 +290,13 @@ class WebhookChannel(Channel):
     inbound_secret: SecretStr | None = None
 
 
+class AppriseChannel(Channel):
+    """A service that apprise knows, by its address (the extra ``slakeeper[apprise]``); without ``url`` the log."""
+
+    type: Literal["apprise"]
+    url: SecretStr | None = None
+
+
 class LogChannel(Channel):
     """A line in slakeeper's own log."""
 
@@ -297,7 +304,13 @@ class LogChannel(Channel):
 
 
 AnyChannel = Annotated[
-    EmailChannel | SmsChannel | SlackChannel | PagerDutyChannel | WebhookChannel | LogChannel,
+    EmailChannel
+    | SmsChannel
+    | SlackChannel
+    | PagerDutyChannel
+    | WebhookChannel
+    | AppriseChannel
+    | LogChannel,
     Discriminator("type"),
 ]
 

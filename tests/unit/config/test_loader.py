@@ -702,3 +702,14 @@ escalation_policies:
     assert "did you mean 'bert'?" in text
     assert "did you mean 'platform'?" in text
     assert "bert of rotation 'web' has no address for channel 'sms'" in text
+
+
+def test_an_address_that_apprise_does_not_know_is_an_error_that_does_not_show_it(write: Write) -> None:
+    directory = write(
+        enforcement="""channels:
+  phone: {type: apprise, url: "json://localhost/x"}
+  other: {type: apprise, url: "nothing://kanarienvogel"}
+"""
+    )
+    assert errors(directory) == [("enforcement.yaml", 3, "channels.other.url", "invalid_url")]
+    assert "kanarienvogel" not in messages(directory)

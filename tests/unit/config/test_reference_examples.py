@@ -21,7 +21,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     policy.EscalationPolicy, policy.EscalationLevel, policy.RemediationSettings, policy.AlertSettings,
     policy.CommandRemedy, policy.WebhookRemedy, policy.PythonRemedy, policy.DryRunRemedy, policy.EmailChannel,
     policy.SmsChannel, policy.SlackChannel, policy.PagerDutyChannel, policy.WebhookChannel, policy.LogChannel,
-    policy.MessageTemplate, on_call.Responder, on_call.Rotation, on_call.HandOver, on_call.Override, on_call.EveryDays,
+    policy.AppriseChannel, policy.MessageTemplate, on_call.Responder, on_call.Rotation, on_call.HandOver,
+    on_call.Override, on_call.EveryDays,
     monitoring.MonitoringPolicy, monitoring.Retention, monitoring.InternalSource, monitoring.HostSource,
     monitoring.PrometheusSource, monitoring.CustomSource, monitoring.HttpSource, ServiceSettings, ServiceRetention,
 )  # fmt: skip

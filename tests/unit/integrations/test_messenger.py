@@ -77,14 +77,19 @@ def test_a_template_that_fails_loses_no_message_and_says_so(
     assert message == notification
     assert detail.startswith("taken; the channel's template failed, the default text was sent: ")
     assert "the template of channel mail failed" in caplog.text
-    assert messenger.state.template_error
+    assert messenger.trouble.startswith("its template, so the default text is sent: ")
     assert messenger.state.sent == 1
 
 
-def test_what_became_of_the_last_messages_is_known(notification: Notification) -> None:
+def test_what_became_of_the_last_messages_is_known(
+    notification: Notification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock_ms = [1_000]
+    monkeypatch.setattr("slakeeper.integrations.messenger._now_ms", lambda: clock_ms[0])
     keeper = Keeper()
     messenger = Messenger(keeper)  # type: ignore[arg-type]
     messenger.send(notification, Recipient())
+    clock_ms[0] += 1
     keeper.error = DeliveryError("answered 500", retryable=True)
     with pytest.raises(DeliveryError):
         messenger.send(notification, Recipient())
@@ -93,6 +98,11 @@ def test_what_became_of_the_last_messages_is_known(notification: Notification) -
         messenger.send(notification, Recipient())
     state = messenger.state
     assert (state.sent, state.failed, state.uncertain, state.last_error) == (1, 1, 1, "no answer")
+    assert messenger.trouble == "no answer"
+    keeper.error = None
+    clock_ms[0] += 1
+    messenger.send(notification, Recipient())
+    assert messenger.trouble == ""
 
 
 def test_the_log_shows_no_link(notification: Notification, caplog: pytest.LogCaptureFixture) -> None:
