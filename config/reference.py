@@ -102,7 +102,16 @@ def check_references(
             message = f"there is no channel {name!r} among the channels" + suggest(name, known_channels)
             reading.report(place, "unknown_channel", message)
 
-    for name in _mapping(enforcement.value, "templates"):
+    channel_settings = _mapping(enforcement.value, "channels")
+    for name, template in _mapping(enforcement.value, "templates").items():
+        has_html = isinstance(template, Mapping) and "html" in template
+        if (
+            has_html
+            and name in known_channels
+            and _mapping(channel_settings, name).get("type", name) != "email"
+        ):
+            message = "only mails have an HTML part; write the text under 'body'"
+            enforcement.reading.report(("templates", name, "html"), "misplaced_html", message)
         if name not in known_channels:
             message = f"there is no channel {name!r} among the channels" + suggest(name, known_channels)
             enforcement.reading.report(("templates", name), "unknown_channel", message)

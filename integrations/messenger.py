@@ -6,8 +6,10 @@ A template that fails costs nobody a message: the default text goes out instead,
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from slakeeper.integrations.channel import DeliveryError, OnUncertain, Recipient, Sender, Words
@@ -123,6 +125,10 @@ class Messenger:
         except DeliveryError as error:
             self._note_failure(error, trouble)
             raise
+        except Exception as error:  # noqa: BLE001 - a defect of ours: its text may be a secret, its place is none
+            defect = DeliveryError(f"failed unexpectedly: {_where(error)}", retryable=False, uncertain=True)
+            self._note_failure(defect, trouble)
+            raise defect from None
         if trouble:
             detail += f"; the channel's template failed, the default text was sent: {trouble}"
         now_ms = _now_ms()
@@ -187,6 +193,12 @@ class Messenger:
         addresses = recipient.recipients or self._defaults
         places = addresses or tuple(place for place in (recipient.room, recipient.service) if place)
         return tuple(dict.fromkeys(self._names.get(each, each) for each in places))
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
 
 
 def _now_ms() -> int:

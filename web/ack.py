@@ -4,6 +4,7 @@ Looking at it changes nothing: mail scanners and chat previews open every link t
 """
 
 import time
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from slakeeper.client import Cluster, RequestFailed, Unavailable
-from slakeeper.sla.ack_link import Claim, read
-from slakeeper.sla.wording import local_time, with_unit
+from slakeeper.sla.ack_claim import Claim, read
 from slakeeper.web.body import read_body
 from slakeeper.web.bridge import Bridge
 
@@ -125,9 +125,11 @@ async def _given_name(request: Request) -> str:
 
 
 def _described(found: dict[str, Any]) -> str:
+    since = datetime.fromtimestamp(found["start_time"] // 1000, UTC)
+    unit = "%" if found["unit"] in ("percent", "percentage") else found["unit"]
     text = (
         f"{found['sla_name'] or found['sla_id']}: {found['metric_name']} ({found['severity']}) "
-        f"at {with_unit(found['actual_value'], found['unit'])}, since {local_time(found['start_time'], 'UTC')}"
+        f"at {found['actual_value']:.10g} {unit}, since {since:%Y-%m-%d %H:%M:%S} UTC"
     )
     if found["resolved"]:
         return f"{text}; it is over"

@@ -656,12 +656,14 @@ def test_a_template_that_cannot_be_used_is_an_error_with_its_line(write: Write) 
       {{ seveity }}
   email: {html: "{% if %}"}
   slak: {subject: x}
+  sms: {html: x}
 """
     )
     assert errors(directory) == [
         ("enforcement.yaml", 4, "templates.slack.body", "invalid_template"),
         ("enforcement.yaml", 7, "templates.email.html", "invalid_template"),
         ("enforcement.yaml", 8, "templates.slak", "unknown_channel"),
+        ("enforcement.yaml", 9, "templates.sms.html", "misplaced_html"),
     ]
     text = messages(directory)
     assert "there is no variable 'seveity'" in text

@@ -168,3 +168,22 @@ def test_an_error_shows_no_link(
     with pytest.raises(DeliveryError) as caught:
         open_channel("c", WebhookChannel(type="webhook", url=server.url)).send(notification, recipient)
     assert "token" not in str(caught.value)
+
+
+def test_a_defect_of_a_channel_is_a_failure_that_shows_none_of_what_it_was_sending(
+    notification: Notification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise ValueError("https://hooks.example.com/secret-4711")
+
+    keeper = Keeper()
+    monkeypatch.setattr(keeper, "send", fail)
+    messenger = Messenger(keeper)  # type: ignore[arg-type]
+    with pytest.raises(
+        DeliveryError, match=r"failed unexpectedly: ValueError at test_messenger\.py:\d+$"
+    ) as caught:
+        messenger.send(notification, Recipient())
+    assert (caught.value.retryable, caught.value.uncertain) == (False, True)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert "4711" not in messenger.trouble

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slakeeper.sla.ack_link import MAX_VIOLATIONS, Claim, Links, mint, read
+from slakeeper.sla.ack_claim import MAX_VIOLATIONS, Claim, mint, read
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.notification import NotificationKind, alert, trial
 from tests.unit.sla.acting import NOW_MS, contract, violation
 

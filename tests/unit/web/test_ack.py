@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from slakeeper.sla.ack_link import Claim, mint
+from slakeeper.sla.ack_claim import Claim, mint
 from tests.unit.web.conftest import Answer, Site
 from tests.unit.web.fake_cell import FakeCell, Refusal
 
