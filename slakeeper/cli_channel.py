@@ -46,9 +46,14 @@ def channel_test(session: Session, name: str, recipient: str | None, config: Pat
         if config is None
         else _by_files(config, name, recipient, by)
     )
-    session.show(outcome, lambda row: f"{row['channel']}: {row['status']}: {row['detail']}")
+    session.show(outcome, _outcome_line)
     if outcome["status"] in ("failed", "uncertain"):
         sys.exit(FAILED)
+
+
+def _outcome_line(row: dict[str, Any]) -> str:
+    status, said = row["status"], row["detail"]
+    return f"{row['channel']}: {said}" if said.startswith(status) else f"{row['channel']}: {status}: {said}"
 
 
 def _by_service(session: Session, name: str, recipient: str | None, by: str) -> dict[str, Any]:
