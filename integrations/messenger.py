@@ -165,18 +165,19 @@ class Messenger:
         template = self._template
         if template is None:
             return notification, dressed, ""
-        # What goes to the log must not show the link.
-        values = variables(notification, addresses, "" if self.type == "log" else link)
         body_markup: Markup = "slack" if self.type == "slack" else "text"
         try:
+            # What goes to the log must not show the link.
+            values = variables(notification, addresses, "" if self.type == "log" else link)
             subject = self._rendered(template.subject, values, "text")
             body = self._rendered(template.body, values, body_markup)
             html = self._rendered(template.html, values, "html")
-        except TemplateFailed as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with words, the message goes out
+            trouble = str(error) if isinstance(error, TemplateFailed) else _where(error)
             logging.getLogger("slakeeper.delivery").error(
-                "the template of channel %s failed, the default text is sent instead: %s", self.name, error
+                "the template of channel %s failed, the default text is sent instead: %s", self.name, trouble
             )
-            return notification, dressed, str(error)
+            return notification, dressed, trouble
         line = " ".join((subject or "").split())[:_SUBJECT_LIMIT]
         worded = replace(
             notification,

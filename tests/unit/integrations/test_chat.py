@@ -86,6 +86,9 @@ def test_an_incident_is_raised_repeated_and_ended_under_one_key(notification: No
         ):
             sender.send(replace(notification, kind=kind), Recipient())
         assert pagerduty.incidents == {key: "triggered"}
+        taken = replace(notification, kind=NotificationKind.ACKNOWLEDGED)
+        assert sender.send(taken, Recipient()) == f"acknowledge of {key} taken"
+        assert pagerduty.incidents == {key: "acknowledged"}
         assert sender.send(replace(notification, kind=NotificationKind.RESOLVED), Recipient()) == (
             f"resolve of {key} taken"
         )

@@ -187,3 +187,11 @@ def test_a_defect_of_a_channel_is_a_failure_that_shows_none_of_what_it_was_sendi
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert "4711" not in messenger.trouble
+
+
+def test_a_message_of_which_no_variables_can_be_made_goes_out_as_it_is(notification: Notification) -> None:
+    odd = replace(notification, details={"timezone": "Mars/Olympus", "violations": 7})
+    keeper = Keeper()
+    detail = Messenger(keeper, template=template(body="x")).send(odd, Recipient())  # type: ignore[arg-type]
+    assert keeper.kept[0][0] == odd
+    assert "the default text was sent: " in detail
