@@ -46,7 +46,7 @@ class SlackSender:
         self._client = HttpClient(url, secrets=[url, path, path.rpartition("/")[2]])
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
-        """See :class:`slakeeper.integrations.channel.Sender`."""
+        """See :class:`slakeeper.integrations.channel.Sender`; waits for its turn before, a few seconds at most."""
         room = recipient.room or self._room
         post = Post(
             self._client.target,

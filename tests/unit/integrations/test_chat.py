@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from slakeeper.integrations.channel import Recipient, open_channel
+from slakeeper.integrations.channel import DeliveryError, Recipient, open_channel
+from slakeeper.integrations.pace import Pace
 from slakeeper.integrations.pagerduty import dedup_key
+from slakeeper.integrations.slack import SlackSender
 from slakeeper.integrations.slack import document as slack_document
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import PagerDutyChannel, Severity, SlackChannel, WebhookChannel
 from slakeeper.sla.signature import sign
-from tests.unit.integrations.fake_http import FakeServer
+from tests.unit.integrations.fake_http import FakeServer, Reply
 from tests.unit.integrations.fake_services import PagerDuty, Receiver, Slack
 
 # --- Slack -------------------------------------------------------------------------------------------
@@ -64,6 +66,37 @@ def test_slack_text_is_escaped_and_within_its_limits(notification: Notification)
     assert body.endswith("&amp;…```")
     assert len(body) <= 3_000
     assert "channel" not in message
+
+
+def test_slack_is_told_about_one_message_a_second_and_none_while_it_asks_to_be_left_alone(
+    notification: Notification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack, now_s, slept = Slack(), [100.0], list[float]()
+
+    def sleep(wait_s: float) -> None:
+        slept.append(wait_s)
+        now_s[0] += wait_s
+
+    monkeypatch.setattr("slakeeper.integrations.slack.time.sleep", sleep)
+    with FakeServer(slack) as server:
+        sender = SlackSender("chat", slack_settings(server))
+        sender._pace = Pace(1.0, lambda: now_s[0])
+        for _ in range(3):
+            sender.send(notification, Recipient())
+        assert slept == [0.0, 1.0, 1.0]
+        now_s[0] += 5
+        server.then(Reply(429, b"ratelimited", {"Retry-After": "30"}))
+        with pytest.raises(DeliveryError, match="ratelimited") as caught:
+            sender.send(notification, Recipient())
+        assert caught.value.retry_after_ms == 30_000
+        with pytest.raises(DeliveryError, match="not tried") as caught:
+            sender.send(notification, Recipient())
+        assert (caught.value.retryable, caught.value.uncertain) == (True, False)
+        assert caught.value.retry_after_ms == 30_000
+        assert len(server.requests) == 4
+        now_s[0] += 30
+        sender.send(notification, Recipient())
+    assert len(slack.rooms["#general"]) == 4
 
 
 # --- PagerDuty ---------------------------------------------------------------------------------------
