@@ -4,12 +4,14 @@
 - *PagerDuty* signs its webhooks (v3) with ``X-PagerDuty-Signature: v1=<HMAC-SHA256 of the body>,…``.
 
 A message that was caught and is sent anew does nothing: what is old is refused, an id counts once, and (also after a
-restart of this process) an act that is not newer than what was last done about its violation is not done again.
+restart of this process) an acknowledgement that was taken, or that somebody has followed by a later one, is not taken
+again. What has been resolved stays so.
 """
 
 import hashlib
 import hmac
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +33,9 @@ MAX_NOTE_CHARS: Final = 10_000
 
 # How far a sender's clock may be off.
 TOLERANCE_MS: Final = 5 * 60 * 1000
+
+# Timestamps are whole seconds: of two people within one, neither is known to have been later.
+TIMESTAMP_STEP_MS: Final = 1000
 
 # PagerDuty sends again what it could not deliver; its signature has no time, but the event says when it occurred.
 PAGERDUTY_AGE_MS: Final = 24 * 3600 * 1000
@@ -95,6 +100,7 @@ class Inbound:
         try:
             act = read(secret, request.headers, body, time.time_ns() // 1_000_000)
         except InboundRefused as refusal:
+            logging.getLogger(__name__).info("a message to channel %s is refused: %s", channel, refusal)
             return error_response(refusal.status, refusal.code, str(refusal))
         if isinstance(act, str):
             return JSONResponse({"done": [], "already": [], "ignored": act})
@@ -113,7 +119,7 @@ class Inbound:
         done, already = [], []
         for violation_id in found["violation_ids"]:
             violation = await self._bridge.answer(self._cluster.violation(violation_id))
-            if violation["resolved"] or (violation["acknowledged_time"] or -1) >= act.at_ms:
+            if violation["resolved"] or (act.verb == ACKNOWLEDGE and _is_known(violation, act)):
                 already.append(violation_id)
                 continue
             carry_out = self._cluster.acknowledge if act.verb == ACKNOWLEDGE else self._cluster.resolve
@@ -131,6 +137,14 @@ class Inbound:
         self._seen[seen] = None
         while len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]
+
+
+def _is_known(violation: Mapping[str, Any], act: Act) -> bool:
+    """Whether an acknowledgement has been taken already, or somebody has acknowledged after it was made."""
+    return any(
+        each["time"] >= act.at_ms + (0 if each["by"] == act.by else TIMESTAMP_STEP_MS)
+        for each in violation["acknowledgements"]
+    )
 
 
 def read_webhook(secret: str, headers: Mapping[str, str], body: bytes, now_ms: int) -> Act:

@@ -22,7 +22,7 @@ class Violations:
 
     def __init__(self, cells: list[FakeCell]) -> None:
         self.rows: dict[str, dict[str, Any]] = {
-            each: {"id": each, "resolved": False, "acknowledged_time": None} for each in ("v1", "v2")
+            each: {"id": each, "resolved": False, "acknowledgements": []} for each in ("v1", "v2")
         }
         self.incidents = {"v1": ["v1"], "v2": ["v2"], "group-1": ["v1", "v2"]}
         self.acts: list[dict[str, Any]] = []
@@ -43,7 +43,8 @@ class Violations:
 
     def _acknowledge(self, payload: Any) -> Any:
         self.acts.append(payload)
-        self.rows[payload["id"]]["acknowledged_time"] = time.time_ns() // 1_000_000
+        taken = {"by": payload["by"], "time": time.time_ns() // 1_000_000}
+        self.rows[payload["id"]]["acknowledgements"].append(taken)
         return self.rows[payload["id"]]
 
     def _resolve(self, payload: Any) -> Any:
@@ -92,6 +93,16 @@ def test_a_resolution_counts_once(site: Site, kept: Violations) -> None:
     assert hook(site, {**ACK, "action": "resolve"}).json["done"] == ["v1"]
     assert hook(site, {**ACK, "action": "resolve"}, key="m2").json == {"done": [], "already": ["v1"]}
     assert len(kept.acts) == 1
+
+
+def test_what_follows_within_the_same_second_counts(site: Site, kept: Violations) -> None:
+    now_s = time.time()
+    for number, (action, by) in enumerate(
+        [("acknowledge", "ann"), ("acknowledge", "bob"), ("resolve", "bob")]
+    ):
+        answer = hook(site, {**ACK, "action": action, "by": by}, at_s=now_s, key=f"m{number}")
+        assert answer.json["done"] == ["v1"]
+    assert [each["by"] for each in kept.acts] == ["ann", "bob", "bob"]
 
 
 def test_what_was_caught_and_is_sent_anew_does_nothing(
@@ -208,7 +219,8 @@ def test_an_old_event_is_refused_and_one_from_before_the_last_acknowledgement_ch
     site: Site, kept: Violations
 ) -> None:
     assert page(site, event(occurred_at="2023-01-01T00:00:00Z")).status == 401
-    kept.rows["v1"]["acknowledged_time"] = time.time_ns() // 1_000_000 + 1
+    later = {"by": "ann", "time": time.time_ns() // 1_000_000 + 1_500}
+    kept.rows["v1"]["acknowledgements"].append(later)
     assert page(site, event()).json == {"done": [], "already": ["v1"]}
     assert kept.acts == []
 
