@@ -10,13 +10,20 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
     CountGivenUp,
+    DescribeAlerts,
     DescribeIncident,
     MessageGivenUp,
+    SayAgain,
+    SayEnded,
     ViolationAcknowledged,
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
+    contract_address,
+    report_address,
+    violation_address,
 )
+from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Performed
@@ -67,6 +74,7 @@ class AlertActor(Actor):
         if not fresh:
             for uncertain in self._outbox.resume(ctx):
                 self._end(ctx, uncertain)
+            self._ask_again(ctx)
             self._flush(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -89,6 +97,8 @@ class AlertActor(Actor):
             return sum(at_ms > ctx.now_ms - DAY_MS for at_ms in self._given_up)
         if isinstance(request, DescribeIncident):
             return alert.incident(self._group, request.dedup_key)
+        if isinstance(request, DescribeAlerts):
+            return self._group
         return super().handle_call(ctx, request)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
@@ -128,25 +138,47 @@ class AlertActor(Actor):
 
     def _add(self, ctx: Context, kind: NotificationKind, violation: Violation) -> None:
         environment: Environment = ctx.environment
-        muted = environment.is_muted(self._sla_id)
-        settings = environment.enforcement.alerts
-        after = alert.add(self._group, Item(kind, violation), settings, ctx.now_ms, silenced=muted)
+        contract, settings = definition_of(self._document).contract, environment.enforcement.alerts
+        intervals = alert.intervals_of(contract, settings)
+        if contract.depends_on:
+            # What broke it may be known only a moment later.
+            settings = settings.model_copy(
+                update={"group_wait": max(settings.group_wait, INHIBITION_WAIT_MS)}
+            )
+        after = alert.add(self._group, Item(kind, violation), settings, ctx.now_ms, intervals)
         if after != self._group:
             ctx.emit(after)
             self._flush(ctx)
 
-    def _flush(self, ctx: Context) -> None:
-        if alert.deadline_ms(self._group) is None:
-            return
+    def _ask_again(self, ctx: Context) -> None:
+        """It may have died on news: has those say again how they stand that are open, or of which it knows no end."""
         environment: Environment = ctx.environment
+        known = environment.contracts.get(self._sla_id)
+        if known is not None and known.is_broken:
+            ctx.cast(contract_address(self._sla_id), SayAgain(self.address))
+        mine = alert.unended(self._group)
+        there = [each for each in mine if violation_address(each) in environment.violations]
+        for each in there:
+            ctx.cast(violation_address(each), SayAgain(self.address))
+        if len(there) < len(mine):
+            gone = tuple(each for each in mine if each not in there)
+            ctx.cast(report_address(self._sla_id), SayEnded(gone, self.address))
+
+    def _flush(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        contract = definition_of(self._document).contract
+        intervals = alert.intervals_of(contract, environment.enforcement.alerts)
+        news = {item.violation.id: item.violation for item in alert.waiting(self._group, ctx.now_ms)}
+        muted = {each: environment.muted(violation, ctx.now_ms) for each, violation in news.items()}
+        held_until_ms = environment.held_until_ms(self._sla_id, ctx.now_ms)
         after, messages = alert.flush(
             self._group,
-            definition_of(self._document).contract,
+            contract,
             ctx.now_ms,
-            held_until_ms=environment.held_until_ms(self._sla_id, ctx.now_ms),
-            costs={
-                item.violation.id: cost(environment, item.violation, ctx.now_ms) for item in self._due(ctx)
-            },
+            muted=[each for each, by in muted.items() if by],
+            intervals=intervals,
+            held_until_ms=held_until_ms,
+            costs={each: cost(environment, violation, ctx.now_ms) for each, violation in news.items()},
             desk=environment.desk,
         )
         if after != self._group:
@@ -154,9 +186,13 @@ class AlertActor(Actor):
         for message in messages:
             for channel in environment.monitoring.alert_channels:
                 self._outbox.post(ctx, f"{message.id}@{channel}", channel, Recipient(), message)
-        due_ms = alert.deadline_ms(self._group)
+        kept = {item.violation.id for item in self._group.muted}
+        due = [by.look_again_ms for each, by in muted.items() if by and each in kept]
+        due_ms = alert.deadline_ms(self._group, intervals)
         if due_ms is not None:
-            ctx.set_timer(FLUSH_TIMER, due_ms, FlushAlerts())
+            due.append(due_ms)
+        if due:
+            ctx.set_timer(FLUSH_TIMER, max(min(due), held_until_ms or 0), FlushAlerts())
 
     def _acknowledged(self, ctx: Context, violation: Violation) -> None:
         environment: Environment = ctx.environment
@@ -168,10 +204,6 @@ class AlertActor(Actor):
         message = notification.acknowledged(contract, violation, ctx.now_ms, dedup_key=key)
         for channel in pagers:
             self._outbox.post(ctx, f"{message.id}@{channel}", channel, Recipient(), message)
-
-    def _due(self, ctx: Context) -> tuple[Item, ...]:
-        due_ms = alert.deadline_ms(self._group)
-        return () if due_ms is None or due_ms > ctx.now_ms else self._group.pending
 
     def _end(self, ctx: Context, ended: Delivery) -> None:
         about, sla_id = ended.notification.violation_ids, definition_of(self._document).contract.id

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slakeeper.otp.filesystem import FileSystem, OsFileSystem, write_atomically
 from slakeeper.sla.audit import Entry, Link, read
+from slakeeper.sla.audit_check import Problem, ProblemKind
 
 # A segment is read when it is added to, so it is kept small: some three thousand entries.
 SEGMENT_BYTES = 1024 * 1024
@@ -21,17 +22,31 @@ SEGMENT_BYTES = 1024 * 1024
 # So many segments are searched for the last confirmed entry; it is in the newest unless something is wrong.
 LOOK_BACK = 4
 
-_NAME = re.compile(r"\d{12}\.jsonl")
+SUFFIX = ".jsonl"
+
+_NAME = re.compile(rf"\d{{12}}{re.escape(SUFFIX)}")
 
 
 def segment_name(first_seq: int) -> str:
     """The name of the segment that begins with that entry."""
-    return f"{first_seq:012d}.jsonl"
+    return f"{first_seq:012d}{SUFFIX}"
 
 
 def segments(names: Sequence[str]) -> list[str]:
     """The segments among the names of a folder, in order."""
     return sorted(name for name in names if _NAME.fullmatch(name))
+
+
+def strangers(folder: str, names: Sequence[str]) -> list[Problem]:
+    """Files that look like segments, among the names of a partition's ``folder``, and are none: nothing reads them."""
+    kept = set(segments(names))
+    return [
+        Problem(
+            ProblemKind.FOREIGN, f"{folder}/{name}", 0, 0, f"{folder}/{name}: this is no file of the chain"
+        )
+        for name in sorted(names)
+        if name.endswith(SUFFIX) and name not in kept
+    ]
 
 
 @dataclass(frozen=True, slots=True)

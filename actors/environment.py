@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.definition import Definition
+from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.messenger import Messenger
 from slakeeper.integrations.source import Poller, open_source
+from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.room import Room
-from slakeeper.sla import calendar, compliance
+from slakeeper.sla import calendar, settlement, silence
 from slakeeper.sla.account import Account
 from slakeeper.sla.ack_link import Links
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.compliance import Share
 from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
-from slakeeper.sla.policy import EnforcementPolicy
+from slakeeper.sla.policy import BILLING, BillingWebhook, EnforcementPolicy
+from slakeeper.sla.violation import Violation
+
+# How often each of the other cells is asked what is broken there and which silences it has.
+NEIGHBOUR_EVERY_MS = SECOND_MS
 
 if TYPE_CHECKING:
     from slakeeper.actors.trial import Trials
@@ -48,19 +54,20 @@ class Catalog:
         self._by_metric: dict[str, dict[str, Listed]] = {}
         self._name = secrets.token_hex(4)
         self._changes = 0
-
-    @property
-    def version(self) -> str:
+        self.version = f"{self._name}.0"
         """Names what is listed now; it was never the version of anything else, in this or another process."""
-        return f"{self._name}.{self._changes}"
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self.version = f"{self._name}.{self._changes}"
 
     def enter(self, address: str, sla_id: str, metric: Metric) -> None:
-        self._changes += 1
+        self._changed()
         listed = Listed(address, sla_id, tuple(sorted(metric.labels.items())))
         self._by_metric.setdefault(metric.name, {})[address] = listed
 
     def leave(self, address: str, metric_name: str) -> None:
-        self._changes += 1
+        self._changed()
         monitors = self._by_metric.get(metric_name, {})
         monitors.pop(address, None)
         if not monitors:
@@ -112,7 +119,7 @@ class Environment:
     """Everything SLA actors share in a cell. Nothing of it is durable: its writers fill it again when they start.
 
     Attributes:
-        senders: an open channel for each name in ``enforcement.channels``.
+        senders: an open channel for each name in ``enforcement.channels``, and billing, if it is configured.
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         desk: where what people are told is to be acknowledged; None when it goes without saying.
@@ -131,6 +138,10 @@ class Environment:
         trials: test messages; None when nothing can be sent.
         audit_files: where audit entries are written; None: they stay in the journal.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
+        muting: silences, and what is broken in other cells.
+        neighbours: the other cells by name.
+        partition_names: of this cell.
+        neighbour_every_ms: how often each of them is asked at most [ms].
         via: how the request came in that is being carried out, while it is: ``cli``, ``http`` or ``python``.
     """
 
@@ -155,6 +166,10 @@ class Environment:
     trials: "Trials | None" = None
     audit_files: AuditFiles | None = None
     audit_failing: dict[str, str] = field(default_factory=dict)
+    muting: Muting = field(default_factory=Muting)
+    neighbours: Mapping[str, Neighbour] = field(default_factory=dict)
+    partition_names: tuple[str, ...] = ()
+    neighbour_every_ms: int = NEIGHBOUR_EVERY_MS
     via: str = ""
 
     def sender(self, channel: str) -> Sender:
@@ -173,40 +188,37 @@ class Environment:
             return None
         return calendar.maintenance_end_ms(known.contract, now_ms)
 
-    def is_muted(self, sla_id: str) -> bool:
-        """Whether a contract that this one depends on is broken: people are told about that one.
+    def parents(self) -> list[str]:
+        """Contracts of other cells on which contracts of this one depend."""
+        named = {parent for known in self.contracts.values() for parent in known.contract.depends_on}
+        return sorted(named - self.contracts.keys())
 
-        Only contracts of the same cell are seen.
-        """
+    def is_broken(self, sla_id: str, now_ms: int) -> bool:
+        """Whether a promise of a contract is broken now, in whichever cell it is; False when nobody knows."""
         known = self.contracts.get(sla_id)
-        if known is None:
-            return False
-        parents = (self.contracts.get(parent) for parent in known.contract.depends_on)
-        return any(parent is not None and parent.is_broken for parent in parents)
+        return known.is_broken if known is not None else self.muting.is_broken_elsewhere(sla_id, now_ms)
+
+    def muted(self, violation: Violation, now_ms: int) -> Muted:
+        """Who has it that nobody is told of a violation now: silences, and broken contracts that its own depends on."""
+        known = self.contracts.get(violation.sla_id)
+        contract = None if known is None else known.contract
+        parents = () if contract is None else contract.depends_on
+        broken = tuple(parent for parent in parents if self.is_broken(parent, now_ms))
+        found = silence.muting(self.muting.silences, silence.labels_of(contract, violation), now_ms)
+        again_ms = min((now_ms + LOOK_AGAIN_MS, *(each.ends_at_ms for each in found)))
+        return Muted(tuple(each.id for each in found), broken, again_ms)
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
-        return compliance.attainment(self._shares(sla_id))
+        known = self.contracts.get(sla_id)
+        if known is None:
+            return None
+        return settlement.running_attainment(known.contract, self.accounts.get(sla_id, {}))
 
     def is_lost(self, sla_id: str, now_ms: int) -> bool:
         """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
         known = self.contracts.get(sla_id)
-        if known is None:
-            return False
-        return compliance.breached(known.contract.service_level, self._shares(sla_id, now_ms))
-
-    def _shares(self, sla_id: str, now_ms: int | None = None) -> list[Share]:
-        """Shares of all accounts; with ``now_ms`` [Unix ms] only of those whose period has not ended."""
-        known = self.contracts.get(sla_id)
-        if known is None:
-            return []
-        weights = {metric.name: metric.weight for metric in known.contract.metrics}
-        shares: list[Share] = []
-        for name, account in self.accounts.get(sla_id, {}).items():
-            if now_ms is None or now_ms < account.end_ms:
-                left_ms = max(0, account.end_ms - account.start_ms - account.settled_ms)
-                shares += compliance.shares_of(account, weights.get(name), left_ms)
-        return shares
+        return known is not None and settlement.is_lost(known.contract, self.accounts.get(sla_id, {}), now_ms)
 
     def source_of(self, metric: Metric) -> tuple[str, str] | None:
         """The polled source a metric is bound to and the query to ask it, or None when samples are pushed."""
@@ -233,7 +245,13 @@ def open_environment(
         held: why nothing may leave; then each channel is the log and says so, and actions are dry runs.
         links: how people acknowledge by a link; None when there is no address for it.
     """
-    senders = {name: open_messenger(name, enforcement, held, links) for name in enforcement.channels}
+    senders: dict[str, Sender] = {
+        name: open_messenger(name, enforcement, held, links) for name in enforcement.channels
+    }
+    if enforcement.billing is not None:
+        senders[BILLING] = (
+            LogSender(BILLING, why=f"is held back: {held}") if held else _open_billing(enforcement.billing)
+        )
     if held:
         dry = enforcement.remediation.model_copy(update={"dry_run": True})
         enforcement = enforcement.model_copy(update={"remediation": dry})
@@ -262,3 +280,10 @@ def open_messenger(
         links=links,
         names=enforcement.names_on(name),
     )
+
+
+def _open_billing(settings: BillingWebhook) -> Sender:
+    # Only when there is one: a cell pays for no library that it does not use.
+    from slakeeper.integrations.billing import BillingSender
+
+    return BillingSender(settings)

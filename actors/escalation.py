@@ -21,6 +21,7 @@ from slakeeper.actors.message import (
     alert_address,
     violation_address,
 )
+from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Performed
@@ -28,16 +29,12 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, notification
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.escalation import Notify, Walk
 from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.sla.record import DeliveryStatus, EscalationRecord
 from slakeeper.sla.violation import Violation
 
 DEADLINE_TIMER = "deadline"
-
-# How soon a walk looks again that waits for a contract on which its own depends.
-MUTED_LOOK_MS = 30 * SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +69,7 @@ class EscalationActor(Actor):
         # As last heard of, for the next message's text; not worth an event, so after a crash it is a little older.
         self._news = self._violation
         self._walk: Walk | None = None
+        self._is_muted = False
         self._records: dict[str, EscalationRecord] = {}
         self._outbox = Outbox()
 
@@ -87,6 +85,9 @@ class EscalationActor(Actor):
             else:
                 if violation.acknowledged_at_ms is not None:  # somebody is on it already
                     walk = escalation.acknowledge(walk, policy, violation.acknowledged_at_ms)
+                if self._contract.depends_on:
+                    # What broke it may be known only a moment later.
+                    walk = escalation.hold(walk, ctx.now_ms + INHIBITION_WAIT_MS)
                 self._go_on(ctx, walk, violation)
         else:
             for uncertain in self._outbox.resume(ctx):
@@ -176,10 +177,20 @@ class EscalationActor(Actor):
         return self._walk
 
     def _go_on(self, ctx: Context, walk: Walk, violation: Violation) -> None:
+        """Tells whom it is time to tell; while nobody is to be told the walk waits, and goes on where it stood."""
         environment: Environment = ctx.environment
+        muted = environment.muted(violation, ctx.now_ms)
+        if muted:
+            self._is_muted = True
+            self._take(ctx, walk, violation, [])
+            if escalation.deadline_ms(walk) is not None:
+                ctx.set_timer(DEADLINE_TIMER, muted.look_again_ms, Tick())
+            return
+        if self._is_muted:
+            # What has come due meanwhile is due now, and not late.
+            self._is_muted = False
+            walk = escalation.hold(walk, ctx.now_ms)
         held_until_ms = environment.held_until_ms(violation.sla_id, ctx.now_ms)
-        if environment.is_muted(violation.sla_id):
-            held_until_ms = max(held_until_ms or 0, ctx.now_ms + MUTED_LOOK_MS)
         if held_until_ms is not None:
             walk = escalation.hold(walk, held_until_ms)
         after, effects = escalation.advance(walk, environment.enforcement.as_of(ctx.now_ms), ctx.now_ms)

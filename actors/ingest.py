@@ -20,7 +20,7 @@ from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.partition import Partition
-from slakeeper.sla.sample import Sample, check_sample
+from slakeeper.sla.sample import Sample, check_sample, has_labels
 
 # At 100 batches a second a sender that lost its answer has 40 seconds to send again; each costs 9 bytes.
 REMEMBERED_BATCHES = 4096
@@ -71,14 +71,18 @@ class IngestActor(Actor):
 
 
 class _Monitor:
-    """A monitor as the batches of one turn find it, and what they have for it."""
+    """A monitor of the catalog; whether it takes samples in this turn, and what the turn's batches have for it."""
 
     __slots__ = ("address", "duplicates", "keeper", "labels", "samples", "takes")
 
-    def __init__(self, listed: Listed, keeper: str, takes: bool) -> None:
+    def __init__(self, listed: Listed, keeper: str) -> None:
         self.address = listed.address
         self.labels = listed.labels
         self.keeper = keeper
+        self.begin_turn(False)
+
+    def begin_turn(self, takes: bool) -> None:
+        """Nothing of an earlier turn is left, however that ended."""
         self.takes = takes
         self.samples: list[Sample] = []
         self.duplicates = 0
@@ -116,6 +120,8 @@ class Ingest:
     def __init__(self, partition_of: Callable[[str], Partition]) -> None:
         self._partition_of = partition_of
         self._keepers: dict[str, str] = {}
+        self._listed: dict[str, dict[str, _Monitor]] = {}
+        self._listed_version = ""
 
     def keeper_of(self, sla_id: str) -> str:
         """The address of what keeps the batches of a contract's partition, which is always the same."""
@@ -151,7 +157,7 @@ class Ingest:
         """
         # Whoever is going to crash on what came before has crashed then, and counts as down.
         host.drain()
-        turn = _Turn(host, self.keeper_of)
+        turn = _Turn(host, self._monitors)
         answers: list[_Batch | RequestError] = []
         for payload in payloads:
             try:
@@ -169,25 +175,42 @@ class Ingest:
         turn.hand_on(batches)
         return [each.reply if isinstance(each, _Batch) else each for each in answers]
 
+    def _monitors(self, host: Host, metric: str) -> dict[str, _Monitor]:
+        """Those that the catalog has for a metric, by address; made anew when the catalog has changed."""
+        environment: Environment = host.environment
+        catalog = environment.catalog
+        if catalog.version != self._listed_version:
+            self._listed_version = catalog.version
+            self._listed.clear()
+        found = self._listed.get(metric)
+        if found is None:
+            found = {
+                address: _Monitor(listed, self.keeper_of(listed.sla_id))
+                for address, listed in catalog.monitors(metric).items()
+            }
+            if found:  # anybody may send any name
+                self._listed[metric] = found
+        return found
+
 
 class _Turn:
-    """The batches of one turn on their way to the monitors."""
+    """The batches of one turn on their way to the monitors.
 
-    def __init__(self, host: Host, keeper_of: Callable[[str], str]) -> None:
+    Args:
+        listed: the monitors of a metric, by address.
+    """
+
+    def __init__(self, host: Host, listed: Callable[[Host, str], dict[str, _Monitor]]) -> None:
         self._host = host
-        self._keeper_of = keeper_of
+        self._listed = listed
         self._by_metric: dict[str, dict[str, _Monitor]] = {}
 
     def _monitors(self, metric: str) -> dict[str, _Monitor]:
-        """Those that take samples of a metric, by address."""
-        environment: Environment = self._host.environment
-        keeper_of, takes = self._keeper_of, self._host.takes
-        # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk.
-        found = {
-            address: _Monitor(listed, keeper_of(listed.sla_id), takes(address))
-            for address, listed in environment.catalog.monitors(metric).items()
-        }
-        self._by_metric[metric] = found
+        """Those that have a metric, by address, as this turn finds them."""
+        found = self._by_metric[metric] = self._listed(self._host, metric)
+        for address, monitor in found.items():
+            # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk.
+            monitor.begin_turn(self._host.takes(address))
         return found
 
     def sort(self, batch: _Batch) -> None:
@@ -207,16 +230,12 @@ class _Turn:
             monitors = known.get(metric)
             if monitors is None:
                 monitors = self._monitors(metric)
-            # Found by its address: many contracts may have a metric of this name.
-            wanted = (
-                monitors.values()
-                if sla_id is None
-                else filter(None, (monitors.get(monitor_address(sla_id, metric)),))
-            )
             taken = known_sla = is_down = False
-            for monitor in wanted:
+            sample = (at_ms, float(value))
+            # Found by its address: many contracts may have a metric of this name.
+            for monitor in monitors.values() if sla_id is None else _one(monitors, sla_id, metric):
                 known_sla = True
-                if monitor.labels and not _has_labels(labels, monitor.labels):
+                if monitor.labels and not has_labels(labels, monitor.labels):
                     continue
                 if settled and monitor in settled:
                     taken, is_down = taken or settled[monitor], is_down or not settled[monitor]
@@ -225,10 +244,10 @@ class _Turn:
                     down[monitor] = None
                 else:
                     taken = True
-                    share = shares.get(monitor)
-                    if share is None:
-                        share = shares[monitor] = []
-                    share.append((at_ms, float(value)))
+                    if monitor in shares:
+                        shares[monitor].append(sample)
+                    else:
+                        shares[monitor] = [sample]
             if taken:
                 accepted.append(index)
             else:
@@ -308,5 +327,6 @@ class _Turn:
         host.drain()
 
 
-def _has_labels(labels: Any, wanted: tuple[tuple[str, str], ...]) -> bool:
-    return isinstance(labels, dict) and all(labels.get(name) == value for name, value in wanted)
+def _one(monitors: Mapping[str, _Monitor], sla_id: str, metric: str) -> tuple[_Monitor, ...]:
+    monitor = monitors.get(monitor_address(sla_id, metric))
+    return () if monitor is None else (monitor,)

@@ -7,8 +7,10 @@ from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.monitor import MetricMonitorActor
+from slakeeper.actors.neighbour import NeighbourActor
 from slakeeper.actors.remediation import RemediationActor
 from slakeeper.actors.report import ReportActor
+from slakeeper.actors.silence import SilencesActor
 from slakeeper.actors.source import SourceActor
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor
@@ -21,8 +23,10 @@ KINDS: dict[str, type[Actor]] = {
     "ingest": IngestActor,
     "ledger": LedgerActor,
     "monitor": MetricMonitorActor,
+    "neighbour": NeighbourActor,
     "remediation": RemediationActor,
     "report": ReportActor,
+    "silences": SilencesActor,
     "source": SourceActor,
     "violation": ViolationActor,
 }

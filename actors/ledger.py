@@ -1,56 +1,71 @@
-"""LedgerActor: what a contract's violations and lost periods are worth; entries are only ever added or decided."""
+"""LedgerActor: what a contract's violations and lost periods are worth; entries are added, decided and settled."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors.audit import note
+from slakeeper.actors.billing import Billing
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     ContractChanged,
     DecideEntry,
+    ListBilling,
     ListEntries,
     NewestVersion,
-    SayAgain,
+    SettleEntry,
     SettlePeriod,
-    Tick,
-    ViolationResolved,
-    report_address,
 )
-from slakeeper.otp.actor import Actor, RequestError
+from slakeeper.actors.outbox import Delivery, DeliveryChanged, RetryDeliveries
+from slakeeper.otp.actor import Actor, Entrusted, Performed, RequestError
 from slakeeper.otp.context import Context
-from slakeeper.sla import compensation, compliance
-from slakeeper.sla.account import Account
+from slakeeper.sla import compensation
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import SECOND_MS
-from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide
+from slakeeper.sla.ledger import BOOKKEEPER, CompensationError, EntryStatus, LedgerEntry, decide, settle
+from slakeeper.sla.settlement import settled_attainment
+from slakeeper.sla.violation import Violation
 
-_REFUSALS = {"not_pending": "conflict", "no_amount": "conflict", "nobody": "invalid", "no_reason": "invalid"}
+_REFUSALS = {
+    "not_pending": "conflict",
+    "no_amount": "conflict",
+    "not_approved": "conflict",
+    "already_settled": "conflict",
+    "nobody": "invalid",
+    "no_reason": "invalid",
+}
 
 _DECIDED = {
     EntryStatus.APPROVED: What.COMPENSATION_APPROVED,
     EntryStatus.REJECTED: What.COMPENSATION_REJECTED,
-    EntryStatus.SETTLED: What.COMPENSATION_SETTLED,
 }
-
-LOOK_TIMER = "report"
-
-# How long after its own start a ledger asks what there was to book: the report starts after it.
-LOOK_MS = SECOND_MS
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What a snapshot keeps: every version of the contract that entries may refer to, and the entries."""
+    """What a snapshot keeps: every version of the contract that entries may refer to, the entries, their billing; and
+    what was entrusted and is to be booked: violations that have ended and periods.
+    """
 
     documents: dict[int, dict[str, Any]]
     entries: tuple[LedgerEntry, ...]
+    deliveries: tuple[Delivery, ...] = ()
+    unbilled: tuple[Delivery, ...] = ()
+    due: tuple[Violation | SettlePeriod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """Event: what was due under this key, a violation's or a period's, is in the entries."""
+
+    key: str
 
 
 class LedgerActor(Actor):
-    """One for each contract; its argument is the contract's document and version."""
+    """One for each contract; its argument is the contract's document and version.
+
+    Versions of the contract, violations that end and periods that are settled are entrusted to it: whatever crashes,
+    each is booked once, and under the version it belongs to.
+    """
 
     recovers_later = True
 
@@ -60,36 +75,26 @@ class LedgerActor(Actor):
         self._documents = {version: document}
         self._parsed: dict[int, Sla] = {}
         self._entries: dict[str, LedgerEntry] = {}
+        self._billing = Billing()
+        self._due: dict[str, Violation | SettlePeriod] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
-            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            self._billing.resume(ctx)
+            self._book_due(ctx)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
-            super().handle_info(ctx, message)
-        ctx.cast(report_address(self._contract(max(self._documents)).id), SayAgain(self.address))
-
-    def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
-            case ViolationResolved(violation):
-                environment: Environment = ctx.environment
-                attainment = environment.attainment(violation.sla_id)
-                contract = self._contract(violation.contract_version)
-                self._book(ctx, compensation.book(contract, violation, attainment=attainment))
-            case SettlePeriod(accounts, version):
-                contract = self._contract(version)
-                attainment = settled_attainment(contract, accounts)
-                period = (message.start_ms, message.end_ms)
-                self._book(
-                    ctx,
-                    compensation.settle_penalties(contract, attainment, period, contract_version=version),
-                )
-            case ContractChanged(document, version):
-                if self._documents.get(version) != document:
-                    ctx.emit(message)
+            case Entrusted():
+                self._book_due(ctx)
+            case RetryDeliveries():
+                self._billing.retry_due(ctx)
+            case Performed():
+                taken = self._billing.performed(ctx, message)
+                if taken is not None and self._entries[taken.key].status is EntryStatus.APPROVED:
+                    self._settle(ctx, self._entries[taken.key], "", taken.detail, attempts=taken.attempts)
             case _:
-                super().handle_cast(ctx, message)
+                super().handle_info(ctx, message)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:
@@ -99,12 +104,24 @@ class LedgerActor(Actor):
                 return max(self._documents)
             case DecideEntry(entry_id, approve, by, reason):
                 return self._decide(ctx, entry_id, approve, by, reason)
+            case SettleEntry(entry_id, by, reason):
+                return self._settle(ctx, self._entry(entry_id), by, reason)
+            case ListBilling():
+                return self._billing.rows()
         return super().handle_call(ctx, request)
 
     def apply(self, event: Any) -> None:
         match event:
             case LedgerEntry():
                 self._entries[event.id] = event
+                if event.status is EntryStatus.SETTLED:
+                    self._billing.forget(event.id)
+            case DeliveryChanged():
+                self._billing.apply(event)
+            case Violation() | SettlePeriod():
+                self._due[_key(event)] = event
+            case Booked(key):
+                self._due.pop(key, None)
             case ContractChanged(document, version):
                 self._documents[version] = document
                 self._parsed.pop(version, None)
@@ -112,11 +129,14 @@ class LedgerActor(Actor):
                 super().apply(event)
 
     def dump(self) -> LedgerState:
-        return LedgerState(dict(self._documents), tuple(self._entries.values()))
+        entries, due = tuple(self._entries.values()), tuple(self._due.values())
+        return LedgerState(dict(self._documents), entries, *self._billing.dump(), due)
 
     def load(self, state: LedgerState) -> None:
         self._documents = dict(state.documents)
         self._entries = {entry.id: entry for entry in state.entries}
+        self._billing = Billing(state.deliveries, state.unbilled)
+        self._due = {_key(each): each for each in state.due}
 
     def _contract(self, version: int) -> Sla:
         """The contract in a version; in its newest when that one is not known here."""
@@ -124,6 +144,23 @@ class LedgerActor(Actor):
         if known not in self._parsed:
             self._parsed[known] = Sla.from_document(self._documents[known])
         return self._parsed[known]
+
+    def _book_due(self, ctx: Context) -> None:
+        for key, due in list(self._due.items()):
+            if isinstance(due, Violation):
+                environment: Environment = ctx.environment
+                attainment = environment.attainment(due.sla_id)
+                contract = self._contract(due.contract_version)
+                self._book(ctx, compensation.book(contract, due, attainment=attainment))
+            else:
+                contract = self._contract(due.version)
+                attainment = settled_attainment(contract, due.accounts)
+                period = (due.start_ms, due.end_ms)
+                penalties = compensation.settle_penalties(
+                    contract, attainment, period, contract_version=due.version
+                )
+                self._book(ctx, penalties)
+            ctx.emit(Booked(key))
 
     def _book(self, ctx: Context, entries: list[LedgerEntry]) -> None:
         for entry in entries:
@@ -137,22 +174,40 @@ class LedgerActor(Actor):
                 contract_version=entry.contract_version, corrects=entry.corrects, error=entry.error,
             )  # fmt: skip
             ctx.publish("compensation.booked", {"entry": entry.to_document()})
+            if entry.status is EntryStatus.APPROVED:
+                self._billing.send(ctx, entry)
 
-    def _decide(self, ctx: Context, entry_id: str, approve: bool, by: str, reason: str) -> LedgerEntry:
+    def _entry(self, entry_id: str) -> LedgerEntry:
         entry = self._entries.get(entry_id)
         if entry is None:
             raise RequestError("not_found", f"no ledger entry {entry_id}")
+        return entry
+
+    def _decide(self, ctx: Context, entry_id: str, approve: bool, by: str, reason: str) -> LedgerEntry:
+        entry = self._entry(entry_id)
         try:
             decided = decide(
                 entry, approve, by, reason, self._contract(entry.contract_version), now_ms=ctx.now_ms
             )
         except CompensationError as error:
-            code = _REFUSALS.get(error.reason, "forbidden")
-            raise RequestError(code, str(error), reason=error.reason) from error
+            raise _refusal(error) from error
         ctx.emit(decided)
         self._note(ctx, _DECIDED[decided.status], decided, by, reason=reason)
         ctx.publish("compensation.decided", {"entry": decided.to_document()})
+        if decided.status is EntryStatus.APPROVED:
+            self._billing.send(ctx, decided)
         return decided
+
+    def _settle(self, ctx: Context, entry: LedgerEntry, who: str, how: str, **details: Any) -> LedgerEntry:
+        try:
+            settled = settle(entry, who or BOOKKEEPER, how, now_ms=ctx.now_ms)
+        except CompensationError as error:
+            raise _refusal(error) from error
+        self._billing.withdraw(ctx, entry.id)
+        ctx.emit(settled)
+        self._note(ctx, What.COMPENSATION_SETTLED, settled, who, reason=how, **details)
+        ctx.publish("compensation.settled", {"entry": settled.to_document()})
+        return settled
 
     @staticmethod
     def _note(ctx: Context, what: What, entry: LedgerEntry, who: str, **details: Any) -> None:
@@ -160,11 +215,9 @@ class LedgerActor(Actor):
         note(ctx, what, sla_id=entry.sla_id, subject=entry.id, who=who, **money, **details)
 
 
-def settled_attainment(contract: Sla, accounts: Mapping[str, Account]) -> Fraction | None:
-    """A contract's attainment of a period [%] by the final accounts of its metrics; None when nothing is known."""
-    weights = {metric.name: metric.weight for metric in contract.metrics}
-    return compliance.attainment(
-        share
-        for name, account in accounts.items()
-        for share in compliance.shares_of(account, weights.get(name))
-    )
+def _key(due: Violation | SettlePeriod) -> str:
+    return due.id if isinstance(due, Violation) else f"period-{due.start_ms}"
+
+
+def _refusal(error: CompensationError) -> RequestError:
+    return RequestError(_REFUSALS.get(error.reason, "forbidden"), str(error), reason=error.reason)

@@ -2,7 +2,7 @@
 
 Addresses are made here too, so that a sender and a starter agree: ``contract:ID``, ``monitor:ID:METRIC``,
 ``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``,
-``ingest:PARTITION``, ``audit:PARTITION``.
+``ingest:PARTITION``, ``audit:PARTITION``, ``silences:PARTITION``, ``neighbour:CELL@CELL``.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from slakeeper.sla.compliance import Status
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.sample import Sample
+from slakeeper.sla.silence import Silence
 from slakeeper.sla.violation import Violation
 
 DEFINITION = "definition_supervisor"
@@ -64,6 +65,15 @@ def audit_address(partition_name: str) -> str:
     return f"audit:{partition_name}"
 
 
+def silences_address(partition_name: str) -> str:
+    return f"silences:{partition_name}"
+
+
+def neighbour_address(name: str, cell: str) -> str:
+    """Of the actor in ``cell`` that asks the cell ``name``."""
+    return f"neighbour:{name}@{cell}"
+
+
 # -- to what keeps a partition's batches --------------------------------------------------------------------
 
 
@@ -107,6 +117,39 @@ class SayAgain:
     """
 
     to: str
+
+
+@dataclass(frozen=True, slots=True)
+class SayEnded:
+    """To the archive: the actor at ``to`` has started again and asks about violations that are no longer there."""
+
+    violation_ids: tuple[str, ...]
+    to: str
+
+
+# -- to what keeps the silences ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AddSilence:
+    """Call: an operator wants this silence."""
+
+    silence: Silence
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireSilence:
+    """Call: end a silence now; the :class:`Silence` as it is then."""
+
+    silence_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LearnSilences:
+    """What is known of silences elsewhere: they are in force here too."""
+
+    silences: tuple[Silence, ...]
 
 
 # -- to a metric monitor ------------------------------------------------------------------------------------
@@ -198,14 +241,6 @@ class MetricRecovered:
     metric_name: str
     at_ms: int
     value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodEnded:
-    """A metric's account of a period is final."""
-
-    metric_name: str
-    account: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +439,11 @@ class DescribeIncident:
     dedup_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class DescribeAlerts:
+    """Call: the :class:`~slakeeper.sla.alert.Group`."""
+
+
 # -- to ledger and report -----------------------------------------------------------------------------------
 
 
@@ -434,14 +474,6 @@ class SettlePeriod:
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivePeriod:
-    """A period that is settled, and the contract as it was promised then."""
-
-    settled: SettlePeriod
-    document: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class DecideEntry:
     """Call: approve or reject a pending ledger entry."""
 
@@ -449,6 +481,20 @@ class DecideEntry:
     approve: bool
     by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleEntry:
+    """Call: an approved ledger entry was paid out by hand."""
+
+    entry_id: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListBilling:
+    """Call: by the entry's id what is known of each approved entry that billing has not taken yet, as plain values."""
 
 
 @dataclass(frozen=True, slots=True)

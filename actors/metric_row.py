@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import monitor_address
+from slakeeper.actors.message import DescribeAlerts, alert_address, monitor_address
 from slakeeper.actors.monitor import MetricView
+from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
+from slakeeper.sla import flapping
 from slakeeper.sla.account import Account
+from slakeeper.sla.alert import Group
 from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.flapping import Flap
 from slakeeper.sla.signal import MonitorState
 
 
@@ -23,15 +27,37 @@ def metric_rows(
     """
     described = {each["name"]: each for each in contract.to_document()["metrics"]}
     answered = {each.metric.name: each for each in views}
+    group = _alerts(host, contract.id)
     rows: list[dict[str, Any]] = []
     for metric in contract.metrics:
         view = answered.get(metric.name)
+        flaps = _flapping(group, metric, host.now_ms)
         if view is None:
-            rows.append({**described[metric.name], **_down_row(metric, down[metric.name])})
+            rows.append({**described[metric.name], **_down_row(metric, down[metric.name]), **flaps})
         else:
             line = metric_line(host, contract.id, view)
-            rows.append({**described[metric.name], **line, **_detail(view)})
+            rows.append({**described[metric.name], **line, **_detail(view), **flaps})
     return rows
+
+
+def _alerts(host: Host, sla_id: str) -> Group | None:
+    """What the contract's alerts know, None while they are down."""
+    try:
+        group: Group = host.ask(alert_address(sla_id), DescribeAlerts())
+    except (ActorStopped, RequestError):
+        return None
+    return group
+
+
+def _flapping(group: Group | None, metric: Metric, now_ms: int) -> dict[str, Any]:
+    """Whether it flaps, and by which share of its last intervals [%]; None when nobody knows."""
+    if group is None:
+        return {"flapping": None, "flapping_percent": None}
+    flap = group.flaps.get(metric.name, Flap())
+    return {
+        "flapping": flap.is_flapping,
+        "flapping_percent": float(flapping.percent(flap, metric.interval, now_ms)),
+    }
 
 
 def _down_row(metric: Metric, condition: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from slakeeper.actors.contract_event import AccountGathered
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
@@ -15,7 +16,6 @@ from slakeeper.actors.message import (
     MetricRecovered,
     MetricViolated,
     Observe,
-    PeriodEnded,
     Rebase,
     ReportSourceError,
     SayAgain,
@@ -130,11 +130,13 @@ class MetricMonitorActor(Actor):
         self._show_account(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
+        if type(message) is Observe:  # nearly every message is one: asked for first, and in the fastest way
+            signals = ctx.emit((SAMPLES, ctx.now_ms, message.samples))
+            # As a rule nothing follows, and the timer that is set comes early enough.
+            if signals or self._armed_ms is None or self._monitor.is_due_anew:
+                self._follow(ctx, signals)
+            return
         match message:
-            case Observe(samples):
-                signals = ctx.emit((SAMPLES, ctx.now_ms, samples))
-                if not signals and self._armed_ms is not None and not self._monitor.is_due_anew:
-                    return  # as most samples: nothing follows, and the timer that is set comes early enough
             case CountDuplicates(count):
                 signals = ctx.emit((DUPLICATES, ctx.now_ms, count))
             case ReportSourceError(text):
@@ -182,9 +184,10 @@ class MetricMonitorActor(Actor):
         environment.accounts.get(self._contract.id, {}).pop(self._metric.name, None)
 
     def apply(self, event: Any) -> list[Signal]:
-        what, now_ms, *rest = event
+        what = event[0]
         if what == SAMPLES:
-            return self._monitor.observe(rest[0], now_ms)
+            return self._monitor.observe(event[2], event[1])
+        _, now_ms, *rest = event
         if what == TIME:
             return self._monitor.tick(now_ms)
         if what == SOURCE_ERROR:
@@ -273,7 +276,8 @@ class MetricMonitorActor(Actor):
                 case Recovered(at_ms, value):
                     ctx.cast(contract, MetricRecovered(name, at_ms, value))
                 case PeriodClosed(account):
-                    ctx.cast(contract, PeriodEnded(name, account))
+                    # Not sent: whoever crashes on a message has lost it, and the period would never be settled.
+                    ctx.entrust(contract, AccountGathered(name, account))
                 case StateChanged(old, new, at_ms):
                     payload = {
                         "sla_id": self._contract.id,

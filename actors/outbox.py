@@ -30,6 +30,9 @@ LONGEST_RETRY_MS = 5 * MINUTE_MS
 PATIENCE_MS = HOUR_MS
 _BACKOFF = Backoff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
 
+# What is never given up is tried so often from then on: after a night that a peer is down it is caught up with.
+_PATIENCE = Backoff(HOUR_MS, HOUR_MS)
+
 RETRY_TIMER = "outbox"
 
 
@@ -83,9 +86,14 @@ class DeliveryChanged:
 
 
 class Outbox:
-    """The deliveries of one actor that have not ended yet."""
+    """The deliveries of one actor that have not ended yet.
 
-    def __init__(self, deliveries: tuple[Delivery, ...] = ()) -> None:
+    Args:
+        never_gives_up: whether one that may succeed yet is tried every hour after its last usual attempt.
+    """
+
+    def __init__(self, deliveries: tuple[Delivery, ...] = (), *, never_gives_up: bool = False) -> None:
+        self._never_gives_up = never_gives_up
         self._open = {delivery.key: delivery for delivery in deliveries}
 
     def dump(self) -> tuple[Delivery, ...]:
@@ -101,6 +109,18 @@ class Outbox:
             self._open.pop(event.delivery.key, None)
         else:
             self._open[event.delivery.key] = event.delivery
+
+    def delivery(self, key: str) -> Delivery | None:
+        """The delivery of that key that has not ended."""
+        return self._open.get(key)
+
+    def withdraw(self, ctx: Context, key: str, detail: str) -> None:
+        """Gives up a delivery that waits for its next attempt."""
+        ctx.emit(
+            DeliveryChanged(
+                replace(self._open[key], status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
+            )
+        )
 
     def post(
         self,
@@ -188,11 +208,12 @@ class Outbox:
         asks_to_wait = failure.retry_after_ms is not None
         is_fresh = ctx.now_ms - delivery.notification.at_ms < PATIENCE_MS
         is_last = delivery.attempts >= MAX_ATTEMPTS and not (asks_to_wait and is_fresh)
-        if not (failure.retryable or failure.uncertain) or is_last:
+        if not (failure.retryable or failure.uncertain) or (is_last and not self._never_gives_up):
             return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
         # What failed together, because a channel was down, does not come back together.
         fraction = jitter_fraction(delivery.notification.id + delivery.key, delivery.attempts)
-        wait_ms = max(_BACKOFF.delay_ms(delivery.attempts - 1, fraction), failure.retry_after_ms or 0)
+        backoff = _PATIENCE if is_last else _BACKOFF
+        wait_ms = max(backoff.delay_ms(delivery.attempts - 1, fraction), failure.retry_after_ms or 0)
         return replace(delivery, due_ms=ctx.now_ms + wait_ms, detail=detail)
 
     def _again(self, ctx: Context, delivery: Delivery) -> None:

@@ -13,6 +13,7 @@ from slakeeper.actors.message import (
     DescribeContract,
     DescribeMetric,
     DescribeViolation,
+    ListBilling,
     ListEntries,
     ListHistory,
     ListStatus,
@@ -25,12 +26,14 @@ from slakeeper.actors.message import (
 )
 from slakeeper.actors.metric_row import metric_line, metric_rows, removed_rows
 from slakeeper.actors.monitor import MetricView
+from slakeeper.actors.muting import Muted
 from slakeeper.actors.report import History
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import compensation, compliance, period
 from slakeeper.sla.compliance import Standing
 from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.record import DeliveryStatus
 from slakeeper.sla.signal import MonitorState
 from slakeeper.sla.violation import Violation
 
@@ -144,6 +147,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
     ``escalations_failed`` counts open violations of which everybody was told and nobody answered;
     ``alerts_failed`` counts messages, alerts and escalations, that were given up within the last day, or of which
     nobody knows whether they arrived;
+    ``billing_failed`` counts approved ledger entries that billing has not taken, and was asked to;
     ``metrics_down`` names metrics that nobody watches now, because their monitor is down.
     """
     try:
@@ -166,6 +170,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "open_violations": len(seen.view.open_violations),
         "escalations_failed": _escalations_failed(host, seen.view),
         "alerts_failed": ask(host, alert_address(sla_id), CountGivenUp()) or 0,
+        "billing_failed": _unbilled(host, sla_id),
         "metrics_down": list(seen.down),
         "metrics": [metric_line(host, sla_id, each) for each in seen.metrics],
     }
@@ -188,6 +193,7 @@ def _line_of_none(host: Host, sla_id: str) -> dict[str, Any]:
         "open_violations": None,
         "escalations_failed": 0,
         "alerts_failed": 0,
+        "billing_failed": 0,
         "metrics_down": [],
         "metrics": [],
     }
@@ -281,7 +287,18 @@ def violation_document(host: Host, violation_id: str) -> dict[str, Any]:
     """
     violation = find_violation(host, violation_id)
     booked = [each for each in entries(host, violation.sla_id) if each.violation_id == violation_id]
-    return {**violation.to_document(), "compensation": [each.to_document() for each in booked]}
+    return {**violation_row(host, violation), "compensation": [each.to_document() for each in booked]}
+
+
+def violation_row(host: Host, violation: Violation) -> dict[str, Any]:
+    """A violation as ``violations`` shows it; of an open one also who has it that nobody is told of it now."""
+    environment: Environment = host.environment
+    muted = environment.muted(violation, host.now_ms) if violation.is_open else Muted()
+    return {
+        **violation.to_document(),
+        "silenced_by": list(muted.silenced_by),
+        "inhibited_by": list(muted.inhibited_by),
+    }
 
 
 def estimate(host: Host, violation_id: str) -> list[LedgerEntry]:
@@ -302,6 +319,24 @@ def entries(host: Host, sla_id: str | None) -> list[LedgerEntry]:
     for address in addresses:
         listed.extend(ask(host, address, ListEntries()) or ())
     return sorted(listed, key=lambda entry: (entry.booked_at_ms, entry.id))
+
+
+def entry_rows(host: Host, sla_id: str | None) -> list[dict[str, Any]]:
+    """Ledger entries as people see them; one that is on its way to billing, or was refused there, with ``billing``."""
+    listed = entries(host, sla_id)
+    billing: dict[str, Any] = {}
+    for each in {entry.sla_id for entry in listed}:
+        billing |= ask(host, ledger_address(each), ListBilling()) or {}
+    return [
+        {**entry.to_document(), **({"billing": billing[entry.id]} if entry.id in billing else {})}
+        for entry in listed
+    ]
+
+
+def _unbilled(host: Host, sla_id: str) -> int:
+    """How many approved entries billing has refused, not taken at the first try, or may have taken."""
+    rows: dict[str, dict[str, Any]] = ask(host, ledger_address(sla_id), ListBilling()) or {}
+    return sum(row["status"] != DeliveryStatus.SENDING or row["detail"] != "" for row in rows.values())
 
 
 def _number(value: Fraction | None) -> int | float | None:

@@ -13,22 +13,25 @@ from slakeeper.actors.contract_event import (
     PeriodSettled,
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
-from slakeeper.actors.ledger import LedgerState
-from slakeeper.actors.message import ContractChanged, MessageGivenUp, StatusChanged
+from slakeeper.actors.ledger import Booked, LedgerState
+from slakeeper.actors.message import ContractChanged, MessageGivenUp, SettlePeriod, StatusChanged
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.actors.report import History, PastPeriod, Purged
+from slakeeper.actors.silence import SilencesForgotten, SilencesState
 from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
 from slakeeper.otp.codec import Codec, Upcast
 from slakeeper.sla.account import Account, Part
 from slakeeper.sla.alert import Group, Incident, Item
 from slakeeper.sla.audit import Fact, Link
 from slakeeper.sla.escalation import Told, Walk
+from slakeeper.sla.flapping import Flap
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.remediation import Run
+from slakeeper.sla.silence import Matcher, Silence
 from slakeeper.sla.violation import Acknowledgement, Violation
 
 RECORDS: tuple[type, ...] = (
@@ -38,6 +41,7 @@ RECORDS: tuple[type, ...] = (
     ActionRecord,
     AlertState,
     AuditState,
+    Booked,
     ContractChanged,
     ContractState,
     ContractVersion,
@@ -47,6 +51,7 @@ RECORDS: tuple[type, ...] = (
     EscalationState,
     Fact,
     Filed,
+    Flap,
     Group,
     HelpCalled,
     HelpEnded,
@@ -56,6 +61,7 @@ RECORDS: tuple[type, ...] = (
     LedgerEntry,
     LedgerState,
     Link,
+    Matcher,
     MessageGivenUp,
     MetricAdded,
     MetricGone,
@@ -70,6 +76,10 @@ RECORDS: tuple[type, ...] = (
     Purged,
     RemediationOrder,
     Run,
+    SettlePeriod,
+    Silence,
+    SilencesForgotten,
+    SilencesState,
     StatusChanged,
     Told,
     Violation,

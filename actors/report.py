@@ -7,21 +7,17 @@ from typing import Any
 
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
-    ArchivePeriod,
     ListHistory,
     ListStatus,
-    SayAgain,
-    SettlePeriod,
+    SayEnded,
     StatusChanged,
     Tick,
     ViolationResolved,
-    ledger_address,
 )
-from slakeeper.otp.actor import Actor
+from slakeeper.otp.actor import Actor, Entrusted
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import DAY_MS, HOUR_MS
+from slakeeper.sla.duration import HOUR_MS
 from slakeeper.sla.violation import Violation
 
 PURGE_TIMER = "purge"
@@ -63,7 +59,7 @@ class Purged:
 
 
 class ReportActor(Actor):
-    """One for each contract; its argument is the contract's id."""
+    """One for each contract; its argument is the contract's id. Violations and contracts entrust it with their past."""
 
     recovers_later = True
 
@@ -80,32 +76,16 @@ class ReportActor(Actor):
             return
         # Now, too: a system that is started again every half an hour would never come to it.
         self._purge(ctx)
-        self._remind_ledger(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
-            case ViolationResolved(violation):
-                ctx.emit(violation)
-                # Again, in case the ledger was down when the violation was resolved; it books nothing twice.
-                ctx.cast(ledger_address(self._sla_id), message)
-            case SayAgain():
-                self._remind_ledger(ctx)
+            case SayEnded(violation_ids, to):
+                for violation_id in violation_ids:
+                    if violation_id in self._violations:
+                        ctx.cast(to, ViolationResolved(self._violations[violation_id]))
             case StatusChanged():
                 if not self._is_old(message):
                     ctx.emit(message)
-            case ArchivePeriod(settled, document):
-                contract = Sla.from_document(document)
-                weights = {metric.name: metric.weight for metric in contract.metrics}
-                ctx.emit(
-                    PastPeriod(
-                        settled.start_ms,
-                        settled.end_ms,
-                        settled.accounts,
-                        settled.version,
-                        contract.service_level,
-                        weights,
-                    )
-                )
             case _:
                 super().handle_cast(ctx, message)
 
@@ -117,9 +97,13 @@ class ReportActor(Actor):
         return super().handle_call(ctx, request)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
-            super().handle_info(ctx, message)
-        self._purge(ctx)
+        match message:
+            case Entrusted():
+                pass  # what is archived is there; only people ask for it
+            case Tick():
+                self._purge(ctx)
+            case _:
+                super().handle_info(ctx, message)
 
     def _purge(self, ctx: Context) -> None:
         """Forgets what retention says is old, and looks again in an hour."""
@@ -167,16 +151,6 @@ class ReportActor(Actor):
         self._violations = {violation.id: violation for violation in state.violations}
         self._periods = {period.start_ms: period for period in state.periods}
         self._statuses = deque(state.statuses, maxlen=KEPT_STATUS_CHANGES)
-
-    def _remind_ledger(self, ctx: Context) -> None:
-        """Says again what was to be booked lately, in case the ledger was down then; it books nothing twice."""
-        ledger, since_ms = ledger_address(self._sla_id), ctx.now_ms - DAY_MS
-        for violation in self._violations.values():
-            if violation.closed_at_ms is not None and violation.closed_at_ms >= since_ms:
-                ctx.cast(ledger, ViolationResolved(violation))
-        for period in self._periods.values():
-            if period.end_ms >= since_ms:
-                ctx.cast(ledger, SettlePeriod(period.accounts, period.version))
 
     def _outdated(self, limits: Purged) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
         violations = tuple(

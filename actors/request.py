@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slakeeper.actors import query
+from slakeeper.actors import neighbour, query, silence_request
 from slakeeper.actors.audit import note_act, recorded_chain
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.ingest import Ingest
@@ -25,6 +25,7 @@ from slakeeper.actors.message import (
     RemoveContract,
     ResolveViolation,
     ResumeContract,
+    SettleEntry,
     SuspendContract,
     alert_address,
     contract_address,
@@ -49,6 +50,7 @@ from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.sla.report import to_markdown
 from slakeeper.sla.report_csv import to_csv
 from slakeeper.sla.report_html import to_html
+from slakeeper.sla.silence import SilenceState
 from slakeeper.sla.violation import Violation
 
 
@@ -109,12 +111,19 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
             ),
         ),
         "compensation": lambda host, payload: {
-            "compensation": [entry.to_document() for entry in query.entries(host, _known_sla(host, payload))]
+            "compensation": query.entry_rows(host, _known_sla(host, payload))
         },
         "compensation.decide": _decide,
+        "compensation.settle": _settle,
         "compensation.estimate": lambda host, payload: {
             "compensation": [entry.to_document() for entry in query.estimate(host, text(payload, "id"))]
         },
+        "silences": silence_request.silences,
+        "silence.add": silence_request.add,
+        "silence.expire": silence_request.expire,
+        "silence.learn": neighbour.learn,
+        neighbour.QUESTION: neighbour.answer,
+        "sla.dependencies": _dependencies,
         "report": _report,
         "backup": _backup,
         "actor.state": lambda host, payload: _plain(host.inspector.describe(text(payload, "address"))),
@@ -147,7 +156,9 @@ LAST_AT_MS = 16_725_225_600_000
 ACTS = frozenset(
     {
         "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
-        "violation.escalate", "violation.remediate", "compensation.decide", "actor.suspend", "actor.resume",
+        "violation.escalate", "violation.remediate", "compensation.decide", "compensation.settle",
+        "silence.add", "silence.expire",
+        "actor.suspend", "actor.resume",
         "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
         "channel.test",
     }
@@ -222,6 +233,9 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         "slas": [query.status_line(host, each) for each in contract_ids(host)],
         **host.stats(),
         "counts": dict(host.counts),
+        "silences": sum(
+            each.state(host.now_ms) is SilenceState.ACTIVE for each in environment.muting.silences
+        ),
         "sources_failing": dict(environment.sources_failing),
         "channels_failing": {sender.name: sender.trouble for sender in _messengers(host) if sender.trouble},
         "audit_failing": dict(environment.audit_failing),
@@ -249,7 +263,7 @@ def _remove(host: Host, payload: Any) -> dict[str, Any]:
 
 def _violations(host: Host, payload: Any) -> dict[str, Any]:
     listed = query.violations(host, _known_sla(host, payload), flag(payload, "all", False))
-    return {"violations": [violation.to_document() for violation in listed]}
+    return {"violations": [query.violation_row(host, violation) for violation in listed]}
 
 
 def _known_sla(host: Host, payload: Any) -> str | None:
@@ -340,16 +354,37 @@ def _escalate(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _decide(host: Host, payload: Any) -> dict[str, Any]:
+    entry_id, approve = text(payload, "id"), flag(payload, "approve", None)
+    return _ask_ledger(host, entry_id, DecideEntry(entry_id, approve, *_by_and_why(payload)))
+
+
+def _settle(host: Host, payload: Any) -> dict[str, Any]:
     entry_id = text(payload, "id")
-    decision = DecideEntry(
-        entry_id, flag(payload, "approve", None), text(payload, "by"), text(payload, "reason")
-    )
+    return _ask_ledger(host, entry_id, SettleEntry(entry_id, *_by_and_why(payload)))
+
+
+def _by_and_why(payload: Any) -> tuple[str, str]:
+    return text(payload, "by"), text(payload, "reason")
+
+
+def _ask_ledger(host: Host, entry_id: str, request: DecideEntry | SettleEntry) -> dict[str, Any]:
     entry = next((each for each in query.entries(host, None) if each.id == entry_id), None)
     if entry is None:
         raise RequestError("not_found", f"no ledger entry {entry_id}")
-    decided = host.ask(ledger_address(entry.sla_id), decision)
-    document: dict[str, Any] = decided.to_document()
+    changed = host.ask(ledger_address(entry.sla_id), request)
+    document: dict[str, Any] = changed.to_document()
     return document
+
+
+def _dependencies(host: Host, payload: Any) -> dict[str, Any]:
+    """``{"slas": [{"id", "depends_on"}]}`` of this cell."""
+    environment: Environment = host.environment
+    return {
+        "slas": [
+            {"id": each, "depends_on": list(known.contract.depends_on)}
+            for each, known in environment.contracts.items()
+        ]
+    }
 
 
 def _report(host: Host, payload: Any) -> dict[str, Any]:

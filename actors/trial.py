@@ -49,12 +49,13 @@ def begin_trial(host: Host, channel: str, to: str | None, by: str) -> dict[str, 
         RequestError: there is no such channel, or nothing can be sent from here.
     """
     environment: Environment = host.environment
-    trials, sender = environment.trials, environment.senders.get(channel)
-    if sender is None:
-        known = ", ".join(sorted(environment.senders)) or "there are none"
+    trials, channels = environment.trials, environment.enforcement.channels
+    if channel not in channels:
+        known = ", ".join(sorted(channels)) or "there are none"
         raise RequestError("not_found", f"no channel {channel}; known here: {known}")
     if trials is None:
         raise RequestError("unavailable", "nothing can be sent from here")
+    sender = environment.sender(channel)
     identity, who = secrets.token_hex(8), by or "operator"
     note_act(host, next(iter(host.partitions)), What.CHANNEL_TESTED, subject=channel, who=who, to=to or "")
     trials.known[identity] = Trial(channel)

@@ -328,6 +328,8 @@ class ViolationActor(Actor):
                 ctx.cast(to, ViolationEnded(self._violation.metric_name, self._violation.id))
         elif not self._violation.is_open:
             ctx.cast(to, ViolationResolved(self._violation))
+        elif to == alert_address(self._violation.sla_id):
+            ctx.cast(to, ViolationOpened(self._violation))
         elif to == escalation_address(self._violation.id):
             ctx.cast(to, ViolationChanged(self._violation))
 
@@ -363,7 +365,7 @@ class ViolationActor(Actor):
             recovered_value=resolved.recovered_value,
         )  # fmt: skip
         ctx.cast(contract_address(resolved.sla_id), ViolationEnded(resolved.metric_name, resolved.id))
-        ctx.cast(ledger_address(resolved.sla_id), ViolationResolved(resolved))
+        ctx.entrust(ledger_address(resolved.sla_id), resolved)
         ctx.cast(alert_address(resolved.sla_id), ViolationResolved(resolved))
         for action_name in sorted(self._running):
             address = remediation_address(resolved.id, action_name, self._runs[action_name])
@@ -389,7 +391,8 @@ class ViolationActor(Actor):
             # Once more, in case the contract was down when the violation was resolved.
             ended = ViolationEnded(self._violation.metric_name, self._violation.id)
             ctx.cast(contract_address(self._violation.sla_id), ended)
-            ctx.cast(report_address(self._violation.sla_id), ViolationResolved(self._violation))
+            # Not sent: whoever crashes on a message has lost it.
+            ctx.entrust(report_address(self._violation.sla_id), self._violation)
             ctx.stop()
 
     def _require_open(self) -> None:

@@ -3,9 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from bench.durability import BATCH, GOOD, HTTP_CONNECTIONS, accepted_of, metrics_of, owned_ids, wide_contract
 from bench.load import Plan, end_load, start_load
@@ -27,7 +26,7 @@ def measure(quick: bool, minutes: float | None = None) -> Table:
     minutes = minutes or (MINUTES_QUICK if quick else MINUTES)
     ids = owned_ids(CONTRACTS)
     metrics = tuple(metric for each in ids for metric in metrics_of(each))
-    memory_mib: defaultdict[str, list[float]] = defaultdict(list)
+    memory: defaultdict[str, list[Memory]] = defaultdict(list)
     disk_mib: list[float] = []
     with service([wide_contract(each) for each in ids]) as running:
         running.start()
@@ -38,15 +37,15 @@ def measure(quick: bool, minutes: float | None = None) -> Table:
         for _ in range(LOOKS):
             time.sleep(minutes * 60 / LOOKS)
             for name, pid in running.pids().items():
-                memory_mib[name].append(psutil.Process(pid).memory_full_info().uss / MIB)
+                memory[name].append(memory_of(pid))
             disk_mib.append(disk_bytes(running.data) / MIB)
         report = end_load(load)
         counted = sum(accepted_of(running, each) for each in ids)
         pauses = list(cell_counts(running))
     rows: list[Row] = []
-    for name, values in memory_mib.items():
-        rows.append(row(f"memory of {name}", "MiB", values))
-        rows.append(row(f"memory of {name}: growth", "%", [growth_pct(values)], Limit("max", 5.0)))
+    for name, looks in memory.items():
+        rows.append(row(f"memory of {name}", "MiB", [look.own_mib for look in looks]))
+        rows.append(row(f"memory of {name}: growth", "%", [growth_pct(looks)], Limit("max", 5.0)))
     rows.append(row("disk", "MiB", disk_mib))
     rows.append(row("POST -> 202", "ms", report["latencies_ms"]))
     rows.append(row("longest pause for a snapshot, of a cell", "ms", [longest for _, _, longest in pauses]))
@@ -59,19 +58,53 @@ def measure(quick: bool, minutes: float | None = None) -> Table:
         f"{report['accepted']} samples, {all_of_them:.0f} snapshots, {report['refused']} requests sent again"
     ]
     notes += [
-        f"{name} [MiB]: {_series(values)}" for name, values in (*memory_mib.items(), ("disk", disk_mib))
+        f"{name} [MiB]: its own {_series([look.own_mib for look in looks])}; "
+        f"with what it shares {_series([look.all_mib for look in looks])}"
+        for name, looks in memory.items()
     ]
+    notes.append(f"disk [MiB]: {_series(disk_mib)}")
     return Table("soak", about, tuple(rows), notes=tuple(notes))
 
 
-def growth_pct(values: Sequence[float]) -> float:
-    """How far the last quarter is above the one before [%], 0 when it is below.
+@dataclass(frozen=True)
+class Memory:
+    """What a process has in memory or in swap, without the pages of files.
 
-    In the first half windows fill, and pages that a process shares with the one it was forked from become its own.
+    Those are the kernel's to drop and read again: programs and libraries, which count as a process's own whenever no
+    other process on the machine happens to have them mapped.
+
+    Attributes:
+        own_mib: what nobody shares with it.
+        all_mib: also what it shares with those it was forked from, or together with. The last that has a page has it
+            for itself when the others have written theirs, so that ``own_mib`` grows without its doing; this does not.
     """
-    quarter = max(1, len(values) // 4)
-    before, after = (sum(part) / quarter for part in (values[-2 * quarter : -quarter], values[-quarter:]))
-    return max(0.0, 100 * (after - before) / before)
+
+    own_mib: float
+    all_mib: float
+
+
+def memory_of(pid: int) -> Memory:
+    """Looks at a process now."""
+    kib: dict[str, int] = {}
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        next(file)  # the addresses
+        for line in file:
+            name, value, *_ = line.split()
+            kib[name.rstrip(":")] = int(value)
+    swapped = kib["SwapPss"]
+    return Memory((kib["Private_Dirty"] + swapped) / 1024, (kib["Anonymous"] + swapped) / 1024)
+
+
+def growth_pct(looks: Sequence[Memory]) -> float:
+    """How far the last quarter is above the one before, of what the process has for itself [%]; 0 when it is below.
+
+    In the first half windows fill.
+    """
+    quarter = max(1, len(looks) // 4)
+    before, after = looks[-2 * quarter : -quarter], looks[-quarter:]
+    grown_mib = sum(look.all_mib for look in after) / quarter - sum(look.all_mib for look in before) / quarter
+    own_mib = sum(look.own_mib for look in before) / quarter
+    return max(0.0, 100 * grown_mib / own_mib)
 
 
 def disk_bytes(directory: Path) -> int:

@@ -12,7 +12,7 @@ from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import PagerDutyChannel, Severity
 
 # By the kind's text: what is neither the end nor the taking of an incident raises it or adds to it.
-_EVENT_ACTION = {"resolved": "resolve", "acknowledged": "acknowledge"}
+_EVENT_ACTION = {"resolved": "resolve", "flapping_ended": "resolve", "acknowledged": "acknowledge"}
 
 _SEVERITY = {
     Severity.INFO: "info",

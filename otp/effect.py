@@ -12,7 +12,7 @@ from slakeeper.otp.actor import Entrusted, Performed, StartRefused
 from slakeeper.otp.context import Context, Effect
 from slakeeper.otp.crash_report import shown, words_of
 from slakeeper.otp.mailbox import CAST, CONTINUE, INFO, SIGNAL
-from slakeeper.otp.partition import Event, Partition
+from slakeeper.otp.partition import Partition
 from slakeeper.otp.seat import Seat
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Effects:
                 self._host.post(effect[1], CAST, effect[2])
             elif what == do.EVENT:
                 if seat.partition is not None and seat.kind.durable:
-                    self._host.record(seat.partition, Event(seat.spec.address, effect[1]))
+                    self._host.record_event(seat.partition, seat.spec.address, effect[1])
             elif what == do.TIMER:
                 self._set_timer(seat, *effect[1:])
             elif what == do.PUBLISH:
@@ -132,7 +132,7 @@ class Effects:
         """
         host = self._host
         seat = host.tree.seats.get(address)
-        host.record(partition, Event(address, data))
+        host.record_event(partition, address, data)
         if seat is None or not seat.is_live:
             return  # whoever starts it will find it on its record
         try:

@@ -12,7 +12,7 @@ tests drive it by hand on a clock of their own.
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Background
 from concurrent.futures import Future
 from typing import Any
@@ -117,7 +117,7 @@ class Host:
         self._runnable: deque[Seat] = deque()
         self._exits: deque[tuple[Seat, int, str]] = deque()
         self._asleep: deque[Seat] = deque()
-        self._touched: dict[str, Partition] = {}
+        self._touched: dict[Partition, None] = {}
         self._partition_names = {id(partition): name for name, partition in self.partitions.items()}
         self._released: list[Callable[[], None]] = []
         # Got here and not at import: a process's logging is set up after it was forked.
@@ -185,7 +185,7 @@ class Host:
             JournalError: the turn could not be written; nothing of it left the host, and the host must end.
         """
         if self._touched:
-            self._commit_all(tuple(self._touched.values()))
+            self._commit_all(tuple(self._touched))
             self._touched.clear()
         released, self._released = self._released, []
         for release in released:
@@ -220,17 +220,29 @@ class Host:
         """
         if partition.snapshotting or partition.seq == partition.snapshot_seq:
             return None
-        dumps: dict[str, bytes] = {}
-        for address, record in partition.records.items():
-            seat = self._seats.get(address)
-            if seat is None or not (record.tail or record.base is None):
+        for _ in self.dump(partition):
+            pass
+        return partition.snapshot({}, background)
+
+    def dump(self, partition: Partition) -> Iterator[None]:
+        """Gives the records of a partition new bases for its next snapshot, one at each step; between turns only.
+
+        Turns may pass between two steps: what happens to an actor after its own is in its tail, and goes into the
+        snapshot beside the base. So the snapshot says what is at its one position, however long this took.
+        """
+        for address in tuple(partition.records):
+            record, seat = partition.records.get(address), self._seats.get(address)
+            if record is None or seat is None or not (record.tail or record.base is None):
                 continue
-            if seat.actor is not None:  # of one that is put away its record says it all
-                try:
-                    dumps[address] = self.codec.encode(seat.actor.dump())
-                except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; its events stay as they are
-                    self.crash_report(seat, words_of(error), "dump", traceback.format_exc())
-        return partition.snapshot(dumps, background)
+            if seat.actor is None:  # of one that is put away its record says it all
+                continue
+            try:
+                state = self.codec.encode(seat.actor.dump())
+            except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; its events stay as they are
+                self.crash_report(seat, words_of(error), "dump", traceback.format_exc())
+            else:
+                partition.rebase(address, state)
+            yield
 
     # -- from outside -------------------------------------------------------------------------------------
 
@@ -363,7 +375,7 @@ class Host:
     def takes(self, address: str) -> bool:
         """Whether a message is handled in this turn: not while the actor is down, or suspended."""
         seat = self._seats.get(address)
-        return seat is not None and seat.is_live and not seat.suspended
+        return seat is not None and (seat.actor is not None or seat.put_away) and not seat.suspended
 
     def stats(self) -> dict[str, int]:
         """Number of actors and of messages that wait."""
@@ -572,7 +584,12 @@ class Host:
     def record(self, partition: Partition, op: Op) -> None:
         """Adds to what this turn makes durable."""
         partition.append((op,))
-        self._touched[self._partition_names[id(partition)]] = partition
+        self._touched[partition] = None
+
+    def record_event(self, partition: Partition, address: str, data: bytes) -> None:
+        """Adds an event to what this turn makes durable."""
+        partition.append_event(address, data)
+        self._touched[partition] = None
 
 
 def _commit_in_turn(partitions: Sequence[Partition]) -> None:

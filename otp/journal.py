@@ -17,6 +17,7 @@ the last record of the last segment incomplete; everything else that does not fi
 
 import re
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,40 @@ class Journal:
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
         self._file.close()
+
+
+class Rotation:
+    """One turn to a new segment, done by whoever gets to it first: the one who needs it, or a thread beside.
+
+    Args:
+        journal: nothing is written to it before :meth:`complete`.
+
+    Attributes:
+        is_done: the journal is in its new segment.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self.is_done = False
+        self._error: OSError | None = None
+
+    def complete(self) -> None:
+        """Returns when the journal is in its new segment.
+
+        Raises:
+            OSError: it could not be begun; again and again, for it must not be tried twice.
+        """
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if not self.is_done:
+                try:
+                    self._journal.rotate()
+                except OSError as error:
+                    self._error = error
+                    raise
+                self.is_done = True
 
 
 def segment_seqs(names: list[str]) -> list[int]:

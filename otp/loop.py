@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,9 @@ LANE_THREADS = 2
 
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
+
+# How long one turn works for a snapshot: as long as a turn under load, so that its batches wait twice as long at most.
+SNAPSHOT_SLICE_S = 0.005
 
 NO_ROOM = "no_room"
 """The ``reason`` of an ``unavailable`` because of a full disk."""
@@ -125,6 +128,31 @@ class _Connection:
         self.closed = False
 
 
+class _Snapshot:
+    """A snapshot that is being made, until only its file is left to be written, and how long it has held up the turns.
+
+    Attributes:
+        dumps: an actor of the partition at each step.
+        is_dumped: all of them are, and the rest is the background's.
+    """
+
+    def __init__(self, partition: Partition, dumps: Iterator[None]) -> None:
+        self.partition = partition
+        self.dumps = dumps
+        self.is_dumped = False
+        self._longest_s = 0.0
+
+    def held_up(self, for_s: float) -> None:
+        """Nothing else was done for so long."""
+        self._longest_s = max(self._longest_s, for_s)
+
+    def count(self, counts: Counter[str]) -> None:
+        """It holds nothing up any more: its file is written beside the turns."""
+        counts["snapshots"] += 1
+        counts["snapshots_over_50_ms"] += self._longest_s > 0.05
+        counts["snapshot_longest_ms"] = max(counts["snapshot_longest_ms"], math.ceil(self._longest_s * 1000))
+
+
 class Loop:
     """Drives one host on a thread of its own.
 
@@ -142,6 +170,8 @@ class Loop:
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
         groups: kinds of which those that come one after the other in a turn are served together; each of the answers
             is plain values or a :class:`RequestError`.
+        begins_again: whether a journal that finds no room makes the loop wait for some and build its host anew; else it
+            ends, and whoever supervises its process starts another.
     """
 
     def __init__(
@@ -158,6 +188,7 @@ class Loop:
         deferrable: frozenset[str] = frozenset(),
         groups: Mapping[str, GroupHandler] = MappingProxyType({}),
         stopped: Callable[[Host], None] = lambda host: None,
+        begins_again: bool = False,
     ) -> None:
         self.name = name
         self.host: Host | None = None
@@ -175,6 +206,8 @@ class Loop:
         self._room = room
         self._deferrable = deferrable
         self._stopped = stopped
+        self._begins_again = begins_again
+        self._snapshot: _Snapshot | None = None
         self._low: str | None = None
         self._waits_for: str | None = None
         self._posted: deque[Callable[[], None]] = deque()
@@ -188,7 +221,7 @@ class Loop:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._stopping = False
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"snapshot-{name}")
+        self._writer = self._new_writer()
         self._started: Future[None] = Future()
         self._last_turn_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
@@ -309,8 +342,10 @@ class Loop:
             return
         self._waits_for = None
         try:
-            if host is not None:
-                self._turns(host)
+            while host is not None and not self._lives(host):
+                self._forget(host)
+                host = self.host = self._host()
+                self._waits_for = None
         except (
             BaseException
         ) as error:  # the journal failed, or a bug: the process ends and starts again from disk
@@ -319,8 +354,39 @@ class Loop:
         finally:
             self._close()
 
+    def _lives(self, host: Host) -> bool:
+        """Takes turns until it is told to stop; False when there was no room, and another host is to be built."""
+        try:
+            self._turns(host)
+        except NoRoom as error:
+            if not self._begins_again:
+                raise
+            logging.getLogger("slakeeper.otp").error("%s begins again from the disk: %s", self.name, error)
+            return False
+        return True
+
+    def _forget(self, host: Host) -> None:
+        """Drops a host as the end of its process would: nothing of its last turn has left it, nor is on the disk."""
+        self.host = None
+        self._waits_for = f"{self.name} waits for room on the disk"
+        self._writer.shutdown()
+        self._writer = self._new_writer()
+        for partition in host.partitions.values():
+            partition.close()
+        for connection in list(self._connections):
+            self._drop(connection)
+        self._group, self._group_kind, self._low = [], "", None
+        # What came meanwhile is refused by itself; a moment later, so that no disk is worn out by beginning again.
+        self._turn_without_host()
+        for future, lost in list(self._owed.items()):
+            self._answer(future, None, lost)
+
+    def _new_writer(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix=f"snapshot-{self.name}")
+
     def _host(self) -> Host | None:
         """The host, once the disk has room for what it will write; None when told to stop before."""
+        is_said = False
         while not self._stopping:
             if self._room is None or self._room.suffices:
                 try:
@@ -329,7 +395,8 @@ class Loop:
                     lacking = str(error)
             else:
                 lacking = str(self._room)
-            if self._waits_for is None:
+            if not is_said:
+                is_said = True
                 logging.getLogger("slakeeper.otp").error(
                     "%s waits for room on the disk: %s", self.name, lacking
                 )
@@ -339,6 +406,8 @@ class Loop:
         return None
 
     def _open_doors(self) -> None:
+        if self._started.done():
+            return
         if self._socket_path is not None:
             self._listen(self._socket_path)
         self._started.set_result(None)
@@ -386,12 +455,7 @@ class Loop:
             self.stats = host.stats()
             if host.ended is not None:
                 raise ActorStopped(f"the tree ended: {host.ended}")
-            due = schedule.next_due(host.now_ms)
-            # Half-written it would take the journal's room; and everything is in the journal.
-            if due is not None and (self._room is None or self._room.holds(due.snapshot_bytes)):
-                began_s = time.perf_counter()
-                self._watch(host.snapshot(due, self._writer))
-                _count_pause(host.counts, time.perf_counter() - began_s)
+            self._snapshot_some(host, schedule)
         self._writer.shutdown()
         for partition in host.partitions.values():
             try:
@@ -404,7 +468,32 @@ class Loop:
         for partition in host.partitions.values():
             partition.close()
 
-    def _watch(self, writing: "Future[None] | None") -> None:
+    def _snapshot_some(self, host: Host, schedule: SnapshotSchedule) -> None:
+        """Begins the snapshot that is due, or goes on with the one that is begun; not for longer than a slice."""
+        began_s = time.perf_counter()
+        snapshot = self._snapshot
+        if snapshot is None:
+            due = schedule.next_due(host.now_ms)
+            # Half-written it would take the journal's room; and everything is in the journal.
+            if due is None or not (self._room is None or self._room.holds(due.snapshot_bytes)):
+                return
+            if due.seq == due.snapshot_seq:
+                return
+            snapshot = self._snapshot = _Snapshot(due, host.dump(due))
+        if not snapshot.is_dumped:
+            for _ in snapshot.dumps:
+                if time.perf_counter() - began_s >= SNAPSHOT_SLICE_S:
+                    snapshot.held_up(time.perf_counter() - began_s)
+                    return
+            snapshot.is_dumped = True
+            self._watch(snapshot.partition.snapshot({}, self._writer))
+            snapshot.held_up(time.perf_counter() - began_s)
+        if not snapshot.partition.rotating:
+            self._snapshot = None
+            snapshot.held_up(snapshot.partition.waited_s)
+            snapshot.count(host.counts)
+
+    def _watch(self, writing: "Future[None]") -> None:
         """Logs a snapshot that could not be written; nothing is lost, its events stay in the journal."""
 
         def report(done: "Future[None]") -> None:
@@ -412,11 +501,10 @@ class Loop:
             if error is not None:
                 logging.getLogger("slakeeper.otp").error("%s: %s", self.name, error)
 
-        if writing is not None:
-            writing.add_done_callback(report)
+        writing.add_done_callback(report)
 
     def _wait_s(self, host: Host) -> float:
-        if host.has_work or self._posted:
+        if host.has_work or self._posted or (self._snapshot is not None and not self._snapshot.is_dumped):
             return 0.0
         deadline_ms = host.next_deadline_ms()
         if deadline_ms is None:
@@ -610,10 +698,3 @@ class Loop:
 def _refusal(result: Mapping[str, Any]) -> RequestError:
     details = {key: value for key, value in result.items() if key not in ("code", "message")}
     return RequestError(result["code"], result["message"], **details)
-
-
-def _count_pause(counts: Counter[str], took_s: float) -> None:
-    """Counts a snapshot, and how long nothing else was done for it; its file is written beside the turns."""
-    counts["snapshots"] += 1
-    counts["snapshots_over_50_ms"] += took_s > 0.05
-    counts["snapshot_longest_ms"] = max(counts["snapshot_longest_ms"], math.ceil(took_s * 1000))

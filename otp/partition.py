@@ -6,6 +6,7 @@ they are read from the file when somebody asks for them.
 """
 
 import errno
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
@@ -21,6 +22,7 @@ from slakeeper.otp.journal import (
     JournalError,
     NoRoom,
     Position,
+    Rotation,
     recover,
     segment_path,
     segment_seqs,
@@ -54,6 +56,9 @@ class Partition:
         self._older_bytes = 0  # of the journal since the newest snapshot, without the current segment
         self._snapshot_seq = 0
         self._writing: Future[None] | None = None
+        self._rotation: Rotation | None = None
+        self.waited_s = 0.0
+        """How long a commit waited for the segment after the newest snapshot."""
         self._files: list[Readable] = []  # of snapshots that bases are in; the newest last
         self._held_bytes = 0
 
@@ -91,6 +96,11 @@ class Partition:
     def snapshotting(self) -> bool:
         """Whether a background snapshot is still being written."""
         return self._writing is not None and not self._writing.done()
+
+    @property
+    def rotating(self) -> bool:
+        """Whether the journal's segment after a background snapshot is not there yet; a commit waits for it."""
+        return self._rotation is not None and not self._rotation.is_done
 
     def open(self) -> None:
         """Takes the lock, recovers ``records``, and begins a segment with a new epoch; all of it durable on return.
@@ -132,6 +142,13 @@ class Partition:
             if isinstance(op, Event):
                 self._held_bytes += len(op.data)
 
+    def append_event(self, address: str, data: bytes) -> None:
+        """As :meth:`append` of one :class:`Event`, for those that come by the thousand."""
+        if self._failure is not None:
+            raise JournalError(f"{self.directory}: {self._failure}")
+        self._table.append_event(address, data)
+        self._held_bytes += len(data)
+
     def commit(self) -> None:
         """Makes the ops since the last commit durable, all or none; free if there are none.
 
@@ -143,6 +160,10 @@ class Partition:
         journal = self._usable_journal()
         if self._table.is_settled:
             return
+        if self.rotating:
+            began_s = time.perf_counter()
+            self._rotate()
+            self.waited_s = time.perf_counter() - began_s
         try:
             journal.write(self._table.payload())
         except OSError as error:
@@ -173,7 +194,8 @@ class Partition:
     def snapshot(self, dumps: Mapping[str, bytes], background: Executor | None = None) -> Future[None]:
         """Writes everything into one file, with new bases for some addresses, and lets old files go.
 
-        The journal goes on in a new segment before the snapshot is written, so commits go on meanwhile.
+        The journal goes on in a new segment before the snapshot is written, so commits go on meanwhile; the first of
+        them waits for the segment, or begins it if the background has not got to that.
 
         Args:
             dumps: encoded states by address, each as of the last commit; the tails of these are cleared now.
@@ -205,11 +227,10 @@ class Partition:
             if self._lock is None or not self._lock.is_current():
                 self._failure = "its lock file was removed or replaced: another writer may have it"
                 raise JournalError(f"{self.directory}: {self._failure}")
-            rotated_bytes = journal.size
-            journal.rotate()
         except OSError as error:
-            raise self._fail("beginning a segment", error) from error
-        self._older_bytes += rotated_bytes
+            raise self._fail("looking at its lock", error) from error
+        self._rotation, self.waited_s = Rotation(journal), 0.0
+        self._older_bytes += journal.size
         self._held_bytes = 0
         while len(self._files) > 1:  # the one before moved every base into the last
             self._files.pop(0).close()
@@ -233,6 +254,7 @@ class Partition:
             JournalError: the partition is closed or has failed.
         """
         journal = self._usable_journal()
+        self._rotate()
         # Read once: another thread may be about to finish the next one.
         seq = self._snapshot_seq
         firsts = [first for first in segment_seqs(self._fs.names(self.directory)) if first > seq]
@@ -274,6 +296,16 @@ class Partition:
             raise JournalError(f"{self.directory}: {self._failure}")
         return self._journal
 
+    def _rotate(self) -> None:
+        """Sees that the journal is in the segment after the newest snapshot that was begun; on any thread."""
+        rotation = self._rotation
+        if rotation is None:
+            return
+        try:
+            rotation.complete()
+        except OSError as error:
+            raise self._fail("beginning a segment", error) from error
+
     def _fail(self, doing: str, error: OSError) -> JournalError:
         self._failure = f"{doing} failed ({error}); what the disk has is unknown: stop, and recover from it"
         return _error_of(error)(f"{self.directory}: {self._failure}")
@@ -307,6 +339,7 @@ class Partition:
         self, position: Position, content: list[snapshot_body.Entry], older_bytes: int
     ) -> None:
         """On the executor's thread: touches only the snapshot's files and segments that are no longer written."""
+        self._rotate()  # first: whoever finds the snapshot looks for the segment after it
         written: snapshot_body.Written = []
         try:
             body = snapshot_body.pieces(self._codec, content, written)

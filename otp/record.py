@@ -108,21 +108,30 @@ class RecordTable:
         records, pending, touched = self.records, self._pending, self._touched
         for op in ops:
             address = op.address
-            if isinstance(op, Started):
-                record = self._add(address, op.supervisor, op.kind, op.arg, op.restart)
+            if isinstance(op, Event):
+                self.append_event(address, op.data)
+            elif isinstance(op, Started):
+                touched.append(self._add(address, op.supervisor, op.kind, op.arg, op.restart))
                 pending.append((_STARTED, address, op.supervisor, op.kind, op.arg, op.restart))
-            elif address not in records:
-                raise ValueError(
-                    f"{type(op).__name__} for {address!r}, which was never started or has stopped"
-                )
-            elif isinstance(op, Event):
-                record = records[address]
-                record.tail.append(op.data)
-                pending.append((_EVENT, address, op.data))
             else:
-                record = records.pop(address)
+                record = records.pop(address, None)
+                if record is None:
+                    raise _unknown(Stopped, address)
+                touched.append(record)
                 pending.append((_STOPPED, address))
-            touched.append(record)
+
+    def append_event(self, address: str, data: bytes) -> None:
+        """As :meth:`append` of an :class:`Event`: there are so many that an object for each is left out.
+
+        Raises:
+            ValueError: an address that does not exist.
+        """
+        record = self.records.get(address)
+        if record is None:
+            raise _unknown(Event, address)
+        record.tail.append(data)
+        self._pending.append((_EVENT, address, data))
+        self._touched.append(record)
 
     def payload(self) -> bytes:
         """The pending ops, written."""
@@ -172,9 +181,10 @@ class RecordTable:
         Raises:
             ValueError: an address that does not exist; nothing is changed.
         """
-        unknown = dumps.keys() - self.records.keys()
+        # One by one: the difference of the two would go through all records, for a single state.
+        unknown = sorted(address for address in dumps if address not in self.records)
         if unknown:
-            raise ValueError(f"states of {', '.join(map(repr, sorted(unknown)))}, which do not exist")
+            raise ValueError(f"states of {', '.join(map(repr, unknown))}, which do not exist")
         for address, dump in dumps.items():
             record = self.records[address]
             record.base, record.tail = Base(dump), []
@@ -202,3 +212,7 @@ class RecordTable:
         self._orders += 1
         record = self.records[address] = Record(address, supervisor, kind, arg, restart, order=self._orders)
         return record
+
+
+def _unknown(op: type[Op], address: str) -> ValueError:
+    return ValueError(f"{op.__name__} for {address!r}, which was never started or has stopped")

@@ -123,6 +123,10 @@ class Accounting:
         """Judges every window whose late samples have had their time; whether there was one."""
         return self._settle_to(now_ms - self._lateness_ms, signals)
 
+    def close(self, at_ms: int, signals: list[Signal]) -> None:
+        """Judges every window that has ended by ``at_ms``, whether or not late samples could still come."""
+        self._settle_to(at_ms, signals)
+
     def _settle_to(self, horizon_ms: int, signals: list[Signal]) -> bool:
         before_ms = self.cursor_ms
         while (period := self.timeline.period) is not None:
@@ -257,6 +261,36 @@ class Accounting:
     def _tally_key(metric: Metric) -> tuple[object, ...]:
         return metric.type, metric.aggregation, metric.interval, metric.effective_percentile, metric.value
 
+    # --- calm stretches ----------------------------------------------------------------------------------
+
+    def calm_window(self, at_ms: int) -> Span | None:
+        """The start of the next whole window from an instant on, and up to when windows are whole; None: nowhere."""
+        timeline = self.timeline
+        period = timeline.period_at(at_ms)
+        if period is None or timeline.is_suspended or self._errors:
+            return None
+        interval_ms = self._metric.interval
+        start_ms = period.start_ms - (period.start_ms - at_ms) // interval_ms * interval_ms
+        # The window before it, which is still going on when it is not the last of another period, is whole, too.
+        before_ms = max(period.start_ms, start_ms - interval_ms, self.cursor_ms)
+        left = timeline.cut(before_ms, period.end_ms)[1]
+        if not left or left[0][0] != before_ms or left[0][1] <= start_ms:
+            return None
+        return start_ms, left[0][1]
+
+    @property
+    def remembered_windows(self) -> int:
+        """How many windows leave something behind that is still there after as many more: points, late samples."""
+        return self._most_points + -(-self._lateness_ms // self._metric.interval) + 1
+
+    def pass_over(self, start_ms: int, until_ms: int, signals: list[Signal]) -> None:
+        """All windows in between are good, and nothing of them has to be remembered."""
+        self._settle_to(start_ms, signals)
+        self._good_ms += until_ms - start_ms
+        self.cursor_ms = until_ms
+        del self._point_ms[:], self._points[:]
+        signals.append(WindowClosed(start_ms, until_ms, Verdict.GOOD))
+
     # --- interval aggregates ---------------------------------------------------------------------------
 
     def _keep_point(self, start_ms: int, value: float) -> None:
@@ -264,9 +298,12 @@ class Accounting:
             return
         self._point_ms.append(start_ms)
         self._points.append(value)
-        keep = max(POINTS, self._metric.trend_points)
-        if len(self._points) > keep:
-            del self._point_ms[:-keep], self._points[:-keep]
+        if len(self._points) > self._most_points:
+            del self._point_ms[0], self._points[0]
+
+    @property
+    def _most_points(self) -> int:
+        return max(POINTS, self._metric.trend_points)
 
     def points(self, before_ms: int) -> list[Point]:
         """Recent interval aggregates, also of windows still open for late samples, that begin before an instant."""

@@ -56,7 +56,10 @@ class What(StrEnum):
     COMPENSATION_APPROVED = "compensation.approved"
     COMPENSATION_REJECTED = "compensation.rejected"
     COMPENSATION_SETTLED = "compensation.settled"
+    COMPENSATION_UNBILLED = "compensation.unbilled"
     PERIOD_SETTLED = "period.settled"
+    SILENCE_ADDED = "silence.added"
+    SILENCE_EXPIRED = "silence.expired"
     ACTOR_SUSPENDED = "actor.suspended"
     ACTOR_RESUMED = "actor.resumed"
     ACTOR_RELEASED = "actor.released"
@@ -67,6 +70,7 @@ class What(StrEnum):
     PROCESS_KILLED = "process.killed"
     CHANNEL_TESTED = "channel.tested"
     PARTITION_REPAIRED = "partition.repaired"
+    COPY_RELEASED = "copy.released"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Finding:
 
     Attributes:
         entry_count: readable entries.
-        end: of what the files hold.
+        end: of what the files hold; without a hash when the last line is not as it was written.
         unwritten_count: entries that the owner has and has not written yet.
         hashes: of every intact entry.
     """
@@ -131,9 +131,7 @@ def judge(partition: str, lines: Lines, expected: Expected | None = None, file: 
     problems = [*_edited(placed), *_foreign(placed, partition)]
     present = _in_order(placed)
     problems += [*_repeated(placed), *_swapped(placed), *_missing(present), *_broken_links(present)]
-    end = Head(present[-1].seq, present[-1].entry.hash) if present and present[-1].entry else Head()
-    if present and present[-1].entry is None:
-        end = Head(present[-1].seq, "")
+    end = _end(present[-1]) if present else Head()
     last = present[-1].row if present else Row(file, 0, "")
     unwritten_count = 0
     if expected is not None:
@@ -145,6 +143,10 @@ def judge(partition: str, lines: Lines, expected: Expected | None = None, file: 
     problems.sort(key=lambda each: (each.file, each.line, each.seq))
     hashes = frozenset(each.entry.hash for each in placed if each.entry is not None and each.is_intact)
     return Finding(len(placed), end, tuple(problems), unwritten_count, hashes)
+
+
+def _end(last: _Placed) -> Head:
+    return Head(last.seq, last.entry.hash if last.entry is not None and last.is_intact else "")
 
 
 def take(rows: Iterable[Row]) -> Lines:

@@ -2,9 +2,10 @@
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
-from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, cell_ms
+from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, add_in_turn, cell_ms
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints
 
 
@@ -27,6 +28,15 @@ class ExtremeWindow:
         self._xs = array("d")
         self._head = 0
         self._cell_ms = 1
+
+    def run(
+        self, ts_ms: Sequence[int], xs: Sequence[float], begin: int, end: int, low: float, high: float
+    ) -> tuple[int, float]:
+        return add_in_turn(self.add, ts_ms, xs, begin, end, low, high)
+
+    @property
+    def is_exact(self) -> bool:
+        return self._cell_ms == 1
 
     def add(self, ts_ms: int, x: float) -> float:
         ts, xs, y = self._ts, self._xs, x * self._sign

@@ -1,7 +1,9 @@
 """Cells of time with a count and a sum each: what a crowded sliding window keeps instead of its samples."""
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from math import nan
 from typing import Any
 
 from slakeeper.sla.exact import Scaled, whole
@@ -19,6 +21,24 @@ _COMPACT_FROM = 512
 def cell_ms(interval_ms: int, cells: int = GRID_CELLS) -> int:
     """Length of a cell [ms]."""
     return -(-interval_ms // cells)
+
+
+def add_in_turn(
+    add: Callable[[int, float], float],
+    ts_ms: Sequence[int],
+    xs: Sequence[float],
+    begin: int,
+    end: int,
+    low: float,
+    high: float,
+) -> tuple[int, float]:
+    """Adds samples in turn until the aggregate is not strictly between the bounds: where that is, and what it is."""
+    value = nan
+    for place in range(begin, end):
+        value = add(ts_ms[place], xs[place])
+        if not low < value < high:
+            return place + 1, value
+    return end, value
 
 
 class Grid:

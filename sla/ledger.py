@@ -52,6 +52,7 @@ class LedgerEntry:
         corrects: id of the entry this one corrects.
         threshold, rate_pct: of a penalty [%].
         error: why no amount could be computed; such an entry is never approved by itself.
+        settled_by, settled_at_ms, settlement: who paid it out or had it billed, when, and how or why.
     """
 
     id: str
@@ -76,6 +77,9 @@ class LedgerEntry:
     threshold: Decimal | None = None
     rate_pct: Decimal | None = None
     error: str = ""
+    settled_by: str | None = None
+    settled_at_ms: int | None = None
+    settlement: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values under the names users see; amounts are decimal strings, times Unix ms."""
@@ -102,6 +106,9 @@ class LedgerEntry:
             "threshold": None if self.threshold is None else decimal_text(self.threshold),
             "rate": None if self.rate_pct is None else decimal_text(self.rate_pct),
             "error": self.error,
+            "settled_by": self.settled_by,
+            "settled_time": self.settled_at_ms,
+            "settlement": self.settlement,
         }
 
 
@@ -147,17 +154,25 @@ def decide(
     return replace(entry, status=status, decided_by=by, decided_at_ms=now_ms, reason=reason)
 
 
-def settle(entry: LedgerEntry) -> LedgerEntry:
-    """An approved entry has been billed. Again changes nothing.
+def settle(entry: LedgerEntry, by: str, reason: str, *, now_ms: int) -> LedgerEntry:
+    """An approved entry has been paid out, or billed; its amount and who decided stay what they are.
+
+    Args:
+        by: who says so.
+        reason: how or why; not empty.
 
     Raises:
-        CompensationError: ``not_approved``.
+        CompensationError: ``already_settled``, ``not_approved``, ``nobody`` or ``no_reason``.
     """
     if entry.status is EntryStatus.SETTLED:
-        return entry
+        raise CompensationError("already_settled", f"{entry.id} is settled already")
     if entry.status is not EntryStatus.APPROVED:
         raise CompensationError("not_approved", f"{entry.id} is {entry.status.value}, not approved")
-    return replace(entry, status=EntryStatus.SETTLED)
+    if not by.strip():
+        raise CompensationError("nobody", "say who settles")
+    if not reason.strip():
+        raise CompensationError("no_reason", "give a reason")
+    return replace(entry, status=EntryStatus.SETTLED, settled_by=by, settled_at_ms=now_ms, settlement=reason)
 
 
 def correct(entry: LedgerEntry, amount: Decimal, by: str, reason: str, *, now_ms: int) -> LedgerEntry:

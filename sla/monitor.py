@@ -5,6 +5,7 @@ same signals, accounts and dumps. Detection (sliding) says how the metric stands
 period is worth. Samples of one call may be split over several with the same ``now_ms`` without any difference.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 from math import isnan, nan
@@ -12,15 +13,19 @@ from typing import Any, NamedTuple
 
 from slakeeper.sla.account import Account
 from slakeeper.sla.accounting import Accounting
+from slakeeper.sla.calm import Stretch, aggregate, can_be_calm, find
 from slakeeper.sla.contract import Metric, MetricType, Sla
 from slakeeper.sla.detection import GROWING, Detection
 from slakeeper.sla.duration import WEEK_MS
-from slakeeper.sla.forecast import breach_probability
+from slakeeper.sla.forecast import Point, breach_probability
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.signal import MonitorState, Signal
 from slakeeper.sla.tally import PercentileTally, Tally
 from slakeeper.sla.window import open_window
+
+# Of a calm stretch, these last ones are gone through with their forecasts.
+_FORESEEN_WINDOWS = 2
 
 _ALIVE = frozenset({MonitorState.OK, MonitorState.PENDING, MonitorState.AT_RISK})
 
@@ -50,8 +55,8 @@ class Monitor:
     """
 
     __slots__ = ("_accepted", "_accounting", "_contract", "_detection", "_due_ms", "_duplicate", "_end_ms",
-                 "_foreseen_ms", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error", "_start_ms",
-                 "_tally", "_violation_threshold", "_window", "is_due_anew")  # fmt: skip
+                 "_foreseen_ms", "_is_trend", "_late", "_metric", "_newest_ms", "_next_silence_ms", "_source_error",
+                 "_start_ms", "_tally", "_violation_threshold", "_window", "is_due_anew")  # fmt: skip
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class Monitor:
     def _take(self, contract: Sla, metric: Metric) -> None:
         self._contract = contract
         self._metric = metric
+        self._is_trend = metric.type is MetricType.TREND
 
     def _leave_place(self) -> None:
         """Forgets where the last sample was tallied: settling or a new cut may have closed it."""
@@ -113,35 +119,53 @@ class Monitor:
             self._source_error = None
             self._accounting.source_recovered(now_ms)
         detection, window = self._detection, self._window
-        add, tally = window.add, self._tally
-        start_ms, end_ms = self._start_ms, self._end_ms
-        is_trend = self._metric.type is MetricType.TREND
-        late_before = self._late
+        is_trend, late_before = self._is_trend, self._late
         self.is_due_anew = False
+        instants = [ts_ms for ts_ms, _ in samples]
+        values = [x for _, x in samples]
+        span = (min(instants), max(instants)) if samples else (0, 0)
         value = nan
-        for ts_ms, x in samples:
-            if not start_ms <= ts_ms < end_ms or tally is None:
+        place, count = 0, len(samples)
+        while place < count:
+            tally = self._tally
+            if tally is None or not self._start_ms <= instants[place] < self._end_ms:
                 if value == value:
                     detection.value = value
-                tally = self._go_to(ts_ms)
-                start_ms, end_ms = self._start_ms, self._end_ms
+                tally = self._go_to(instants[place])
                 self.is_due_anew = True
                 if tally is None:
+                    place += 1
                     continue
-            tally.add(ts_ms, x)
-            value = add(ts_ms, x)
             if is_trend:
-                value = self._slope()
-            if detection.zone_low < value < detection.zone_high:
-                continue
-            detection.judge(window.newest_ms, value, signals)
-            self.is_due_anew = True
+                stop = (
+                    place + 1
+                )  # a slope is worked out from the tallies: each sample has to be in them by itself
+            elif self._start_ms <= span[0] and span[1] < self._end_ms:
+                stop = count
+            else:
+                stop = self._leaves_at(instants, place)
+            tally.extend(instants[place:stop], values[place:stop])
+            while place < stop:
+                low, high = detection.zone_low, detection.zone_high
+                place, value = window.run(instants, values, place, stop, low, high)
+                if is_trend:
+                    value = self._slope()
+                if not low < value < high:
+                    detection.judge(window.newest_ms, value, signals)
+                    self.is_due_anew = True
         if value == value:
             detection.value = value
         if window.newest_ms > self._newest_ms:
             self._newest_ms = window.newest_ms
         self._accepted += len(samples) - (self._late - late_before)
         return signals
+
+    def _leaves_at(self, instants: Sequence[int], place: int) -> int:
+        """The place of the first sample from ``place`` on that is not tallied where that one is."""
+        start_ms, end_ms = self._start_ms, self._end_ms
+        while place < len(instants) and start_ms <= instants[place] < end_ms:
+            place += 1
+        return place
 
     def _go_to(self, ts_ms: int) -> Tally | None:
         """Turns to the window of an instant; None when a sample there is late or cut away."""
@@ -152,7 +176,7 @@ class Monitor:
         if place.tally is None:
             return None
         self._note_percentile()
-        if place.window_ms > self._foreseen_ms and self._metric.type is not MetricType.TREND:
+        if place.window_ms > self._foreseen_ms and not self._is_trend:
             self._foreseen_ms = place.window_ms
             self._foresee()
         self._tally, self._start_ms, self._end_ms = place.tally, place.start_ms, place.end_ms
@@ -161,11 +185,14 @@ class Monitor:
     def _foresee(self) -> None:
         """A forecast at the start of each interval, from the aggregates since the last violation ended."""
         metric = self._metric
-        calm_ms = self._detection.calm_since_ms
-        points = [point for point in self._accounting.points(self._foreseen_ms) if point[0] >= calm_ms]
+        points = self._points(self._foreseen_ms)
         self._detection.foresee(
             breach_probability(points, metric.condition, float(metric.value), metric.interval)
         )
+
+    def _points(self, before_ms: int) -> list[Point]:
+        calm_ms = self._detection.calm_since_ms
+        return [point for point in self._accounting.points(before_ms) if point[0] >= calm_ms]
 
     def _slope(self) -> float:
         newest_ms = self._window.newest_ms
@@ -212,6 +239,80 @@ class Monitor:
             self._silence_due_ms() if detection.state in _ALIVE else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    @property
+    def settles_at_ms(self) -> int:
+        """From when on the next window can be settled [Unix ms]; samples seen before settle nothing."""
+        return self._due_ms
+
+    def close(self, at_ms: int) -> list[Signal]:
+        """Settles every window that has ended by ``at_ms`` at once: no sample will come, so none can be late."""
+        signals: list[Signal] = []
+        self._note_percentile()
+        self._accounting.close(at_ms, signals)
+        self._leave_place()
+        return signals
+
+    # --- calm stretches of a history -------------------------------------------------------------------
+
+    def find_calm(self, ts_ms: Sequence[int], values: Sequence[float], place: int) -> Stretch | None:
+        """Where nothing can follow from the samples of a history, as far as that is certain; None: nowhere here.
+
+        Args:
+            ts_ms, values: in order of time; those before ``place`` have been observed.
+        """
+        detection, accounting = self._detection, self._accounting
+        zone = detection.zone_low, detection.zone_high
+        if not (zone[0] < zone[1] and can_be_calm(self._metric) and self._window.is_exact):
+            return None
+        window = accounting.calm_window(ts_ms[place])
+        if window is None or window[0] - 2 * self._metric.interval < ts_ms[0]:
+            return None
+        start_ms, begin_ms = window[0], window[0] - self._metric.interval
+        points = self._points(start_ms)
+        if ts_ms[place] < start_ms:
+            # The window before has not got all of its samples yet.
+            points = [point for point in points if point[0] < begin_ms]
+            begin, end = bisect_left(ts_ms, begin_ms), bisect_left(ts_ms, start_ms)
+            points.append((begin_ms, aggregate(self._metric, ts_ms, values, begin, end)))
+        return find(self._metric, zone, points, ts_ms, values, *window)
+
+    def pass_over(
+        self, stretch: Stretch, windows: int, ts_ms: Sequence[int], values: Sequence[float], place: int
+    ) -> tuple[int, list[Signal]]:
+        """Takes a calm stretch as a whole, but for its end, from which all that is remembered follows.
+
+        Args:
+            windows: how many of the stretch may be taken.
+
+        Returns:
+            The place from which on samples have still to be observed, and what followed.
+        """
+        signals: list[Signal] = []
+        accounting, interval_ms = self._accounting, self._metric.interval
+        remembered = accounting.remembered_windows
+        skipped = windows - remembered - _FORESEEN_WINDOWS
+        if skipped < remembered:
+            return place, signals  # no gain
+        before = list(zip(ts_ms[place : stretch.places[0]], values[place : stretch.places[0]], strict=True))
+        if before:
+            signals = self.observe(before, before[-1][0])
+            if not self._detection.zone_low < self._detection.zone_high:
+                return stretch.places[0], signals
+        self._note_percentile()
+        until_ms = stretch.start_ms + skipped * interval_ms
+        end = stretch.places[skipped]
+        accounting.pass_over(stretch.start_ms, until_ms, signals)
+        self._window.clear()
+        for number in range(bisect_left(ts_ms, until_ms - interval_ms, 0, end), end):
+            self._detection.value = self._window.add(ts_ms[number], values[number])
+        self._newest_ms = ts_ms[end - 1]
+        self._accepted += end - stretch.places[0]
+        # Forecasts begin again once there are enough windows to make them from.
+        self._foreseen_ms = until_ms + (remembered - 1) * interval_ms
+        self._leave_place()
+        self.is_due_anew = True
+        return end, signals
 
     def source_error(self, text: str, now_ms: int) -> list[Signal]:
         """The source could not be asked; lasts until the next sample. Silence meanwhile is unknown, never bad."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import format_duration
+from slakeeper.sla.ledger import LedgerEntry, decimal_text
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import ActionStatus, DeliveryStatus, Violation
 from slakeeper.sla.wording import local_time, number, promise, with_unit
@@ -25,6 +26,9 @@ class NotificationKind(StrEnum):
     RESOLVED = "resolved"
     ESCALATION = "escalation"
     ESCALATION_FAILED = "escalation_failed"
+    BILLING = "billing"
+    FLAPPING_STARTED = "flapping_started"
+    FLAPPING_ENDED = "flapping_ended"
     TEST = "test"
 
 
@@ -51,6 +55,27 @@ class Notification:
     violation_ids: tuple[str, ...]
     at_ms: int
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def bill(entry: LedgerEntry, now_ms: int) -> Notification:
+    """An approved ledger entry for the billing system; ``details`` is the entry as it stands in the ledger.
+
+    Its id is the entry's: the same entry is billed once, however often it has to be sent.
+    """
+    amount = f"{decimal_text(entry.amount)} {entry.currency or ''}".rstrip()
+    return Notification(
+        id=entry.id,
+        kind=NotificationKind.BILLING,
+        sla_id=entry.sla_id,
+        sla_name=entry.sla_id,
+        severity=Severity.INFO,
+        subject=f"{entry.compensation_type.value} of {amount} for {entry.sla_id}",
+        body=entry.arithmetic,
+        dedup_key=entry.id,
+        violation_ids=() if entry.violation_id is None else (entry.violation_id,),
+        at_ms=now_ms,
+        details=entry.to_document(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +206,42 @@ def escalation_resolved(contract: Sla, violation: Violation, now_ms: int, *, cos
     )
     # Not the alert's id: its receivers are others, and a pager has to close the escalation's incident too.
     return replace(news, id=f"{violation.id}.resolved")
+
+
+def flapping_notice(
+    contract: Sla, kind: NotificationKind, metric_name: str, changes: Sequence[int], now_ms: int
+) -> Notification:
+    """A metric has begun to flap, or has calmed down.
+
+    Args:
+        changes: instants by which it is judged [Unix ms], at least one, the newest last.
+    """
+    name, zone = contract.name or contract.id, contract.timezone
+    if kind is NotificationKind.FLAPPING_STARTED:
+        subject = f"[flapping] {name}: {metric_name}"
+        said = (
+            f"{name}: {metric_name} breaks and keeps its promise by turns: {len(changes)} times since "
+            f"{local_time(changes[0], zone)}.\n\n"
+            "Until it calms down nothing is said here about single violations of it. They are recorded, priced and\n"
+            "escalated as ever; what is still open then is told then.\n"
+        )
+    else:
+        subject = f"[calm] {name}: {metric_name}"
+        said = f"{name}: {metric_name} does not flap any more; it changed last at {local_time(changes[-1], zone)}.\n"
+    about = _digest(f"{contract.id}\0{metric_name}")
+    return Notification(
+        id=f"{kind.value}-{_digest(f'{about}:{changes[-1]}')}",
+        kind=kind,
+        sla_id=contract.id,
+        sla_name=name,
+        severity=Severity.INFO,
+        subject=subject,
+        body=said,
+        dedup_key=f"flapping-{about}",
+        violation_ids=(),
+        at_ms=now_ms,
+        details={"sla_id": contract.id, "sla_name": name, "timezone": zone, "metric_name": metric_name},
+    )
 
 
 def trial(now_ms: int, *, note: str = "") -> Notification:

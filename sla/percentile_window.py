@@ -2,11 +2,12 @@
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from slakeeper.sla.grid import EXACT_ENTRIES, NEVER
+from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, add_in_turn
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints
 from slakeeper.sla.sketch import SketchWindow
 
@@ -35,6 +36,15 @@ class PercentileWindow:
         self._sorted = array("d")
         self._head = 0
         self._sketch: SketchWindow | None = None
+
+    def run(
+        self, ts_ms: Sequence[int], xs: Sequence[float], begin: int, end: int, low: float, high: float
+    ) -> tuple[int, float]:
+        return add_in_turn(self.add, ts_ms, xs, begin, end, low, high)
+
+    @property
+    def is_exact(self) -> bool:
+        return self._sketch is None
 
     def add(self, ts_ms: int, x: float) -> float:
         if self._sketch is not None:

@@ -194,9 +194,13 @@ class RemediationSettings(_Value):
 
 
 class AlertSettings(_Value):
-    """How alerts are sent: ``group_wait`` [ms] collects those of one contract into one message."""
+    """How alerts are sent: ``group_wait`` [ms] collects those of one contract into one message.
+
+    ``flapping``: news of a metric that flaps is held back until it has calmed down.
+    """
 
     group_wait: DurationMs = 0
+    flapping: Flag = True
 
 
 def _check_template(text: str) -> str:
@@ -297,6 +301,13 @@ class AppriseChannel(Channel):
     url: SecretStr | None = None
 
 
+class BillingWebhook(WebhookChannel):
+    """Where approved ledger entries go: a JSON POST each, with the entry's id as idempotency key."""
+
+    type: Literal["webhook"] = "webhook"
+    url: Url = Field(validation_alias=AliasChoices("url", "base_url"))
+
+
 class LogChannel(Channel):
     """A line in slakeeper's own log."""
 
@@ -315,8 +326,20 @@ AnyChannel = Annotated[
 ]
 
 
+BILLING = "billing"
+"""The name under which the billing webhook is opened; no channel may have it."""
+
+
 def _findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """Policies and actions of which there are two under one name."""
+    """Policies and actions of which there are two under one name, and a channel under a name that is taken."""
+    channels = data.get("channels")
+    if isinstance(channels, Mapping) and BILLING in channels:
+        yield Finding(
+            ("channels", BILLING),
+            "reserved_channel",
+            f"{BILLING!r} is a setting of its own: name the channel otherwise",
+            BILLING,
+        )
     for key, name_key, reason, words in (
         ("escalation_policies", "severity", "duplicate_policy", "two escalation policies for severity"),
         ("automatic_actions", "name", "duplicate_action", "two automatic actions named"),
@@ -333,8 +356,9 @@ class EnforcementPolicy(_Value):
     """The whole of ``enforcement.yaml``.
 
     ``channels`` maps a channel's name to its settings; a name is used by ``alert_channels`` and by the
-    ``type`` of an escalation level. ``templates`` maps a channel's name to words for its
-    messages, ``remedies`` maps an action's name to what it does.
+    ``type`` of an escalation level. ``templates`` maps a channel's name to words for its messages, ``remedies`` an
+    action's name to what it does. ``billing`` is told of each ledger entry when it is approved, and settles it by
+    taking it.
     """
 
     automatic_actions: tuple[AutomaticAction, ...] = ()
@@ -346,6 +370,7 @@ class EnforcementPolicy(_Value):
     remedies: dict[str, Remedy] = Field(default_factory=dict)
     responders: dict[str, Responder] = Field(default_factory=dict)
     on_call: dict[str, Rotation] = Field(default_factory=dict)
+    billing: BillingWebhook | None = None
 
     @model_validator(mode="wrap")
     @classmethod

@@ -1,5 +1,6 @@
 """A sample: one measured value at one instant, and what makes it fit to be used."""
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from slakeeper.sla.duration import DAY_MS, MINUTE_MS
@@ -12,6 +13,11 @@ FUTURE_ALLOWANCE_MS = MINUTE_MS
 
 MAX_AGE_MS = 400 * DAY_MS
 """Older than this is a unit mistake (seconds given as milliseconds), not a late sample."""
+
+
+def has_labels(labels: object, wanted: Sequence[tuple[str, str]]) -> bool:
+    """Whether a sample that carries ``labels`` (None: none) has all that a metric asks for."""
+    return isinstance(labels, Mapping) and all(labels.get(name) == value for name, value in wanted)
 
 
 def check_sample(value: object, ts_ms: object, now_ms: int) -> str | None:

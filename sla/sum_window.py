@@ -2,17 +2,32 @@
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import islice
+from math import nan
+from operator import le
 from typing import Any
 
 from slakeeper.sla.contract import Aggregation
-from slakeeper.sla.exact import HUGE, SCALE, SHIFT, TINY, Scaled, quotient, scaled, whole
-from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, Grid
+from slakeeper.sla.exact import (
+    HUGE,
+    ORDINARY_TOTAL,
+    SCALE,
+    SHIFT,
+    TINY,
+    Scaled,
+    quotient,
+    scaled,
+    scaled_sum,
+    whole,
+)
+from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, Grid, add_in_turn
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints
 
 _COMPACT_FROM = 512
-# Beyond, dividing ints may overflow; quotient() may not.
-_ORDINARY_TOTAL = 1 << 1000
+# With fewer samples than this, adding them at once gains nothing.
+_BULK_FROM = 64
 
 
 class SumWindow:
@@ -36,6 +51,10 @@ class SumWindow:
         self._head = 0
         self._total: Scaled = 0
         self._grid: Grid | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        return self._grid is None
 
     def add(self, ts_ms: int, x: float) -> float:
         if self._grid is not None:
@@ -65,6 +84,64 @@ class SumWindow:
             self._change_to_grid()
         return self._value(count, total)
 
+    def run(
+        self, ts_ms: Sequence[int], xs: Sequence[float], begin: int, end: int, low: float, high: float
+    ) -> tuple[int, float]:
+        place, value = begin, nan
+        while place < end:
+            # A part of the window's size, so that looking at the window costs little for each sample.
+            stop = min(end, place + max(_BULK_FROM, (len(self._ts) - self._head) // 4))
+            bulk = self._add_bulk(ts_ms[place:stop], xs[place:stop], low, high) if low < high else None
+            if bulk is None:
+                place, value = add_in_turn(self.add, ts_ms, xs, place, stop, low, high)
+                if not low < value < high:
+                    break
+            else:
+                place, value = stop, bulk
+        return place, value
+
+    def _add_bulk(self, new_ms: Sequence[int], new: Sequence[float], low: float, high: float) -> float | None:
+        """Adds samples at once when no aggregate on the way can leave ``(low, high)``; None: not certain."""
+        ts, xs, head = self._ts, self._xs, self._head
+        count = len(ts) - head + len(new)
+        if len(new) < _BULK_FROM or self._grid is not None or count > EXACT_ENTRIES:
+            return None
+        if new_ms[0] < self.newest_ms or not all(map(le, new_ms, islice(new_ms, 1, None))):
+            return None
+        limit_ms = new_ms[-1] - self._interval_ms
+        if new_ms[0] <= limit_ms:
+            return None
+        stay = bisect_right(ts, limit_ms, head)
+        gone = xs[head:stay]
+        if not self._stays_between(new, gone, low, high):
+            return None
+        ts.extend(new_ms)
+        xs.extend(new)
+        self.newest_ms = new_ms[-1]
+        self._head = stay
+        if not self._is_count:
+            self._total = whole(self._total + scaled_sum(new) - scaled_sum(gone))
+        self._compact()
+        return self._value(len(ts) - self._head, self._total)
+
+    def _stays_between(self, new: Sequence[float], gone: Sequence[float], low: float, high: float) -> bool:
+        """Whether every aggregate lies between the bounds while ``new`` come in turn and ``gone`` leave."""
+        if self._is_average:
+            held = self._xs[self._head :]
+            return low < min(new) and max(new) < high and (not held or (low < min(held) and max(held) < high))
+        count = len(self._ts) - self._head
+        if self._is_count:
+            return low < count - len(gone) and count + len(new) < high
+        if min(new) < 0 or (gone and min(gone) < 0):
+            return False
+        least = self._value(count, self._total - scaled_sum(gone))
+        return low < least and self._value(count, self._total + scaled_sum(new)) < high
+
+    def _compact(self) -> None:
+        if self._head > _COMPACT_FROM and self._head * 2 > len(self._ts):
+            del self._ts[: self._head], self._xs[: self._head]
+            self._head = 0
+
     def _evict(self, limit_ms: int) -> None:
         """Lets go of what is not newer than the limit; the newest sample always is."""
         ts, xs, head = self._ts, self._xs, self._head
@@ -78,17 +155,15 @@ class SumWindow:
                 total -= int(x * SCALE) if TINY <= x <= HUGE else scaled(x)
                 head += 1
             self._total = total if type(total) is int else whole(total)
-        if head > _COMPACT_FROM and head * 2 > len(ts):
-            del ts[:head], xs[:head]
-            head = 0
         self._head = head
+        self._compact()
 
     def _value(self, count: int, total: Scaled) -> float:
         if self._is_count:
             return float(count)
         if self._is_average:
             return quotient(total, count)
-        if type(total) is not int or abs(total) > _ORDINARY_TOTAL:
+        if type(total) is not int or abs(total) > ORDINARY_TOTAL:
             return quotient(total, self._divisor)
         return total * self._divisor.denominator / (self._divisor.numerator << SHIFT)
 

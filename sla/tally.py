@@ -10,7 +10,7 @@ from math import inf, nan
 from typing import Any, ClassVar
 
 from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
-from slakeeper.sla.exact import HUGE, SCALE, TINY, Scaled, quotient, scaled, whole
+from slakeeper.sla.exact import Scaled, quotient, scaled_sum, whole
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.percentile_window import nearest_rank
 
@@ -24,8 +24,9 @@ class Tally:
     def __init__(self) -> None:
         self.count = 0
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self.count += 1
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        """Takes samples in, at least one."""
+        self.count += len(xs)
 
     def value(self, left_ms: int) -> float:
         """The aggregate; ``left_ms`` is how long the window is without what was cut out of it, > 0."""
@@ -53,9 +54,9 @@ class SumTally(Tally):
         self.count = 0
         self.total: Scaled = 0
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self.count += 1
-        self.total += int(x * SCALE) if TINY <= x <= HUGE else scaled(x)
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        self.count += len(xs)
+        self.total = whole(self.total + scaled_sum(xs))
 
     def value(self, left_ms: int) -> float:
         return quotient(self.total, 1)
@@ -83,10 +84,9 @@ class MinTally(Tally):
         self.count = 0
         self.least = inf
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self.count += 1
-        if x < self.least:
-            self.least = x
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        self.count += len(xs)
+        self.least = min(self.least, *xs)
 
     def value(self, left_ms: int) -> float:
         return self.least
@@ -100,10 +100,9 @@ class MaxTally(Tally):
         self.count = 0
         self.most = -inf
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self.count += 1
-        if x > self.most:
-            self.most = x
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        self.count += len(xs)
+        self.most = max(self.most, *xs)
 
     def value(self, left_ms: int) -> float:
         return self.most
@@ -118,11 +117,14 @@ class LastTally(Tally):
         self.last = nan
         self.last_ms = NEVER
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self.count += 1
-        if ts_ms >= self.last_ms:
-            self.last_ms = ts_ms
-            self.last = x
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        self.count += len(xs)
+        newest_ms = max(ts_ms)
+        if newest_ms >= self.last_ms:
+            self.last_ms = newest_ms
+            self.last = next(
+                x for at_ms, x in zip(reversed(ts_ms), reversed(xs), strict=True) if at_ms == newest_ms
+            )
 
     def value(self, left_ms: int) -> float:
         return self.last
@@ -146,12 +148,15 @@ class PercentileTally(Tally):
         self._percentile = percentile
         self._value = value
 
-    def add(self, ts_ms: int, x: float) -> None:
-        self.count += 1
-        if x <= self._value:
-            self.up_to += 1
-            if x < self._value:
-                self.below += 1
+    def extend(self, ts_ms: Sequence[int], xs: Sequence[float]) -> None:
+        self.count += len(xs)
+        value = self._value
+        if max(xs) < value:
+            self.below += len(xs)
+            self.up_to += len(xs)
+        else:
+            self.below += sum([x < value for x in xs])
+            self.up_to += sum([x <= value for x in xs])
 
     def value(self, left_ms: int) -> float:
         return self.seen

@@ -79,6 +79,8 @@ class Timeline:
         if end_ms <= start_ms:
             return calendar.NO_CUTS, []
         cuts = calendar.cuts(self._contract, start_ms, end_ms)
+        if not self._suspended and cuts is calendar.NO_CUTS:
+            return cuts, [(start_ms, end_ms)]
         suspended = clip(self._suspended, start_ms, end_ms)
         if suspended and self.is_suspended and foreseen_ms < FOREVER:
             suspended = clip(suspended, start_ms, foreseen_ms)

@@ -16,6 +16,8 @@ from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, ActionStatus, ActionType, DeliveryStatus, EscalationRecord
 
 __all__ = [
+    "CONTRACT_EXPIRED",
+    "SELF",
     "Acknowledgement",
     "ActionRecord",
     "ActionStatus",
@@ -38,6 +40,11 @@ __all__ = [
     "violation_id",
 ]
 
+
+SELF = "slakeeper"
+"""Who ends what no person has ended."""
+
+CONTRACT_EXPIRED = "contract expired"
 
 R = TypeVar("R")
 

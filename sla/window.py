@@ -4,11 +4,12 @@ A window keeps what its aggregate needs and nothing else, and is bounded whateve
 ``grid.EXACT_ENTRIES`` entries it slides to the millisecond, a more crowded one in steps until it has run empty.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from slakeeper.sla.contract import Aggregation, Metric, MetricType
 from slakeeper.sla.extreme_window import ExtremeWindow
-from slakeeper.sla.grid import NEVER
+from slakeeper.sla.grid import NEVER, add_in_turn
 from slakeeper.sla.percentile_window import PercentileWindow
 from slakeeper.sla.sum_window import SumWindow
 
@@ -18,10 +19,25 @@ class Window(Protocol):
 
     newest_ms: int
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it slides to the millisecond, so that it depends on the samples of its interval only."""
+        ...
+
     def add(self, ts_ms: int, x: float) -> float:
         """Takes a sample in, out of order or not, and gives the aggregate at ``newest_ms``.
 
         A sample older than the window changes nothing.
+        """
+        ...
+
+    def run(
+        self, ts_ms: Sequence[int], xs: Sequence[float], begin: int, end: int, low: float, high: float
+    ) -> tuple[int, float]:
+        """Takes samples in as :meth:`add` does, until the aggregate is not strictly between ``low`` and ``high``.
+
+        Returns:
+            The place after the last sample taken, and the aggregate then.
         """
         ...
 
@@ -44,11 +60,20 @@ class LastWindow:
         self.newest_ms = NEVER
         self._last = 0.0
 
+    @property
+    def is_exact(self) -> bool:
+        return True
+
     def add(self, ts_ms: int, x: float) -> float:
         if ts_ms >= self.newest_ms:
             self.newest_ms = ts_ms
             self._last = x
         return self._last
+
+    def run(
+        self, ts_ms: Sequence[int], xs: Sequence[float], begin: int, end: int, low: float, high: float
+    ) -> tuple[int, float]:
+        return add_in_turn(self.add, ts_ms, xs, begin, end, low, high)
 
     def dump(self) -> dict[str, Any]:
         return {"newest": self.newest_ms, "last": self._last}

@@ -102,6 +102,7 @@ def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any])
     failing = failing_sources(answer["cells"])
     return {
         "slas": answer["slas"],
+        "silences": answer["silences"],
         "processes": rows,
         "cells": answer["cells"],
         "sources_failing": failing,
@@ -205,6 +206,18 @@ _COMMANDS: dict[str, _Command] = {
     },
     "decide": lambda service, cluster, payload: cluster.decide(
         payload["id"], payload["approve"], payload["by"], payload["reason"]
+    ).result(PATIENCE_S),
+    "settle": lambda service, cluster, payload: cluster.settle(
+        payload["id"], payload["by"], payload["reason"]
+    ).result(PATIENCE_S),
+    "silences": lambda service, cluster, payload: {
+        "silences": cluster.silences(bool(payload.get("all"))).result(PATIENCE_S)
+    },
+    "silence": lambda service, cluster, payload: cluster.silence(
+        payload["matchers"], payload["end"], payload["by"], payload["reason"], payload.get("start")
+    ).result(PATIENCE_S),
+    "expire_silence": lambda service, cluster, payload: cluster.expire_silence(
+        payload["id"], payload["by"]
     ).result(PATIENCE_S),
     "report": lambda service, cluster, payload: cluster.report(
         payload["sla"], payload["period"], payload["format"]

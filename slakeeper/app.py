@@ -51,7 +51,8 @@ MODES = ("processes", "inline")
 TOPICS = frozenset({
     "violation.opened", "violation.updated", "violation.acknowledged", "violation.escalated", "violation.resolved",
     "alert.sent", "alert.failed", "escalation.sent", "escalation.failed", "remediation.ended",
-    "compensation.booked", "compensation.decided", "metric.changed", "sla.changed", "sla.removed",
+    "compensation.booked", "compensation.decided", "compensation.settled", "billing.failed",
+    "metric.changed", "sla.changed", "sla.removed",
     "actor.crashed", "actor.quarantined",
 })  # fmt: skip
 EVERY_TOPIC = "*"
@@ -274,6 +275,30 @@ class App:
         """Ends a violation by hand."""
         return self._wait(self._cluster.resolve(violation_id, by, note))
 
+    def silences(self, *, include_expired: bool = False) -> list[dict[str, Any]]:
+        """Silences in force or to come, the newest first; the keys are those of ``slakeeper silence list``."""
+        return self._wait(self._cluster.silences(include_expired))
+
+    def silence(self, *matchers: str, for_s: float, by: str, reason: str) -> dict[str, Any]:
+        """From now on and for ``for_s`` seconds nobody is told of violations that match.
+
+        Args:
+            matchers: at least one, such as ``sla=api`` or ``severity=~"warning|info"``; all have to match.
+
+        Raises:
+            RequestFailed: ``invalid``.
+        """
+        end_ms = int((time.time() + for_s) * 1000)
+        return self._wait(self._cluster.silence(matchers, end_ms, by, reason))
+
+    def expire_silence(self, silence_id: str, by: str) -> dict[str, Any]:
+        """Ends a silence now; what it muted and is still open is told.
+
+        Raises:
+            RequestFailed: ``not_found``, or ``conflict`` when it is over already.
+        """
+        return self._wait(self._cluster.expire_silence(silence_id, by))
+
     def calculate_compensation(self, violation_id: str) -> list[dict[str, Any]]:
         """What a violation is worth: the ledger's entries when it is resolved, else what would be booked now."""
         rows: list[dict[str, Any]] = self._wait(self._cluster.estimate(violation_id))["compensation"]
@@ -294,7 +319,8 @@ class App:
         """Has ``callback(event)`` called for every event of a topic, ``"*"`` for all, on a thread of its own.
 
         Topics: violation.opened, .updated, .acknowledged, .escalated, .resolved; alert.sent, .failed;
-        escalation.sent, .failed; remediation.ended; compensation.booked, .decided; metric.changed;
+        escalation.sent, .failed; remediation.ended; compensation.booked, .decided, .settled; billing.failed;
+        metric.changed;
         sla.changed, .removed; actor.crashed, .quarantined. An error in the callback is logged.
 
         Raises:

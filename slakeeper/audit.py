@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from slakeeper.actors.audit import recorded_chain
-from slakeeper.actors.audit_file import segments
+from slakeeper.actors.audit_file import segments, strangers
 from slakeeper.actors.record import make_codec
 from slakeeper.otp.journal import JournalError
 from slakeeper.otp.look import Look
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.audit import Head, read
-from slakeeper.sla.audit_check import Expected, Finding, Row, judge, take
+from slakeeper.sla.audit_check import Expected, Finding, Lines, Row, judge, take
 
 AUDIT_FOLDER = "audit"
 
@@ -109,7 +109,10 @@ class Verdict:
 
     def to_document(self) -> Document:
         """``{"ok", "against", "partitions": [{"partition", "entries", "seq", "hash", "unwritten", "problems"}],
-        "problems": [{"partition", "kind", "file", "line", "seq", "message"}], "unknown_heads"}``."""
+        "problems": [{"partition", "kind", "file", "line", "seq", "message"}], "unknown_heads"}``.
+
+        ``hash`` is null when the last line is not as it was written: it is no head then.
+        """
         parts, problems = [], []
         for name, finding in self.findings.items():
             found = [each.to_document() for each in finding.problems]
@@ -119,7 +122,7 @@ class Verdict:
                     "partition": name,
                     "entries": finding.entry_count,
                     "seq": finding.end.seq,
-                    "hash": finding.end.hash,
+                    "hash": finding.end.hash or None,
                     "unwritten": finding.unwritten_count,
                     "problems": found,
                 }
@@ -146,25 +149,36 @@ def verify(data: Path, ask_heads: Callable[[], Heads] | None, noted: Sequence[st
     if not partitions(data):
         raise AuditError(f"there is no audit chain in {data}")
     if ask_heads is None:
-        expected: dict[str, Expected | None] = {name: _recorded(data, name) for name in partitions(data)}
-        lines = {name: take(rows(data, name)) for name in expected}
+        findings = {name: verify_recorded(data, name) for name in partitions(data)}
     else:
         before = _settled_heads(ask_heads)
         names = sorted({*before, *partitions(data)})
         lines = {name: take(rows(data, name)) for name in names}
         after = _heads(ask_heads())
-        expected = {}
+        findings = {}
         for name in names:
             known, latest = before.get(name), after.get(name, before.get(name))
-            expected[name] = (
-                Expected(known.head, known.filed_seq, latest.head.seq) if known and latest else None
-            )
-    findings = {
-        name: judge(name, lines[name], each, f"{AUDIT_FOLDER}/{name}") for name, each in expected.items()
-    }
+            expected = Expected(known.head, known.filed_seq, latest.head.seq) if known and latest else None
+            findings[name] = _judged(data, name, lines[name], expected)
     known_hashes = frozenset().union(*(each.hashes for each in findings.values()))
     unknown = tuple(each for each in noted if each not in known_hashes)
     return Verdict(JOURNAL if ask_heads is None else SYSTEM, findings, unknown)
+
+
+def verify_recorded(data: Path, name: str) -> Finding:
+    """Verifies the chain of one partition, which nobody is writing, against its journal.
+
+    Raises:
+        AuditError: the journal cannot be read, or is in use.
+    """
+    expected = _recorded(data, name)
+    return _judged(data, name, take(rows(data, name)), expected)
+
+
+def _judged(data: Path, name: str, lines: Lines, expected: Expected | None) -> Finding:
+    folder = f"{AUDIT_FOLDER}/{name}"
+    finding = judge(name, lines, expected, folder)
+    return replace(finding, problems=(*finding.problems, *strangers(folder, _names(data, name))))
 
 
 def _settled_heads(ask_heads: Callable[[], Heads]) -> dict[str, Expected]:
@@ -208,9 +222,13 @@ def _recorded(data: Path, name: str) -> Expected | None:
     return Expected(Head(chain.head_seq, chain.head_hash), chain.filed_seq)
 
 
-def _segments(data: Path, partition: str) -> list[str]:
+def _names(data: Path, partition: str) -> list[str]:
     directory = data / AUDIT_FOLDER / partition
-    return segments([each.name for each in directory.iterdir()]) if directory.is_dir() else []
+    return [each.name for each in directory.iterdir()] if directory.is_dir() else []
+
+
+def _segments(data: Path, partition: str) -> list[str]:
+    return segments(_names(data, partition))
 
 
 def _rows_of(data: Path, partition: str, name: str) -> Iterator[Row]:

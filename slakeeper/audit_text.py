@@ -7,6 +7,11 @@ from typing import Any
 from slakeeper.sla.duration import format_instant
 from slakeeper.text import printable
 
+# A chain that somebody wrote anew has a problem in every line; the first say what was done.
+SHOWN_PROBLEMS = 5
+
+NO_HEAD = "no head: its last line is not as it was written"
+
 _AGAINST = {"system": "the running system", "journal": "the journals; nothing runs here"}
 
 
@@ -50,14 +55,26 @@ def verdict_text(document: Mapping[str, Any]) -> str:
     for each in document["partitions"]:
         waiting = f"  {each['unwritten']} not in the file yet" if each["unwritten"] else ""
         entries = _count(each["entries"], "entry", "entries")
-        lines.append(f"{each['partition']}  {entries}  head {each['seq']} {each['hash']}{waiting}")
-    lines += [f"{each['kind']}: {each['message']}" for each in document["problems"]]
+        head = f"head {each['seq']} {each['hash']}" if each["hash"] else NO_HEAD
+        lines.append(f"{each['partition']}  {entries}  {head}{waiting}")
+        lines += problem_lines(each["problems"])
     lines += [f"unknown head: {each} is in no chain" for each in document["unknown_heads"]]
     entries = _count(sum(each["entries"] for each in document["partitions"]), "entry", "entries")
     chains = _count(len(document["partitions"]), "chain", "chains")
     state = "intact" if document["ok"] else "NOT INTACT"
     lines.append(f"{state}: {entries} in {chains}, compared with {_AGAINST[document['against']]}")
     return "\n".join(map(printable, lines))
+
+
+def problem_lines(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first few problems of a chain, and how many more there are to which line."""
+    lines = [f"{each['kind']}: {each['message']}" for each in problems[:SHOWN_PROBLEMS]]
+    if more := problems[SHOWN_PROBLEMS:]:
+        last = more[-1]
+        lines.append(
+            f"… and {_count(len(more), 'more', 'more')}, to {last['file']}:{last['line']}; all with --json"
+        )
+    return lines
 
 
 def _count(number: int, one: str, more: str) -> str:

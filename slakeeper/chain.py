@@ -4,6 +4,7 @@ The files are written behind the journal, and so they can be ahead of a copy of 
 What is ahead would count as somebody else's: the partition goes on with other entries of the same numbers.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +90,47 @@ def note_repair(data: Path, name: str, by: str, now_ms: int, folder: Path, detai
     Raises:
         JournalError: the partition cannot be opened.
     """
+    said = {"folder": str(folder), **details}
+    fact = Fact(now_ms, What.PARTITION_REPAIRED.value, by, "cli", subject=name, details=plain(said))
+    _note_once(data, name, fact, "folder")
+
+
+def note_release(data: Path, mark: Mapping[str, Any], by: str, now_ms: int) -> None:
+    """Has in the first partition's chain that a restored copy took over, durable on return; once for one mark.
+
+    Args:
+        mark: of the copy; see :func:`slakeeper.restored.mark_of`.
+
+    Raises:
+        JournalError: the partition cannot be opened or written.
+    """
+    folder = data / "partitions"
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    if names:
+        fact = Fact(now_ms, What.COPY_RELEASED.value, by, "cli", subject=names[0], details=plain(mark))
+        _note_once(data, names[0], fact, "restored_at_ms")
+
+
+def _note_once(data: Path, name: str, fact: Fact, key: str) -> None:
+    """Has a fact in a partition's chain, durable on return.
+
+    Args:
+        key: of its details: an entry that agrees in it is the same, noted by a try before this one.
+    """
     codec = make_codec()
     partition = Partition(data / "partitions" / name, codec)
     partition.open()
     try:
-        begin_chains({name: partition}, codec, now_ms)
+        begin_chains({name: partition}, codec, fact.at_ms)
         record = partition.records[audit_address(name)]
         known = (codec.decode(each) for each in record.tail)
-        said = {"folder": str(folder), **details}
-        repaired = What.PARTITION_REPAIRED.value
         if any(
-            isinstance(each, Fact) and each.what == repaired and each.details.get("folder") == str(folder)
+            isinstance(each, Fact)
+            and each.what == fact.what
+            and each.details.get(key) == fact.details.get(key)
             for each in known
         ):
             return
-        fact = Fact(now_ms, repaired, by, "cli", subject=name, details=plain(said))
         partition.append((Event(record.address, codec.encode(fact)),))
         partition.commit()
     finally:

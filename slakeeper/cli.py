@@ -1,7 +1,8 @@
 """The command line: ``slakeeper …``.
 
 Exit status: 0 done, 1 the operation failed or was refused, 2 bad usage or configuration, 3 no running system,
-4 timed out. With ``--json`` standard output holds one JSON document and nothing else.
+4 timed out. With ``--json`` standard output holds one JSON document and nothing else, also of what failed:
+``{"error": {"reason", "message"}}``.
 """
 
 import gc
@@ -18,26 +19,31 @@ from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
 from slakeeper.cli_backup import backup, restore
 from slakeeper.cli_channel import channel, oncall
+from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
+from slakeeper.cli_silence import silence
+from slakeeper.cli_simulate import compare, simulate
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
     DATA_OPTION,
     FAILED,
     TIMED_OUT,
+    CommandLine,
     Session,
     by_option,
     command,
     fail,
-    said,
+    output_option,
+    write,
 )
 
 STOP_TIMEOUT_S = 60.0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="slakeeper")
 @DATA_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -62,6 +68,7 @@ def main(data: Path | None, as_json: bool) -> None:
 @click.option("--demo", is_flag=True, help="Also run a small web service to watch and break.")
 @click.option("--view/--no-view", default=True, help="Show live status while it runs in the foreground.")
 @click.option("--live", is_flag=True, help="A restored copy takes over: tell people and run actions again.")
+@by_option
 @click.option("--no-config", is_flag=True, hidden=True, help="Begin without contracts.")
 @click.option("--with-parent", type=int, hidden=True, help="Stop when the process of this id ends.")
 def start(
@@ -73,6 +80,7 @@ def start(
     demo: bool,
     view: bool,
     live: bool,
+    by: str,
     no_config: bool,
     with_parent: int | None,
 ) -> None:
@@ -90,6 +98,7 @@ def start(
         without_config=no_config,
         parent=with_parent,
         live=live,
+        by=by,
     )
     try:
         if detach:
@@ -106,9 +115,7 @@ def start(
                 )
             )
     except StartError as error:
-        for line in str(error).splitlines():
-            click.echo(f"slakeeper: {line}", err=True)
-        sys.exit(BAD_CONFIGURATION if error.is_configuration else FAILED)
+        fail(BAD_CONFIGURATION if error.is_configuration else FAILED, str(error))
     finally:
         gc.enable()
 
@@ -252,10 +259,12 @@ def sla_define(session: Session, file: Path, by: str) -> None:
 
     contracts, problems = contracts_of(file)
     if problems:
-        for problem in problems:
-            click.echo(f"slakeeper: {problem}", err=True)
-        sys.exit(BAD_CONFIGURATION)
+        listed = [problem.to_document() for problem in problems]
+        fail(BAD_CONFIGURATION, "\n".join(map(str, problems)), errors=listed)
     defined = [session.ask("define", document=contract.to_document(), by=by) for contract in contracts]
+    for row in defined:
+        for warning in row.get("warnings", ()):
+            click.echo(f"slakeeper: {row['id']}: {warning}", err=True)
     session.show(defined, lambda rows: "\n".join(f"{row['id']}: version {row['version']}" for row in rows))
 
 
@@ -294,44 +303,7 @@ def observe(session: Session, metric: str, value: float, sla_id: str | None, ts:
     session.show(answer, lambda _: "accepted")
 
 
-# -- money ------------------------------------------------------------------------------------------------------------
-
-
-_hidden = click.Group("hidden")
-
-
-@main.group(invoke_without_command=True)
-@click.option("--sla", "sla_id", help="Only of this contract.")
-@DATA_OPTION
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_context
-def compensation(context: click.Context, sla_id: str | None, data: Path | None, as_json: bool) -> None:
-    """What is owed; approve or reject what waits for a decision."""
-    if context.invoked_subcommand is None:
-        context.invoke(_compensation_list, sla_id=sla_id, data=data, as_json=as_json)
-
-
-@command(_hidden, "list")
-@click.option("--sla", "sla_id")
-def _compensation_list(session: Session, sla_id: str | None) -> None:
-    from slakeeper.text import compensation_text
-
-    session.show(session.ask("compensation", sla=sla_id)["compensation"], compensation_text)
-
-
-def _decision(name: str, past: str, *, approve: bool) -> None:
-    def decide(session: Session, entry_id: str, by: str, reason: str) -> None:
-        answer = session.ask("decide", id=entry_id, approve=approve, by=by, reason=reason)
-        session.show(answer, lambda row: f"{row['id']}: {past}")
-
-    decide.__doc__ = f"{name.capitalize()} a pending entry of the ledger."
-    with_reason = click.option("--reason", required=True, callback=said, help="Why.")(decide)
-    with_by = click.option("--by", required=True, callback=said, help="The contract's approver.")(with_reason)
-    command(compensation, name)(click.argument("entry_id", metavar="ID")(with_by))
-
-
-_decision("approve", "approved", approve=True)
-_decision("reject", "rejected", approve=False)
+# -- reports ----------------------------------------------------------------------------------------------------------
 
 
 @command(main, "report")
@@ -344,7 +316,7 @@ _decision("reject", "rejected", approve=False)
     default="md",
     show_default=True,
 )
-@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@output_option
 def report(
     session: Session, sla_id: str | None, period: str, report_format: str, output: Path | None
 ) -> None:
@@ -357,24 +329,22 @@ def report(
     wanted = "json" if session.as_json else report_format
     answer = session.ask("report", sla=sla_id, period=period, format=wanted)
     text = json.dumps(answer["document"], ensure_ascii=False) + "\n" if wanted == "json" else answer["text"]
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text)
-    except OSError as error:
-        fail(FAILED, f"{output}: {error.strerror}")
+    write(output, text)
 
 
 command(main, "doctor")(doctor)
 command(main, "backup")(backup)
 command(main, "restore")(restore)
 command(main, "schema")(schema)
+command(main, "simulate")(simulate)
+command(main, "compare")(compare)
 main.add_command(actor)
 main.add_command(audit)
 main.add_command(import_)
 main.add_command(export)
 main.add_command(channel)
 main.add_command(oncall)
+main.add_command(compensation)
+main.add_command(silence)
 for each in (violations, ack, resolve, escalate, remediate):
     main.add_command(each)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from slakeeper.session import FAILED, Session, fail
+from slakeeper.session import FAILED, Session, by_option, fail
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -34,7 +34,8 @@ def backup(session: Session, file: Path) -> None:
 
 @_FILE
 @click.option("--live", is_flag=True, help="The original is gone: the copy tells people and acts at once.")
-def restore(session: Session, file: Path, live: bool) -> None:
+@by_option
+def restore(session: Session, file: Path, live: bool, by: str) -> None:
     """Make the data directory (--data) of a backup; it must not be there yet, or be empty.
 
     A restored copy tells nobody and runs no action until it is started with --live: the original may still run.
@@ -44,7 +45,7 @@ def restore(session: Session, file: Path, live: bool) -> None:
     from slakeeper.text import instant
 
     try:
-        done = restore_backup(file, session.data, time.time_ns() // 1_000_000, live=live)
+        done = restore_backup(file, session.data, time.time_ns() // 1_000_000, live=live, by=by)
     except RestoreRefused as refusal:
         fail(FAILED, str(refusal))
     held = "" if live else "; nobody is told and no action is run until: slakeeper start --live"

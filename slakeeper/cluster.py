@@ -6,7 +6,7 @@ from typing import Any
 
 from slakeeper.channel_state import merged_channels
 from slakeeper.connection import RECONNECT_PATIENCE_S, CellConnection
-from slakeeper.future import failed, first_found, gather, then, translated
+from slakeeper.future import chain, failed, first_found, gather, then, translated
 from slakeeper.otp.placement import owner_of, partition_of
 from slakeeper.request import RequestFailed, failure_of
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample
@@ -118,8 +118,9 @@ class Cluster:
     # --- how things are -----------------------------------------------------------------------------
 
     def status(self) -> Future[dict[str, Any]]:
-        """``{"slas": [...], "cells": [{"name", "up", "actors", "mailbox", …}]}``; never fails for a cell that is away.
+        """``{"slas": [...], "silences", "cells": [{"name", "up", "actors", "mailbox", …}]}``.
 
+        It never fails for a cell that is away. ``silences`` counts those that are in force.
         Contracts of a cell that is away are shown as last seen, with ``"stale": true``.
         """
         return then(self._ask("status", {}), self._merge_status)
@@ -156,9 +157,29 @@ class Cluster:
         return self._owner(sla_id).request("sla.document", {"id": sla_id})
 
     def define(self, document: Mapping[str, Any], by: str = "") -> Future[dict[str, Any]]:
-        """Defines a contract, or its next version, as ``by`` wants it."""
+        """Defines a contract, or its next version, as ``by`` wants it; ``{"id", "version", "warnings"?}``.
+
+        Fails with ``invalid`` when contracts would depend on each other in a circle: each would mute the next one.
+        """
         payload = {"document": dict(document), "by": by}
-        return self._changing("sla.define", str(document.get("id", "")), payload)
+        sla_id, parents = str(document.get("id", "")), document.get("depends_on") or ()
+        if not parents or not isinstance(parents, Sequence):
+            return self._changing("sla.define", sla_id, payload)
+
+        def checked(answers: dict[str, Any]) -> Future[dict[str, Any]]:
+            depends_on = {row["id"]: row["depends_on"] for row in _rows(answers, "slas")}
+            circle = circle_of(sla_id, {**depends_on, sla_id: [str(parent) for parent in parents]})
+            if circle:
+                text = f"contracts would depend on each other in a circle: {' -> '.join(circle)}"
+                return failed(RequestFailed("invalid", text, {"reason": "dependency_cycle"}))
+            unknown = [str(parent) for parent in parents if parent not in depends_on]
+            defined = self._changing("sla.define", sla_id, payload)
+            if not unknown:
+                return defined
+            warnings = [f"depends_on: there is no contract {parent!r} now" for parent in unknown]
+            return then(defined, lambda answer: {**answer, "warnings": warnings})
+
+        return chain(self._ask("sla.dependencies", {}), checked)
 
     def suspend(self, sla_id: str, by: str) -> Future[dict[str, Any]]:
         """Time of the contract counts for nothing until it is resumed."""
@@ -238,6 +259,55 @@ class Cluster:
         return self._act(
             "compensation.decide", {"id": entry_id, "approve": approve, "by": by, "reason": reason}
         )
+
+    def settle(self, entry_id: str, by: str, reason: str) -> Future[dict[str, Any]]:
+        """Says that an approved entry of the ledger was paid out by hand."""
+        return self._act("compensation.settle", {"id": entry_id, "by": by, "reason": reason})
+
+    # --- silences -----------------------------------------------------------------------------------
+
+    def silences(self, include_expired: bool = False) -> Future[Rows]:
+        """Silences in force or to come, the newest first; with ``include_expired`` those that are over too."""
+
+        def merge(answers: dict[str, Any]) -> Rows:
+            there = {name: each for name, each in answers.items() if not isinstance(each, Exception)}
+            # Every cell knows them all; only when none answers it is not known which there are.
+            rows = {row["id"]: row for row in _rows(there or answers, "silences")}
+            return sorted(rows.values(), key=lambda row: str(row["id"]), reverse=True)
+
+        return then(self._ask("silences", {"all": include_expired}), merge)
+
+    def silence(
+        self,
+        matchers: Sequence[Any],
+        end: int,
+        by: str,
+        reason: str,
+        start: int | None = None,
+    ) -> Future[dict[str, Any]]:
+        """Nobody is told of what all ``matchers`` match, from ``start`` (None: now) to ``end`` [Unix ms].
+
+        Args:
+            matchers: texts such as ``severity=~"warning|info"``, or ``{"name", "relation", "value"}``.
+        """
+        payload = {"matchers": list(matchers), "start": start, "end": end, "by": by, "reason": reason}
+        added = self._one_that_is_there().request("silence.add", {**payload, "via": self._via})
+        return then(added, self._share_silence)
+
+    def expire_silence(self, silence_id: str, by: str) -> Future[dict[str, Any]]:
+        """Ends a silence now; what it muted and is still open is told."""
+        payload = {"id": silence_id, "by": by, "via": self._via}
+        return then(self._one_that_is_there().request("silence.expire", payload), self._share_silence)
+
+    def _one_that_is_there(self) -> Cell:
+        cells = list(self._cells.values())
+        return next((cell for cell in cells if getattr(cell, "connected", True)), cells[0])
+
+    def _share_silence(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """Tells every cell; one that is away hears of it from the others when it is back."""
+        for cell in self._cells.values():
+            cell.request("silence.learn", {"silences": [kept]})
+        return kept
 
     def backup(self) -> Future[Rows]:
         """``{"name", "sequence", "files": [[name, bytes]]}`` of each partition: what a copy of it is made of now."""
@@ -364,7 +434,26 @@ class Cluster:
             if isinstance(answer, RequestFailed) and answer.details.get("reason") == "no_room":
                 facts = {"low_on_room": answer.message}
             cells.append({"name": name, "up": up, "actors": 0, "mailbox": 0, **facts})
-        return {"slas": sorted(slas, key=_id_of), "cells": cells}
+        silences = max((cell.get("silences", 0) for cell in cells), default=0)
+        return {"slas": sorted(slas, key=_id_of), "silences": silences, "cells": cells}
+
+
+def circle_of(start: str, graph: Mapping[str, Sequence[str]]) -> list[str]:
+    """A way from ``start`` along the graph back to it; empty when there is none."""
+    came_from: dict[str, str] = {}
+    left = [start]
+    while left:
+        here = left.pop()
+        for following in graph.get(here, ()):
+            if following == start:
+                path = [here]
+                while path[-1] != start:
+                    path.append(came_from[path[-1]])
+                return [*reversed(path), start]
+            if following not in came_from:
+                came_from[following] = here
+                left.append(following)
+    return []
 
 
 def system_tree(

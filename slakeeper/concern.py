@@ -23,6 +23,9 @@ def concerns(row: Mapping[str, Any]) -> list[str]:
         found.append(f"{_count(failed, 'violation')} nobody answered for: every level was told")
     if failed := row.get("alerts_failed"):
         found.append(f"{_count(failed, 'alert')} could not be delivered")
+    if failed := row.get("billing_failed"):
+        entries = "1 approved entry" if failed == 1 else f"{failed} approved entries"
+        found.append(f"{entries} not taken by billing; see: slakeeper compensation --sla {row['id']}")
     if down := row.get("metrics_down"):
         found.append(f"not watched, the monitor is down: {', '.join(down)}")
     return [f"{row['id']}: {each}" for each in found]
@@ -48,6 +51,11 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
         row["name"] == "demo" for row in status["processes"]
     ):
         lines.append(LEFT_OVER)
+    if silences := status.get("silences"):
+        verb = "silences are" if silences > 1 else "silence is"
+        lines.append(
+            f"{silences} {verb} in force, so of some violations nobody is told; see: slakeeper silence list"
+        )
     held = next((cell["held"] for cell in status.get("cells", ()) if cell.get("held")), "")
     if held:
         lines.insert(0, f"nobody is told and no action is run: {held}")

@@ -3,7 +3,8 @@
 The document that it shows::
 
     {"data", "state": "running" | "stopped", "ok", "problems": [text], "partitions": [row], "disk": {…_bytes},
-     "missing": [name], "audit_ahead": {name: entries}, "left_over": [{"file", "bytes"}], "begun_anew": [name],
+     "missing": [name], "audit": [{"partition", "kind", "file", "line", "seq", "message"}],
+     "audit_unknown": text, "audit_ahead": {name: entries}, "left_over": [{"file", "bytes"}], "begun_anew": [name],
      "repaired": null | {"folder", "partitions": [name]}}
 
 A partition's row::
@@ -22,12 +23,15 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from slakeeper.actors.record import make_codec
+from slakeeper.audit import AuditError, Heads, verify, verify_recorded
+from slakeeper.audit import partitions as chains
 from slakeeper.chain import AUDIT_FOLDER, cut_chain, entries_ahead, note_repair
 from slakeeper.config.loader import load
 from slakeeper.config.problem import ConfigError
@@ -42,6 +46,7 @@ from slakeeper.otp.repair import repair
 from slakeeper.otp.survey import Survey, survey
 from slakeeper.otp.walk import Damage
 from slakeeper.reading import config_directory
+from slakeeper.sla.audit_check import ProblemKind
 from slakeeper.text import size_text
 
 # In the folder of a repair: what was found, and that the audit chain knows of it.
@@ -63,8 +68,11 @@ class _Ward:
     reason: str = ""
 
 
-def examine(data: Path, now_ms: int) -> dict[str, Any]:
+def examine(data: Path, now_ms: int, ask_heads: Callable[[], Heads]) -> dict[str, Any]:
     """Looks at a data directory; changes nothing.
+
+    Args:
+        ask_heads: asks the running system, if it runs, how far its audit chains are; may raise AuditError.
 
     Raises:
         Refused: there is none.
@@ -73,9 +81,9 @@ def examine(data: Path, now_ms: int) -> dict[str, Any]:
     if not data.is_dir():
         raise Refused(f"there is no data directory {data}")
     is_running = run_file.holder(data) is not None
-    audit_ahead = {} if is_running else _audit_ahead(data)
+    audit = _running_audit(data, ask_heads) if is_running else _stopped_audit(data)
     with _partitions(data) as wards:
-        return _document(data, wards, now_ms, audit_ahead, is_running=is_running)
+        return _document(data, wards, now_ms, audit, is_running=is_running)
 
 
 def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
@@ -95,12 +103,12 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
         stop = f"slakeeper --data {shlex.quote(str(data))} stop"
         raise Refused(f"{data} is in use by process {error.pid}; end it first: {stop}") from error
     try:
-        audit_ahead = _audit_ahead(data)
+        audit = _stopped_audit(data)
         with _partitions(data) as wards:
             busy = [ward.name for ward in wards if ward.state == "in_use"]
             if busy:
                 raise Refused(f"another program uses {', '.join(busy)} of {data}; end it first")
-            document = _document(data, wards, now_ms, audit_ahead, is_running=False)
+            document = _document(data, wards, now_ms, audit, is_running=False)
             if document["missing"]:
                 give_up(data, document["missing"])
                 document |= {"begun_anew": document["missing"], "missing": []}
@@ -204,19 +212,44 @@ def _missing(data: Path) -> list[str]:
     return []
 
 
-def _audit_ahead(data: Path) -> dict[str, int]:
-    """How many entries the audit files of partitions that nobody uses are ahead of their journals."""
-    folder, found = data / PARTITIONS, {}
-    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-        # One that is damaged, or in use, is judged otherwise.
-        with contextlib.suppress(JournalError, OSError):
-            if count := entries_ahead(data, directory.name):
-                found[directory.name] = count
-    return found
+@dataclass(frozen=True)
+class _Audit:
+    """The audit chains: what is wrong with them, why that is not known, how far they are ahead of the journals."""
+
+    problems: tuple[dict[str, Any], ...] = ()
+    unknown: str = ""
+    ahead: Mapping[str, int] = field(default_factory=dict)
+
+
+def _running_audit(data: Path, ask_heads: Callable[[], Heads]) -> _Audit:
+    if not chains(data):
+        return _Audit()
+    try:
+        return _Audit(tuple(verify(data, ask_heads).to_document()["problems"]))
+    except (AuditError, OSError) as error:
+        return _Audit(unknown=str(error))
+
+
+def _stopped_audit(data: Path) -> _Audit:
+    """Of partitions that nobody uses."""
+    problems: list[dict[str, Any]] = []
+    ahead: dict[str, int] = {}
+    for name in chains(data):
+        # A partition that is damaged, or in use, is judged otherwise.
+        with contextlib.suppress(JournalError, AuditError, OSError):
+            if count := entries_ahead(data, name):
+                ahead[name] = count
+            problems += (
+                {"partition": name, **each.to_document()}
+                for each in verify_recorded(data, name).problems
+                # Entries that the journal does not have are said by their number.
+                if not (name in ahead and each.line and each.kind is ProblemKind.FOREIGN)
+            )
+    return _Audit(tuple(problems), ahead=ahead)
 
 
 def _document(
-    data: Path, wards: list[_Ward], now_ms: int, audit_ahead: dict[str, int], *, is_running: bool
+    data: Path, wards: list[_Ward], now_ms: int, audit: _Audit, *, is_running: bool
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "data": str(data),
@@ -229,7 +262,9 @@ def _document(
         "repaired": None,
         "missing": _missing(data),
         "begun_anew": [],
-        "audit_ahead": {} if is_running else audit_ahead,
+        "audit": list(audit.problems),
+        "audit_unknown": audit.unknown,
+        "audit_ahead": dict(audit.ahead),
     }
     document["problems"] = _problems(data, wards, document)
     document["ok"] = not document["problems"]
@@ -302,6 +337,7 @@ def _problems(
         f"acknowledged is missing from the end of the journal"
         for name, count in document["audit_ahead"].items()
     ]
+    found += _audit_problems(document)
     if data.stat().st_mode & 0o077:
         found.append(f"{data} is open to other users: chmod 700 it")
     folder, service = config_directory(None, data), ServiceSettings()
@@ -313,4 +349,17 @@ def _problems(
     free = document["disk"]["free_bytes"]
     if free < service.min_free_bytes:
         found.append(f"the disk of {data} is nearly full, {size_text(free)} free: samples are refused")
+    return found
+
+
+def _audit_problems(document: dict[str, Any]) -> list[str]:
+    """One for each chain that is not intact: where it begins to be wrong."""
+    found = []
+    command = f"slakeeper --data {shlex.quote(document['data'])} audit verify"
+    for name, listed in groupby(document["audit"], key=lambda each: each["partition"]):
+        first, *more = listed
+        others = f"; {len(more)} more: {command}" if more else ""
+        found.append(f"{name}: its audit chain is not intact: {first['message']}{others}")
+    if document["audit_unknown"]:
+        found.append(f"the audit chain could not be verified: {document['audit_unknown']}")
     return found

@@ -15,7 +15,10 @@ from slakeeper.config.problem import ConfigError
 from slakeeper.launch import ConfigurationRefused, StartError
 from slakeeper.layout import CellPlace, LayoutError, cell_settings, make_layout, note_served
 from slakeeper.otp import run_file
+from slakeeper.otp.actor import RequestError
 from slakeeper.otp.attach import NotRunning, running, stop_system
+from slakeeper.otp.loop import Loop
+from slakeeper.otp.neighbour import ANSWER_WITHIN_S, NeighbourError
 from slakeeper.reading import empty_configuration
 from slakeeper.supervisors.cell import make_loop
 
@@ -31,6 +34,20 @@ def _configuration(folder: Path | None) -> Configuration:
         raise ConfigurationRefused(str(error)) from error
 
 
+class _LoopNeighbour:
+    """A cell on another thread of this process, as another cell asks it."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def ask(self, kind: str, payload: dict[str, Any]) -> Any:
+        """See :class:`slakeeper.otp.neighbour.Neighbour`."""
+        try:
+            return self._loop.request(kind, payload).result(ANSWER_WITHIN_S)
+        except (RequestError, TimeoutError) as error:
+            raise NeighbourError(f"no answer to {kind}: {error}") from error
+
+
 class InlineSystem:
     """All partitions in one cell on one thread of this process."""
 
@@ -44,12 +61,18 @@ class InlineSystem:
             raise StartError(str(error)) from error
         shared, *alone = layout.cells
         places: list[CellPlace] = [shared, *alone]
+        # Each looks at this when it starts, which is when all of them are made.
+        neighbours: dict[str, _LoopNeighbour] = {}
         self._loops = [
             make_loop(
-                cell_settings(place, layout, data, configuration, configuration.slas, None), self._crashed
+                cell_settings(place, layout, data, configuration, configuration.slas, None),
+                self._crashed,
+                begins_again=True,
+                neighbours=neighbours,
             )
             for place in places
         ]
+        neighbours.update((loop.name, _LoopNeighbour(loop)) for loop in self._loops)
         try:
             for loop in self._loops:
                 loop.start()

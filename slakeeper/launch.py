@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,7 @@ class Start:
 
     Attributes:
         live: a copy that was restored takes over: what it says and does is real from now on.
+        by: who lets it.
         here: where it was asked, from which relative paths go: a background process is elsewhere.
     """
 
@@ -71,6 +73,7 @@ class Start:
     without_config: bool = False
     parent: int | None = None
     live: bool = False
+    by: str = ""
     here: Path = field(default_factory=Path.cwd)
 
     def plain(self, ready: Callable[[Mapping[str, Any]], None]) -> int:
@@ -173,16 +176,20 @@ class Start:
         from slakeeper.demo import demo_port, demo_process
         from slakeeper.layout import LayoutError, note_served
         from slakeeper.otp.heart import Heart, freeze
+        from slakeeper.otp.journal import JournalError
         from slakeeper.reading import config_directory, remember
         from slakeeper.restored import release
         from slakeeper.system import build_system
 
-        if self.live:
-            release(self.data)
         folder = None if self.without_config else config_directory(self.config, self.data, self.here)
         configuration = self._configuration(folder)
         _import_services()
         _try_address(configuration.service.http)
+        if self.live:
+            try:
+                release(self.data, self.by, time.time_ns() // 1_000_000)
+            except JournalError as error:
+                raise StartError(f"{error}; the copy is held back still") from error
         extra = (demo_process(demo_port(configuration)),) if self.demo else ()
         try:
             build = build_system(self.data, configuration, extra)

@@ -166,8 +166,14 @@ def cell_settings(
     configuration: Configuration,
     contracts: Sequence[Sla],
     socket_path: Path | None,
+    neighbours: Mapping[str, Path] | None = None,
 ) -> CellSettings:
-    """What the cell at ``place`` is made of; ``contracts`` are all that are configured."""
+    """What the cell at ``place`` is made of.
+
+    Args:
+        contracts: all that are configured.
+        neighbours: sockets of the other cells by name.
+    """
     return CellSettings(
         name=place.name,
         data=data,
@@ -183,6 +189,7 @@ def cell_settings(
         min_free_bytes=configuration.service.min_free_bytes,
         held=layout.held,
         links=None if socket_path is None else ack_links(data, configuration),
+        neighbours=dict(neighbours or {}),
     )
 
 

@@ -66,7 +66,7 @@ def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[Problem]]:
 
 
 # Unix seconds of 2001 and of 2286: between them a number of seconds is an instant of our time.
-_LIKELY_S = (1_000_000_000, 10_000_000_000)
+LIKELY_S = (1_000_000_000, 10_000_000_000)
 
 
 def read_ts(text: str) -> int:
@@ -79,7 +79,7 @@ def read_ts(text: str) -> int:
         at_ms = int(text)
         if at_ms < 0:
             raise ValueError(f"{text} is before 1970: give Unix milliseconds or ISO 8601")
-        if _LIKELY_S[0] <= at_ms < _LIKELY_S[1]:
+        if LIKELY_S[0] <= at_ms < LIKELY_S[1]:
             raise ValueError(f"{text} looks like seconds; in Unix milliseconds it is {text}000")
         return at_ms
     try:

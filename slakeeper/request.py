@@ -8,8 +8,8 @@ AT_ONCE = frozenset({"ping", "status", "tree"})
 # Sending these twice does what sending them once does.
 REPEATABLE = AT_ONCE | {
     "samples", "catalog", "sla.list", "sla.show", "sla.document", "violations", "violation.show", "compensation",
-    "compensation.estimate", "report", "actor.state", "audit.heads", "incident", "on_call", "channels",
-    "channel.tested",
+    "compensation.estimate", "report", "actor.state", "audit.heads", "silences", "silence.learn", "sla.dependencies",
+    "incident", "on_call", "channels", "channel.tested",
 }  # fmt: skip
 
 

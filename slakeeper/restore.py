@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from slakeeper.actors.record import make_codec
 from slakeeper.archive import ArchiveError, Manifest, read_archive, sync_folder
-from slakeeper.chain import cut_chain
+from slakeeper.chain import cut_chain, note_release
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.survey import survey
@@ -23,7 +23,7 @@ class RestoreRefused(Exception):
     """Nothing was restored; the text says why."""
 
 
-def restore(source: Path, data: Path, now_ms: int, *, live: bool = False) -> dict[str, Any]:
+def restore(source: Path, data: Path, now_ms: int, *, live: bool = False, by: str = "") -> dict[str, Any]:
     """Makes ``data`` of a backup; durable on return.
 
     The whole backup is checked before anything is written, and again while it is; the directory appears under its name
@@ -31,6 +31,7 @@ def restore(source: Path, data: Path, now_ms: int, *, live: bool = False) -> dic
 
     Args:
         live: what the copy says and does is real at once; without it, it is held until ``start --live``.
+        by: who restores; with ``live`` the copy's audit chain says so.
 
     Returns:
         ``{"data", "taken_at_ms", "partitions": {name: commits}, "live"}``.
@@ -49,9 +50,11 @@ def restore(source: Path, data: Path, now_ms: int, *, live: bool = False) -> dic
         building.mkdir(mode=0o700)
         try:
             _fill(source, building, manifest, data)
-            if not live:
-                mark = json.dumps(mark_of(manifest.taken_at_ms, now_ms, str(source.absolute())), indent=1)
-                _write(building / MARK, mark.encode())
+            mark = mark_of(manifest.taken_at_ms, now_ms, str(source.absolute()))
+            if live:
+                note_release(building, mark, by, now_ms)
+            else:
+                _write(building / MARK, json.dumps(mark, indent=1).encode())
             _sync_all(building)
             _refuse_unless_free(data)
             # Takes the place of an empty directory, and of no other.

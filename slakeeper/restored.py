@@ -36,6 +36,24 @@ def held_because(data: Path) -> str:
     return f"this is a copy restored from a backup{since}; when the original has ended: stop this one, then {command}"
 
 
-def release(data: Path) -> None:
-    """Takes the mark away: this copy is the original now."""
-    (data / MARK).unlink(missing_ok=True)
+def release(data: Path, by: str, now_ms: int) -> None:
+    """Takes the mark away: this copy is the original now, and its audit chain says who wanted that.
+
+    Args:
+        by: who lets it take over.
+        now_ms: the time [Unix ms].
+
+    Raises:
+        JournalError: it cannot be noted in the audit chain; the copy is held back still.
+    """
+    # Only now: the start of a directory without a mark goes without it.
+    from slakeeper.chain import note_release
+
+    path = data / MARK
+    if not path.exists():
+        return
+    mark: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, TypeError):
+        mark = dict(json.loads(path.read_text()))
+    note_release(data, mark, by, now_ms)
+    path.unlink(missing_ok=True)

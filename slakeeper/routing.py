@@ -106,6 +106,7 @@ class _Route:
     rest_s: float = 0.0
     fetch: Future[Any] | None = None
     in_flight: int = 0
+    failure: Unavailable | None = None  # of the last fetch
 
     @property
     def away(self) -> bool:
@@ -188,7 +189,9 @@ class Router:
         return fetch
 
     def _fetched(self, route: _Route, fetch: Future[Any]) -> None:
+        error = fetch.exception()
         with self._lock:
+            route.failure = error if isinstance(error, Unavailable) else None
             if route.fetch is fetch:
                 route.fetch = None
 
@@ -207,7 +210,7 @@ class Router:
     ) -> Future[dict[str, Any]]:
         for name, route in self._routes.items():
             if route.catalog is None or (unwanted and route.away):
-                return failed(Unavailable(f"{name} is away and may want some of the samples"))
+                return failed(_away(name, route.failure))
         loads: dict[str, int] = {}
         for name, _, indexes in plan:
             loads[name] = loads.get(name, 0) + len(indexes)
@@ -267,6 +270,14 @@ class Router:
     def _release(self, name: str, load: int) -> None:
         with self._lock:
             self._routes[name].in_flight -= load
+
+
+def _away(name: str, failure: Unavailable | None) -> Unavailable:
+    """Nobody knows what an absent cell wants; with why it is absent, if it said so: a full disk."""
+    text = f"{name} is away and may want some of the samples"
+    if failure is None or "reason" not in failure.details:
+        return Unavailable(text)
+    return Unavailable(f"{text}: {failure.message}", failure.retry_after_s, dict(failure.details))
 
 
 class _Merge:

@@ -104,7 +104,8 @@ def _cell(
     runtime: Path,
 ) -> ProcessSpec:
     socket_path = _socket(layout, cell, runtime)
-    settings = cell_settings(cell, layout, data, configuration, contracts, socket_path)
+    others = {each.name: _socket(layout, each, runtime) for each in layout.cells if each is not cell}
+    settings = cell_settings(cell, layout, data, configuration, contracts, socket_path, others)
     return ProcessSpec(cell.name, "slakeeper.supervisors.cell:cell", {"settings": settings})
 
 

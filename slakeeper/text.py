@@ -121,6 +121,37 @@ def escalated_text(row: Mapping[str, Any]) -> str:
     )
 
 
+def _entry_status(row: Mapping[str, Any]) -> str:
+    """An entry's status, and of one that billing has not taken yet how that stands."""
+    billing = row.get("billing")
+    if not billing:
+        return str(row["status"])
+    detail = f": {billing['detail']}" if billing["detail"] else ""
+    return f"{row['status']}, billing {billing['status']}{detail}"
+
+
+def silences_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Silences for people, one a line."""
+    if not rows:
+        return "No silences."
+    return table(
+        ("ID", "STATE", "FROM", "UNTIL", "BY", "REASON", "MATCHES"),
+        (
+            (
+                row["id"],
+                row["state"],
+                instant(row["start_time"]),
+                instant(row["end_time"]),
+                row["created_by"],
+                row["reason"],
+                " ".join(f'{each["name"]}{each["relation"]}"{each["value"]}"' for each in row["matchers"]),
+            )
+            for row in rows
+        ),
+        whole="MATCHES",
+    )
+
+
 def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The ledger for people."""
     if not rows:
@@ -135,7 +166,7 @@ def compensation_text(rows: Sequence[Mapping[str, Any]]) -> str:
                 row["compensation_type"],
                 row["amount"],
                 row.get("currency") or "",
-                row["status"],
+                _entry_status(row),
                 row.get("arithmetic", ""),
             )
             for row in rows
@@ -217,7 +248,7 @@ def contract_text(document: Mapping[str, Any]) -> str:
             (
                 (
                     row["name"],
-                    row["state"],
+                    row["state"] + (", flapping" if row.get("flapping") else ""),
                     number(row["value"]),
                     f"{row['condition']} {number(row['threshold'])}",
                     row["unit"],

@@ -1,5 +1,9 @@
-"""Live status while the service runs in the foreground: contracts, violations, what was done, processes."""
+"""Live status while the service runs in the foreground: contracts, violations, what was done, processes.
 
+On a terminal it is one picture, drawn again each second; into a file or a pipe it is a line for each change.
+"""
+
+import contextlib
 import json
 import os
 import select
@@ -15,6 +19,7 @@ from typing import Any
 
 import click
 
+from slakeeper.change import Changes
 from slakeeper.client import Cluster, RequestFailed, connect
 from slakeeper.concern import status_concerns
 from slakeeper.otp.attach import NotRunning, running
@@ -22,10 +27,15 @@ from slakeeper.text import budget, instant, number, percent, table
 
 REFRESH_S = 1.0
 
-# Without a terminal nothing can be redrawn: the whole picture is printed this often, news at once.
-PLAIN_REFRESH_S = 15.0
+# Without a terminal nothing can be redrawn: what has changed is printed, looked for this often; news at once.
+PLAIN_REFRESH_S = 5.0
+
+PLAIN_WAIT_S = 0.2
 
 SHOWN_EVENTS = 8
+
+# Without a terminal all are printed; so many may come between two looks, which is more than a cell says in that time.
+KEPT_EVENTS = 10_000
 MIN_WIDTH = 60
 ASK_TIMEOUT_S = 2.0
 
@@ -74,7 +84,7 @@ class _View:
         self._data = data
         self._demo = demo
         self._ended = threading.Event()
-        self._events: deque[str] = deque(maxlen=SHOWN_EVENTS)
+        self._events: deque[str] = deque(maxlen=SHOWN_EVENTS if sys.stdout.isatty() else KEPT_EVENTS)
         self._cluster: Cluster | None = None
         self._sockets: Any = None
         self._last_violation = ""
@@ -102,32 +112,61 @@ class _View:
                 live.update(Text(self._picture(), no_wrap=True, overflow="crop"), refresh=True)
 
     def _run_plain(self) -> None:
-        due_s = 0.0
-        while not self._ended.wait(0.2):
-            if time.monotonic() >= due_s:
-                click.echo(self._picture() + "\n")
-                due_s = time.monotonic() + PLAIN_REFRESH_S
-                self._events.clear()
-            while self._events:
-                click.echo(self._events.popleft())
+        """One line when it is ready, and then one for each thing that changes."""
+        changes, due_s = Changes(), 0.0
+        # Whoever read this has seen enough; the service goes on.
+        with contextlib.suppress(BrokenPipeError):
+            while not self._ended.wait(PLAIN_WAIT_S):
+                if time.monotonic() >= due_s:
+                    for line in self._changed(changes):
+                        click.echo(f"{_clock()} {line}")
+                    due_s = time.monotonic() + PLAIN_REFRESH_S
+                while self._events:
+                    click.echo(self._events.popleft())
 
-    def _picture(self) -> str:
+    def _changed(self, changes: Changes) -> list[str]:
+        run = self._run()
+        if run is None:
+            return changes.of_lines(["slakeeper stopping"])
+        processes = run.get("processes", ())
+        lines = [self._headline(run)]
+        if self._demo and (demo := _demo_address(run)):
+            lines.append(f"to break the demo: curl -X POST http://{demo}/fault/slow")
+        if self._cluster is not None:
+            try:
+                status = self._cluster.status().result(ASK_TIMEOUT_S)
+                lines += status_concerns({**status, "processes": processes})
+            except (RequestFailed, TimeoutError):
+                lines.append("the cells do not answer")
+        return [*changes.of_lines(lines), *changes.of_processes(processes)]
+
+    def _run(self) -> dict[str, Any] | None:
+        """What is known of the running system; None when nothing of it answers any more."""
         try:
             run = running(self._data)
         except NotRunning:
-            return "slakeeper stopping"
+            return None
         if run.get("state") == "stopping":
-            return "slakeeper stopping"  # nothing of it answers any more
+            return None
         self._follow(run)
-        parts = [
+        return run
+
+    def _headline(self, run: Mapping[str, Any]) -> str:
+        return (
             f"slakeeper {run.get('state')} · http://{run.get('http')} · data {self._data} · Ctrl-C stops it"
-        ]
+        )
+
+    def _picture(self) -> str:
+        run = self._run()
+        if run is None:
+            return "slakeeper stopping"
+        parts = [self._headline(run)]
         if self._cluster is not None:
             parts += self._asked(self._cluster, run.get("processes", ()))
         processes = [row for row in run.get("processes", ()) if row.get("pid")]
         named = (row["name"] + f" {row['pid']}" + _restarts(row) for row in processes)
         parts.append(textwrap.fill("processes: " + "  ".join(named), _width(), subsequent_indent=" " * 11))
-        if self._events and sys.stdout.isatty():
+        if self._events:
             parts.append("what happened:\n" + "\n".join(f"  {event}" for event in self._events))
         parts.append(self._hints(run))
         return "\n\n".join(parts)
@@ -181,16 +220,15 @@ class _View:
     def _heard(self, _topic: str, payload: Any) -> None:
         text = _event_text(payload)
         if text:
-            self._events.append(f"{time.strftime('%H:%M:%S')} {text}")
+            self._events.append(f"{_clock()} {text}")
 
     def _hints(self, run: Mapping[str, Any]) -> str:
         command = _command()
         options = "" if str(self._data) == str(Path("slakeeper-data").absolute()) else f" --data {self._data}"
         lines = ["try, in another terminal:"]
-        demo = next((row for row in run.get("facts", {}).values() if "demo" in row), None)
-        if self._demo and demo is not None:
+        if self._demo and (demo := _demo_address(run)):
             lines.append(
-                f"  curl -X POST http://{demo['demo']}/fault/slow     # remedied by itself; or fault/errors, heal"
+                f"  curl -X POST http://{demo}/fault/slow     # remedied by itself; or fault/errors, heal"
             )
         lines.append(
             f"  {command}{options} observe throughput 50          # push a sample that breaks sla_002"
@@ -202,6 +240,15 @@ class _View:
         )
         lines.append(f"  {command}{options} dashboard                      # the same in a browser")
         return "\n".join(lines)
+
+
+def _demo_address(run: Mapping[str, Any]) -> str:
+    """Where the demo is served; empty while it is not."""
+    return next((str(row["demo"]) for row in run.get("facts", {}).values() if "demo" in row), "")
+
+
+def _clock() -> str:
+    return time.strftime("%H:%M:%S")
 
 
 def _busiest(cells: Iterable[Mapping[str, Any]]) -> str:

@@ -37,6 +37,10 @@ def _words(document: Mapping[str, Any]) -> list[str]:
     if document["resolved"]:
         by = f" by {document['resolved_by']}" if document["resolved_by"] else " by itself"
         lines.append(f"resolved{by}" + _note(document["resolve_note"]))
+    if silences := document.get("silenced_by"):
+        lines.append(f"nobody is told of it now, silenced by {', '.join(silences)}")
+    if parents := document.get("inhibited_by"):
+        lines.append(f"nobody is told of it now, broken is also {', '.join(parents)}, on which it depends")
     if document["escalation_failed_time"] is not None:
         lines.append(
             f"every level was told and nobody answered by {instant(document['escalation_failed_time'])}"

@@ -5,7 +5,8 @@ import logging
 import shlex
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_groups, make_handlers
+from slakeeper.actors.silence import begin_silences
 from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
 from slakeeper.otp.journal import Damaged, JournalError
 from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.neighbour import Neighbour, SocketNeighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
 from slakeeper.otp.room import Room
@@ -43,6 +46,7 @@ class CellSettings:
         socket_path: where it listens; None when it serves its own process only.
         held: why no message and no action may leave; empty when they may.
         links: how people acknowledge by a link in a message; None when they cannot.
+        neighbours: sockets of the other cells, by name.
     """
 
     name: str
@@ -57,19 +61,34 @@ class CellSettings:
     min_free_bytes: int = 0
     held: str = ""
     links: Links | None = None
+    neighbours: Mapping[str, Path] = field(default_factory=dict)
 
 
-def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clock | None = None) -> Loop:
+# New containers before the collector looks through the youngest, in a process that is a cell. A turn's batches are
+# thousands of them, gone by its end: at Python's own 700, looking for garbage among them is a tenth of the work.
+GC_THRESHOLD = 20_000
+
+
+def make_loop(
+    settings: CellSettings,
+    crashed: Callable[[str], None],
+    clock: Clock | None = None,
+    neighbours: Mapping[str, Neighbour] | None = None,
+    *,
+    begins_again: bool = False,
+) -> Loop:
     """The cell's loop, not started yet.
 
     Args:
         crashed: told why when the cell cannot go on.
         clock: the system's by default.
+        neighbours: the other cells by name, looked at when it starts; those of the settings by default.
+        begins_again: whether a cell that finds no room waits here, because nobody would start another.
     """
     read = clock or SystemClock()
     executor = ThreadExecutor()
     partitions: dict[int, Partition] = {}
-    room = Room(settings.data, settings.min_free_bytes)
+    room = Room(settings.data, settings.min_free_bytes, background=partial(executor.submit, "room"))
 
     def find_partition(sla_id: str) -> Partition:
         found = partitions.get(partition_of(sla_id, settings.partition_count))
@@ -100,9 +119,16 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         )
         environment.room = room
         environment.trials = Trials(executor.submit)
-        tree = cell_tree(settings.name, environment.pollers)
+        environment.neighbours = (
+            {name: SocketNeighbour(path) for name, path in settings.neighbours.items()}
+            if neighbours is None
+            else {name: each for name, each in neighbours.items() if name != settings.name}
+        )
+        tree = cell_tree(settings.name, environment.pollers, environment.neighbours)
         named = {settings.partitions[number]: partition for number, partition in partitions.items()}
+        environment.partition_names = tuple(named)
         begin_chains(named, codec, read.now_ms())
+        begin_silences(named, codec)
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
         host.start()
         for document in settings.contracts:
@@ -126,6 +152,7 @@ def make_loop(settings: CellSettings, crashed: Callable[[str], None], clock: Clo
         frozenset({"samples"}),
         make_groups(find_partition),
         stopped=file_the_rest,
+        begins_again=begins_again,
     )
 
 
@@ -155,6 +182,7 @@ class CellService:
             self._loop.start()
         finally:
             gc.freeze()
+            gc.set_threshold(GC_THRESHOLD)
             gc.enable()
         return {}
 

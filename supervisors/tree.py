@@ -2,7 +2,14 @@
 
 from collections.abc import Iterable
 
-from slakeeper.actors.message import ALERTING, DEFINITION, ENFORCEMENT, MONITORING, REPORTING
+from slakeeper.actors.message import (
+    ALERTING,
+    DEFINITION,
+    ENFORCEMENT,
+    MONITORING,
+    REPORTING,
+    neighbour_address,
+)
 from slakeeper.otp.actor import ActorSpec, SupervisorSpec
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine, Strategy
@@ -19,7 +26,7 @@ DYNAMIC = Flags(
 LAYERS = Flags(Strategy.REST_FOR_ONE, intensity=3, period_s=60)
 
 
-def cell_tree(name: str, sources: Iterable[str]) -> SupervisorSpec:
+def cell_tree(name: str, sources: Iterable[str], neighbours: Iterable[str] = ()) -> SupervisorSpec:
     """The supervision tree of the cell ``name``.
 
     The order is that of the layers: what comes later builds on what comes before and is restarted with it.
@@ -27,13 +34,17 @@ def cell_tree(name: str, sources: Iterable[str]) -> SupervisorSpec:
     Args:
         sources: names of the polled sources; each gets a SourceActor here. Other cells have theirs of the same source,
             so the cell's name is part of the address.
+        neighbours: names of the other cells.
     """
     polled = tuple(ActorSpec(f"source:{source}@{name}", "source", source) for source in sources)
+    asked = tuple(
+        ActorSpec(neighbour_address(neighbour, name), "neighbour", neighbour) for neighbour in neighbours
+    )
     return SupervisorSpec(
         name,
         LAYERS,
         (
-            SupervisorSpec(DEFINITION, DYNAMIC),
+            SupervisorSpec(DEFINITION, DYNAMIC, asked),
             SupervisorSpec(MONITORING, DYNAMIC, polled),
             SupervisorSpec(ENFORCEMENT, DYNAMIC),
             SupervisorSpec(ALERTING, DYNAMIC),

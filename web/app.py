@@ -149,6 +149,7 @@ class _Api:
             "/v1/slas/{id}": self.sla,
             "/v1/violations": self.violations,
             "/v1/violations/{id}": self.violation,
+            "/v1/silences": self.silences,
             "/v1/compensation": self.compensation,
             "/v1/reports/{sla}": self.report,
         }
@@ -158,6 +159,8 @@ class _Api:
             Route("/v1/events", _Asgi(self.events), methods=["GET"]),
             Route("/v1/violations/{id}/ack", self.acknowledge, methods=["POST"]),
             Route("/v1/violations/{id}/resolve", self.resolve, methods=["POST"]),
+            Route("/v1/silences", self.silence, methods=["POST"]),
+            Route("/v1/silences/{id}", self.expire_silence, methods=["DELETE"]),
             *_pages(),
         ]
 
@@ -208,6 +211,7 @@ class _Api:
             {
                 **facts,
                 "slas": status["slas"],
+                "silences": status["silences"],
                 "processes": processes,
                 "cells": status["cells"],
                 "disk": disk,
@@ -234,6 +238,9 @@ class _Api:
     async def compensation(self, request: Request) -> Response:
         sla_id = request.query_params.get("sla") or None
         return JSONResponse(await self._bridge.answer(self._cluster.compensation(sla_id)))
+
+    async def silences(self, request: Request) -> Response:
+        return JSONResponse(await self._bridge.answer(self._cluster.silences(_flag(request, "all"))))
 
     async def report(self, request: Request) -> Response:
         report_format = request.query_params.get("format") or "json"
@@ -265,6 +272,26 @@ class _Api:
         by, note = await _by_and_note(request)
         return JSONResponse(
             await self._bridge.answer(self._cluster.resolve(request.path_params["id"], by, note))
+        )
+
+    async def silence(self, request: Request) -> Response:
+        form = await _form(request)
+        by, reason = _text(form, "by", MAX_BY_CHARS), _text(form, "reason", MAX_NOTE_CHARS)
+        matchers, start, end = form.get("matchers"), form.get("start"), form.get("end")
+        if not isinstance(matchers, list) or not all(_is_matcher(each) for each in matchers):
+            raise RequestFailed(
+                "invalid", '"matchers" is a list of texts or of {"name", "relation", "value"}'
+            )
+        if type(end) is not int or (start is not None and type(start) is not int):
+            raise RequestFailed("invalid", '"start" and "end" are instants in Unix ms')
+        made = await self._bridge.answer(self._cluster.silence(matchers, end, by, reason, start))
+        return JSONResponse(made, 201)
+
+    async def expire_silence(self, request: Request) -> Response:
+        form = await _form(request)
+        by = request.query_params.get("by") or _text(form, "by", MAX_BY_CHARS)
+        return JSONResponse(
+            await self._bridge.answer(self._cluster.expire_silence(request.path_params["id"], by))
         )
 
     # --- about this process -------------------------------------------------------------------------
@@ -319,17 +346,41 @@ async def _by_and_note(request: Request) -> tuple[str, str | None]:
     Raises:
         RequestFailed: ``invalid``.
     """
-    body = await read_body(request.scope, request.receive, MAX_FORM_BYTES)
-    try:
-        form = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestFailed("invalid", f"the body is not JSON: {error}") from error
-    by, note = (form.get("by"), form.get("note")) if isinstance(form, dict) else (None, None)
-    if not is_text(by, MAX_BY_CHARS) or not by.strip():
-        raise RequestFailed("invalid", f'"by" has to say who, in at most {MAX_BY_CHARS} characters')
+    form = await _form(request)
+    by, note = _text(form, "by", MAX_BY_CHARS), form.get("note")
     if note is not None and not is_text(note, MAX_NOTE_CHARS):
         raise RequestFailed("invalid", f'"note" is not a text of at most {MAX_NOTE_CHARS} characters')
     return by, note
+
+
+async def _form(request: Request) -> dict[str, Any]:
+    """The body as a JSON mapping; an empty body is an empty one.
+
+    Raises:
+        RequestFailed: ``invalid``.
+    """
+    body = await read_body(request.scope, request.receive, MAX_FORM_BYTES)
+    try:
+        form = json.loads(body) if body else {}
+    except (ValueError, RecursionError) as error:
+        raise RequestFailed("invalid", f"the body is not JSON: {error}") from error
+    return form if isinstance(form, dict) else {}
+
+
+_SAYS = {"by": "who", "reason": "why"}
+
+
+def _text(form: Mapping[str, Any], key: str, most: int) -> str:
+    text = form.get(key)
+    if not is_text(text, most) or not text.strip():
+        raise RequestFailed("invalid", f'"{key}" has to say {_SAYS[key]}, in at most {most} characters')
+    return str(text)
+
+
+def _is_matcher(given: Any) -> bool:
+    return isinstance(given, str) or (
+        isinstance(given, dict) and all(isinstance(each, str) for each in given.values())
+    )
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -367,7 +418,9 @@ async def _request_failed(request: Request, error: Exception) -> Response:
     status = HTTP_STATUS.get(error.code, 500)
     if status == 500:
         logging.getLogger(__name__).error("%s %s failed: %s", request.method, request.url.path, error.message)
-    details = {key: value for key, value in error.details.items() if key not in {"error", "reason"}}
+    # What a cell calls the reason is a word, such as no_room; here that name is the sentence's.
+    named = {"cause" if key == "reason" else key: value for key, value in error.details.items()}
+    details = {key: value for key, value in named.items() if key != "error"}
     return error_response(status, error.code, error.message, headers, **details)
 
 

@@ -47,6 +47,11 @@ _GAUGES = (
         "Alerts of the contract that could not be delivered",
     ),
     (
+        "slakeeper_sla_billing_failed",
+        "billing_failed",
+        "Approved ledger entries of the contract that billing has not taken",
+    ),
+    (
         "slakeeper_sla_metrics_down",
         "metrics_down",
         "Metrics of the contract that nobody watches: their monitor is down",
@@ -104,6 +109,8 @@ class _Snapshot(Collector):
     def _slas(self) -> Iterable[Metric]:
         rows = self._status["slas"]
         yield GaugeMetricFamily("slakeeper_slas", "Contracts", value=len(rows))
+        silences = self._status.get("silences", 0)
+        yield GaugeMetricFamily("slakeeper_silences", "Silences that are in force", value=silences)
         for name, key, text in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["sla"])
             for row in rows:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import json
 import logging
 import socket
@@ -33,6 +34,9 @@ TICK_S = 0.1
 # was shut does not keep its place.
 UNREAD_MS = 15_000
 
+# As in a cell's process: a batch is some hundred containers, all gone with its answer.
+GC_THRESHOLD = 20_000
+
 
 def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
     """The entry point ``slakeeper.web.server:gateway``.
@@ -42,6 +46,7 @@ def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
             "names"?: further host names, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?}``.
         context: the process's own facts; none are needed.
     """
+    gc.set_threshold(GC_THRESHOLD)
     return Gateway(args)
 
 

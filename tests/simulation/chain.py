@@ -62,9 +62,16 @@ def problems_of_chains(cell: SimCell, *, complete: bool = False) -> list[str]:
 
 
 def problems_of_entries(
-    world: "SlaWorld", archived: Iterable[Violation], entries: Iterable[LedgerEntry]
+    world: "SlaWorld",
+    archived: Iterable[Violation],
+    entries: Iterable[LedgerEntry],
+    periods: Iterable[tuple[str, int]],
 ) -> Iterator[str]:
-    """Whether the chains hold what the actors know they decided, each once, and nothing else."""
+    """Whether the chains hold what the actors know they decided, each once, and nothing else.
+
+    Args:
+        periods: contract and end [Unix ms] of each that is archived.
+    """
     documents = [
         entry.document
         for cell in world.system.cells.values()
@@ -86,8 +93,7 @@ def problems_of_entries(
     violations, ledger = list(archived), list(entries)
     ids = Counter(each.id for each in violations)
     opened, resolved = subjects(What.VIOLATION_OPENED), subjects(What.VIOLATION_RESOLVED)
-    # One whose report was set aside when it ended is not archived; its entries are there.
-    yield from _differences("violation.opened", ids, Counter({each: opened[each] for each in ids}))
+    yield from _differences("violation.opened", ids, opened)
     yield from _differences("violation.resolved", opened, resolved)
     acknowledged = Counter((v.id, each.at_ms) for v in violations for each in v.acknowledgements)
     said_so = {(each["subject"], each["at_ms"]) for each in said(What.VIOLATION_ACKNOWLEDGED)}
@@ -116,8 +122,9 @@ def problems_of_entries(
     yield from (f"level {key} has {count} entries" for key, count in told.items() if count > 1)
     asked = {(each, key.partition("@")[0]) for each, keys in world.outside.asked.items() for key in keys}
     yield from (f"level {key} was told and has no entry" for key in asked - told.keys())
-    periods = Counter((each["sla"], each["details"]["end_ms"]) for each in said(What.PERIOD_SETTLED))
-    yield from (f"period {key} has {count} entries" for key, count in periods.items() if count > 1)
+    settled = Counter((each["sla"], each["details"]["end_ms"]) for each in said(What.PERIOD_SETTLED))
+    yield from _differences("period.settled", Counter(periods), settled)
+    yield from (f"period {key} has {count} entries" for key, count in settled.items() if count > 1)
     yield from (f"{each['partition']} has forked" for each in said(What.CHAIN_FORKED))
     yield from _versions(world, documents)
 

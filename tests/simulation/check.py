@@ -13,20 +13,29 @@ from slakeeper.actors.message import (
     ledger_address,
     monitor_address,
     report_address,
+    silences_address,
 )
 from slakeeper.otp.host import Host
 from slakeeper.otp.sim_cell import SimCell
 from slakeeper.sla import compensation
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.notification import NotificationKind
 from slakeeper.sla.violation import Violation
 from tests.simulation.chain import problems_of_chains, problems_of_entries
-from tests.simulation.settings import ENFORCEMENT, PLANS, WATCHED, partition_of
+from tests.simulation.client import MINUTE_MS
+from tests.simulation.settings import ENFORCEMENT, NEIGHBOUR_FRESH_MS, PLANS, WATCHED, partition_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import SlaWorld
 
 HOLDING_CHANNEL = "sms"
+
+# Muted news is looked at every half a minute; a cell that is killed, and its clock when it jumps, take their time.
+LONGEST_LOOK_MS = 5 * MINUTE_MS
+
+# A metric flaps after six changes, which are three violations.
+LEAST_FLAPPING = 3
 
 # What is said twice may come a second time to one that has ended: an effect's end, a recovery, an end. A contract that
 # was set aside closes what has ended meanwhile a second after it is back. An escalation may not have started.
@@ -62,6 +71,7 @@ def problems_at_the_end(world: "SlaWorld") -> list[str]:
         *_violations(world),
         *_escalations(world),
         *_messages(world),
+        *_alerts(world),
         *_remedies(world),
         *_ledgers(world),
         *_dead_letters(world),
@@ -151,6 +161,60 @@ def _messages(world: "SlaWorld") -> Iterator[str]:
             yield f"{message_id} came {received.count} times over {channel} to {recipient}"
 
 
+def _alerts(world: "SlaWorld") -> Iterator[str]:
+    """Nothing is kept back for ever, no opening is told twice, none while it is silenced, and none is left out."""
+    for plan in PLANS:
+        host = world.system.cells[plan.name].host
+        if host is None:
+            continue
+        for address in filter(host.is_running, host.addresses("alert")):
+            group = host.inspector.describe(address)["state"].group
+            if group.muted or group.pending:
+                yield f"{address} has told nobody yet of {group.muted or group.pending}"
+    for violation_id, messages in world.outside.alerted.items():
+        openings = [each for each in messages.values() if each.kind is NotificationKind.OPENED]
+        if len(openings) > 1:
+            yield f"the opening of {violation_id} was told {len(openings)} times"
+    keepers = {silences_address(name) for plan in PLANS for name in plan.partitions}
+    for silenced in world.operator.silences:
+        for messages in world.outside.alerted.values():
+            for each in messages.values():
+                is_muted = silenced.from_ms is not None and silenced.from_ms < each.at_ms < silenced.until_ms
+                if each.sla_id == silenced.sla_id and is_muted and not keepers & world.set_aside:
+                    yield f"{each.id} was told at {each.at_ms} in spite of {silenced}"
+    for violation in _archived(world):
+        if violation.id not in world.outside.alerted and not _may_be_untold(world, violation):
+            yield f"nobody was told of {violation.id} of {violation.sla_id}, and nothing muted it"
+
+
+def _may_be_untold(world: "SlaWorld", violation: Violation) -> bool:
+    """Whether something muted it at some time: a silence, what it depends on, that its metric flaps.
+
+    Or whoever had to tell it was set aside for a while.
+    """
+
+    def muted_it(start_ms: int, end_ms: int) -> bool:
+        """Whether it could have been looked at for the last time while this was in force."""
+        until_ms = violation.closed_at_ms or 0
+        return start_ms <= until_ms and max(violation.opened_at_ms, until_ms - LONGEST_LOOK_MS) <= end_ms
+
+    parents = world.contracts[violation.sla_id]["depends_on"]
+    beside = [each for each in world.seen.values() if each["metric_name"] == violation.metric_name]
+    silences = [each for each in world.operator.silences if each.sla_id == violation.sla_id]
+    # What a neighbour said is believed for a while.
+    broken = [
+        (each["start_time"], (each["end_time"] or world.system.now_ms) + NEIGHBOUR_FRESH_MS)
+        for each in world.seen.values()
+        if each["sla_id"] in parents
+    ]
+    return (
+        any(muted_it(each.asked_ms, each.ends_ms) for each in silences)
+        or any(muted_it(*span_ms) for span_ms in broken)
+        or len(beside) >= LEAST_FLAPPING
+        or alert_address(violation.sla_id) in world.set_aside
+    )
+
+
 def _remedies(world: "SlaWorld") -> Iterator[str]:
     """An attempt is carried out once; there are not more than are allowed."""
     for key, count in world.outside.remedied.items():
@@ -183,7 +247,7 @@ def _audit(world: "SlaWorld") -> Iterator[str]:
     for cell in world.system.cells.values():
         if cell.host is not None:
             yield from problems_of_chains(cell, complete=True)
-    yield from problems_of_entries(world, _archived(world), _entries(world))
+    yield from problems_of_entries(world, _archived(world), _entries(world), _periods(world))
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:
@@ -205,6 +269,14 @@ def _archived(world: "SlaWorld") -> Iterator[Violation]:
         host = _host(world, sla_id)
         if host is not None and host.is_running(report_address(sla_id)):
             yield from host.inspector.describe(report_address(sla_id))["state"].violations
+
+
+def _periods(world: "SlaWorld") -> Iterator[tuple[str, int]]:
+    for sla_id in world.contracts:
+        host = _host(world, sla_id)
+        if host is not None and host.is_running(report_address(sla_id)):
+            state = host.inspector.describe(report_address(sla_id))["state"]
+            yield from ((sla_id, each.end_ms) for each in state.periods)
 
 
 def _entries(world: "SlaWorld") -> list[LedgerEntry]:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from slakeeper.otp.sim import SimSystem
-from tests.simulation.settings import PLANS, WATCHED, Watched, partition_of
+from tests.simulation.settings import PLANS, WATCHED, Watched, cell_of, partition_of
 
 SECOND_MS, MINUTE_MS, HOUR_MS = 1_000, 60_000, 3_600_000
 
@@ -17,6 +17,9 @@ LONGEST_RESEND_MS = 10 * MINUTE_MS
 WELL_MS, BAD_MS = 4 * HOUR_MS, 12 * MINUTE_MS
 
 OPERATE_EVERY_MS = 5 * MINUTE_MS
+
+# How long a silence lasts; all are over before a run has come to rest.
+SILENCE_MS = (5 * MINUTE_MS, 20 * MINUTE_MS)
 
 # An actor that was set aside is looked at and released.
 RELEASE_AFTER_MS = 10 * MINUTE_MS
@@ -105,12 +108,28 @@ class Sender:
 
 
 @dataclass
+class Silenced:
+    """A contract of which nobody is told: for certain from ``from_ms`` until ``until_ms``, perhaps before."""
+
+    sla_id: str
+    asked_ms: int
+    ends_ms: int
+    from_ms: int | None = None
+    until_ms: int = 0
+
+
+@dataclass
 class Operator:
-    """Looks now and then and does one of the things that operators do; never minds whether it worked."""
+    """Looks now and then and does one of the things that operators do; never minds whether it worked.
+
+    Attributes:
+        silences: all that were asked for.
+    """
 
     system: SimSystem
     random: Random
     is_stopped: bool = False
+    silences: list[Silenced] = field(default_factory=list)
 
     def start(self) -> None:
         self.system.agenda.after(int(self.random.expovariate(1 / OPERATE_EVERY_MS)), self._operate)
@@ -119,7 +138,17 @@ class Operator:
         if self.is_stopped:
             return
         cell = self.random.choice(PLANS).name
-        self.random.choice([self._acknowledge, self._resolve, self._approve, self._suspend, self._look])(cell)
+        self.random.choice(
+            [
+                self._acknowledge,
+                self._resolve,
+                self._approve,
+                self._suspend,
+                self._look,
+                self._silence,
+                self._expire,
+            ]
+        )(cell)
         self.start()
 
     def _acknowledge(self, cell: str) -> None:
@@ -156,6 +185,31 @@ class Operator:
         self._ask(cell, "sla.suspend", id=sla_id, by="ann")
         for wait_ms in (5 * MINUTE_MS, 10 * MINUTE_MS):  # twice: one may be lost
             self.system.agenda.after(wait_ms, lambda: self._ask(cell, "sla.resume", id=sla_id, by="ann"))
+
+    def _silence(self, cell: str) -> None:
+        """Of a contract of that cell, so that who knows of it and whom it concerns are one."""
+        ids = [each.sla_id for each in WATCHED if cell_of(each.sla_id) == cell]
+        now_ms = self.system.now_ms
+        asked = Silenced(self.random.choice(ids), now_ms, now_ms + self.random.randrange(*SILENCE_MS))
+        self.silences.append(asked)
+
+        def added(ok: bool, result: Any) -> None:
+            if ok and asked.from_ms is None:
+                asked.from_ms, asked.until_ms = self.system.now_ms, asked.ends_ms
+
+        payload = {"matchers": [f"sla={asked.sla_id}"], "end": asked.ends_ms, "by": "ann", "reason": "work"}
+        self.system.ask("operator", cell, "silence.add", payload, added)
+
+    def _expire(self, cell: str) -> None:
+        def listed(ok: bool, result: Any) -> None:
+            if ok and result["silences"]:
+                chosen = self.random.choice(result["silences"])
+                for each in self.silences:
+                    if each.ends_ms == chosen["end_time"]:
+                        each.until_ms = min(each.until_ms, self.system.now_ms)
+                self._ask(cell, "silence.expire", id=chosen["id"], by="bob")
+
+        self.system.ask("operator", cell, "silences", {}, listed)
 
     def release(self, cell: str, address: str) -> None:
         """Starts an actor again that was set aside, after a while."""

@@ -38,6 +38,7 @@ class Outside:
     Attributes:
         received: by (channel, recipient, notification id).
         refused: the same of what was refused for good.
+        alerted: openings and rises that were to be told, also those that did not arrive: by violation id.
         asked: of escalations, also those that did not arrive: by violation id, the keys of the walk.
         remedied: how often each idempotency key of a remedy was carried out.
         helped: targets that a remedy has just helped, for whoever makes the values.
@@ -47,6 +48,7 @@ class Outside:
     is_calm: bool = False
     received: dict[tuple[str, Recipient, str], Received] = field(default_factory=dict)
     refused: set[tuple[str, Recipient, str]] = field(default_factory=set)
+    alerted: dict[str, dict[str, Notification]] = field(default_factory=dict)
     asked: dict[str, set[str]] = field(default_factory=dict)
     remedied: Counter[str] = field(default_factory=Counter)
     helped: set[str] = field(default_factory=set)
@@ -80,6 +82,9 @@ class Channel:
             [violation_id] = notification.violation_ids
             walked = outside.asked.setdefault(violation_id, set())
             walked.add(notification.id.removeprefix(f"{violation_id}."))
+        if notification.kind in (NotificationKind.OPENED, NotificationKind.WORSENED):
+            for violation_id in notification.violation_ids:
+                outside.alerted.setdefault(violation_id, {})[notification.id] = notification
         fate = 1.0 if outside.is_calm else outside.random.random()
         if fate < UNREACHABLE_RATIO:
             raise DeliveryError("connection refused", retryable=True)

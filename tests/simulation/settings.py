@@ -31,6 +31,10 @@ QUICK = Pace(60_000, "1m")
 STEADY = Pace(300_000, "15m")
 
 
+# Cells ask each other more seldom than in earnest, where it is a second: runs are hours of virtual time.
+NEIGHBOUR_EVERY_MS, NEIGHBOUR_FRESH_MS = 60_000, 300_000
+
+
 @dataclass(frozen=True)
 class CellPlan:
     """Which partitions a cell owns and which contracts are in each."""
@@ -82,6 +86,7 @@ def _documents(interval: str) -> dict[str, dict[str, Any]]:
         "web": {
             "id": "web",
             "name": "Shop",
+            "depends_on": ["db"],  # which is in the other cell
             "service_level": 95,
             "calendar": "day",
             "timezone": "Europe/Berlin",
@@ -165,3 +170,8 @@ def contract_documents(pace: Pace) -> dict[str, dict[str, Any]]:
 def partition_of(sla_id: str) -> str:
     """The name of the partition that keeps a contract."""
     return next(name for plan in PLANS for name, ids in plan.partitions.items() if sla_id in ids)
+
+
+def cell_of(sla_id: str) -> str:
+    """The name of the cell that keeps a contract."""
+    return next(plan.name for plan in PLANS if partition_of(sla_id) in plan.partitions)

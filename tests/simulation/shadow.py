@@ -26,7 +26,7 @@ class _Alone:
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    cast = set_timer = cancel_timer = publish = _nothing
+    cast = entrust = set_timer = cancel_timer = publish = _nothing
 
 
 class Shadow:

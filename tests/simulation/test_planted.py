@@ -6,20 +6,27 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.audit import AuditActor, Filed
+from slakeeper.actors.environment import Environment
 from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import BatchNoted, Observe
 from slakeeper.actors.monitor import SAMPLES, MetricMonitorActor
+from slakeeper.actors.muting import Muted
 from slakeeper.actors.outbox import FIRST_RETRY_MS, Delivery, Outbox
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
+from slakeeper.sla import alert
 from slakeeper.sla.audit import What
 from tests.simulation import soak
 
 SEEDS, HOURS = 6, 1.5
+
+# What needs two accidents at a time.
+RARE_SEEDS, RARE_HOURS = (12, 15, 28, 44), 3
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -104,10 +111,31 @@ def files_entries_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AuditActor, "_file", hasty)
 
 
+def forgets_what_is_muted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """News that is muted when it is due is gone."""
+    flush = alert.flush
+
+    def forgetful(*args: Any, **options: Any) -> Any:
+        group, messages = flush(*args, **options)
+        return replace(group, muted=()), messages
+
+    monkeypatch.setattr(alert, "flush", forgetful)
+
+
+def does_not_look_for_silences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Environment, "muted", lambda environment, violation, now_ms: Muted())
+
+
+def asks_nobody_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alerts that died on news start again as if nothing had happened."""
+    monkeypatch.setattr(AlertActor, "_ask_again", lambda actor, ctx: None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "plant",
     [
+        does_not_look_for_silences,
         sends_entries_as_messages,
         decides_without_an_entry,
         files_entries_once,
@@ -121,3 +149,12 @@ def files_entries_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch, quiet: None) -> None:
     plant(monkeypatch)
     assert any(soak.run(seed, HOURS, "storm").problems for seed in range(SEEDS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", [forgets_what_is_muted, asks_nobody_what_it_missed])
+def test_a_planted_bug_that_shows_seldom_is_found(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, quiet: None
+) -> None:
+    plant(monkeypatch)
+    assert any(soak.run(seed, RARE_HOURS, "storm").problems for seed in RARE_SEEDS)

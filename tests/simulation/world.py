@@ -14,10 +14,14 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.message import Observe
 from slakeeper.actors.monitor import MonitorOrder
+from slakeeper.actors.muting import Muting
+from slakeeper.actors.neighbour import answer
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_handlers
+from slakeeper.actors.silence import begin_silences
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
+from slakeeper.otp.neighbour import NeighbourError
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.sim import SimSystem
 from slakeeper.otp.sim_boot import Boot, Handler
@@ -32,6 +36,8 @@ from tests.simulation.outside import Channel, Outside, lost
 from tests.simulation.settings import (
     ENFORCEMENT,
     MONITORING,
+    NEIGHBOUR_EVERY_MS,
+    NEIGHBOUR_FRESH_MS,
     PLANS,
     QUICK,
     STEADY,
@@ -86,6 +92,20 @@ CLIMATES = {
 }
 
 
+@dataclass
+class Beside:
+    """A cell as its neighbour asks it; what goes wrong on the way goes wrong with the effect that asks."""
+
+    world: "SlaWorld"
+    name: str
+
+    def ask(self, kind: str, payload: dict[str, Any]) -> Any:
+        host = self.world.system.cells[self.name].host
+        if host is None:
+            raise NeighbourError(f"{self.name} is away")
+        return answer(host, payload)
+
+
 @contextmanager
 def outside_of(world: "SlaWorld") -> Iterator[None]:
     """Remedies are the world's own while it runs: no process is started and no lock file is made."""
@@ -104,6 +124,8 @@ class SlaWorld(Observer):
         died: how many samples each monitor durably died on: they are dead letters, and count nowhere.
         topics: how often each was published.
         problems: what was found wrong while it ran.
+        set_aside: addresses of actors that were, for a while.
+        seen: violations by id, as was published of them last; also of those whose archive was killed on them.
     """
 
     def __init__(
@@ -113,6 +135,8 @@ class SlaWorld(Observer):
         write_trace: Callable[[str], object] | None = None,
     ) -> None:
         self.problems: list[str] = []
+        self.set_aside: set[str] = set()
+        self.seen: dict[str, dict[str, Any]] = {}
         self.contracts = contract_documents(climate.pace)
         self.shadows: dict[str, Shadow] = {}
         self.died: dict[str, int] = {}
@@ -174,6 +198,7 @@ class SlaWorld(Observer):
             partitions[name].open()
         self._settle(plan.name, partitions)
         begin_chains(partitions, CODEC, boot.clock.now_ms())
+        begin_silences(partitions, CODEC)
 
         def find_partition(sla_id: str) -> Partition:
             found = partitions.get(partition_of(sla_id))
@@ -184,7 +209,16 @@ class SlaWorld(Observer):
         senders = {name: Channel(self.outside, name) for name in ENFORCEMENT.channels}
         senders["sms"] = Channel(self.outside, "sms", idempotent=False, on_uncertain="hold")
         environment = Environment(
-            ENFORCEMENT, MONITORING, senders, {}, Path("/locks"), audit_files=AuditFiles(AUDIT, boot.fs)
+            ENFORCEMENT,
+            MONITORING,
+            senders,
+            {},
+            Path("/locks"),
+            audit_files=AuditFiles(AUDIT, boot.fs),
+            muting=Muting(NEIGHBOUR_FRESH_MS),
+            neighbours={each.name: Beside(self, each.name) for each in PLANS if each is not plan},
+            partition_names=tuple(partitions),
+            neighbour_every_ms=NEIGHBOUR_EVERY_MS,
         )
         kinds: dict[str, Any] = boot.mortal(KINDS)
         kinds["monitor"] = recorded(
@@ -192,8 +226,8 @@ class SlaWorld(Observer):
             lambda address, order, now_ms, message: self._handled(plan.name, address, order, now_ms, message),
         )
         host = Host(
-            cell_tree(plan.name, ()), kinds, boot.clock, CODEC, partitions, boot.executor, environment, boot.publish,
-            boot.commit,
+            cell_tree(plan.name, (), environment.neighbours), kinds, boot.clock, CODEC, partitions, boot.executor,
+            environment, boot.publish, boot.commit,
         )  # fmt: skip
         host.start()
         for ids in plan.partitions.values():
@@ -254,7 +288,10 @@ class SlaWorld(Observer):
 
     def published(self, cell: SimCell, topic: str, payload: dict[str, Any]) -> None:
         self.topics[topic] += 1
+        if topic.startswith("violation."):
+            self.seen[payload["violation"]["id"]] = payload["violation"]
         if topic == "actor.quarantined":
+            self.set_aside.add(payload["address"])
             self.operator.release(cell.name, payload["address"])
 
     # -- while it runs ----------------------------------------------------------------------------------------

@@ -230,11 +230,14 @@ REFUSED = {
         1,
         "slakeeper: gateway is a process: it can be killed, restarted or shown",
     ),
-    ("nonsense",): (2, "Error: No such command 'nonsense'."),
-    ("ack", "v0"): (2, "Error: Missing option '--by'."),
-    ("violations", "--every"): (2, "Error: No such option '--every'."),
-    ("report",): (2, "Error: say which contract with --sla: mail, shop"),
-    ("start", "--cells", "0"): (2, "Error: Invalid value for '--cells': 0 is not in the range 1<=x<=64."),
+    ("nonsense",): (2, "slakeeper: No such command 'nonsense'; see: slakeeper --help"),
+    ("ack", "v0"): (2, "slakeeper: Missing option '--by'; see: slakeeper ack --help"),
+    ("violations", "--every"): (2, "slakeeper: No such option '--every'; see: slakeeper violations --help"),
+    ("report",): (2, "slakeeper: say which contract with --sla: mail, shop; see: slakeeper report --help"),
+    ("start", "--cells", "0"): (
+        2,
+        "slakeeper: Invalid value for '--cells': 0 is not in the range 1<=x<=64; see: slakeeper start --help",
+    ),
 }
 
 
@@ -244,7 +247,15 @@ def test_what_is_refused_ends_with_1_and_wrong_usage_with_2(service: Service) ->
     said = {words: (answer.code, answer.err.splitlines()[-1]) for words, answer in answers.items()}
     assert said == REFUSED
     assert {answer.out for answer in answers.values()} == {""}
-    assert all(len(answer.err.splitlines()) == 1 for answer in answers.values() if answer.code == 1)
+    assert all(len(answer.err.splitlines()) == 1 for answer in answers.values())
+
+
+def test_what_is_refused_is_a_document_with_json_and_says_why_in_a_word(service: Service) -> None:
+    commands = [("sla", "show", "nobody"), ("sla", "resume", "mail"), ("observe", "nothing", "5")]
+    answers = [service.invoke("--json", *words) for words in commands]
+    errors = [answer.document["error"] for answer in answers]
+    assert [error["reason"] for error in errors] == ["not_found", "conflict", "invalid"]
+    assert [f"slakeeper: {error['message']}" for error in errors] == [answer.complaint for answer in answers]
 
 
 def test_a_contract_is_defined_changed_and_removed_from_the_command_line(

@@ -1,6 +1,8 @@
 """The service in the foreground with its demo: what it shows, what it heals by itself, and how Ctrl-C ends it."""
 
+import contextlib
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -20,20 +22,27 @@ pytest_plugins = ["tests.system.service_fixtures"]
 
 
 class Foreground:
-    """``slakeeper start --demo`` with its output in a pipe, in a process group of its own as a shell gives it."""
+    """``slakeeper start --demo`` with its output in a pipe, in a process group of its own as a shell gives it.
 
-    def __init__(self, service: Service) -> None:
+    Args:
+        terminal: its output is a terminal instead.
+    """
+
+    def __init__(self, service: Service, *, terminal: bool = False) -> None:
         self.service = service
         self.lines: list[str] = []
+        ours, theirs = pty.openpty() if terminal else os.pipe()
         self.process = subprocess.Popen(
             [*COMMAND, "--data", str(service.data), *service.start_arguments, "--demo"],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "80"},
             process_group=0,
         )
+        os.close(theirs)
+        self._output = os.fdopen(ours, encoding="utf-8", newline="")
         self._reader = threading.Thread(target=self._read, name="output")
         self._reader.start()
 
@@ -42,9 +51,9 @@ class Foreground:
         return "".join(self.lines)
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as output:
-            self.lines.extend(output)
+        # A terminal that nobody has open any more is an error to read; a pipe just ends.
+        with self._output, contextlib.suppress(OSError):
+            self.lines.extend(self._output)
 
     def press_ctrl_c(self) -> int:
         """Sends what a terminal sends, to the whole group; returns the exit status."""
@@ -70,9 +79,6 @@ def test_the_demo_is_shown_broken_healed_and_stopped_by_ctrl_c(foreground: Foreg
     service = foreground.service
     found = until(lambda: re.search(r"curl -X POST (http://127\.0\.0\.1:\d+)/fault/slow", foreground.text))
     assert f"slakeeper running · http://{service.run()['http']} · data {service.data}" in foreground.text
-    assert "demo_shop" in foreground.text
-    assert "No open violations." in foreground.text
-    assert re.search(r"processes:.* heart \d+", foreground.text)
 
     with urllib.request.urlopen(urllib.request.Request(f"{found[1]}/fault/slow", method="POST")) as answer:
         assert answer.read() == b"fault: slow\n"
@@ -100,6 +106,12 @@ def test_the_demo_is_shown_broken_healed_and_stopped_by_ctrl_c(foreground: Foreg
     assert re.search(r"violation opened: demo_shop shop_latency at \d", foreground.text)
     until(lambda: "action restart_shop: effective" in foreground.text, what="the news")
     assert "violation resolved: demo_shop shop_latency" in foreground.text
+    old = service.pid("cell-1")
+    os.kill(old, signal.SIGKILL)
+    until(lambda: f"cell-1 is another process: {service.pid('cell-1')}, was {old}" in foreground.text)
+    # What does not change is said once.
+    assert foreground.text.count("slakeeper running") == 1
+    assert foreground.text.count("to break the demo") == 1
 
     processes, sockets = service.everything(), service.sockets()
     assert foreground.press_ctrl_c() == 0
@@ -111,6 +123,23 @@ def test_the_demo_is_shown_broken_healed_and_stopped_by_ctrl_c(foreground: Foreg
         path.parent for path in service.data.glob("partitions/*/journal-*") if path.stat().st_size > 100
     }
     assert {path.parent for path in service.data.glob("partitions/*/snapshot-*")} >= journals != set()
+
+
+def test_on_a_terminal_everything_is_shown_as_one_picture(make_service: MakeService, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config", [contract("shop", [metric("latency")])])
+    service = make_service(config)
+    shown = Foreground(service, terminal=True)
+    try:
+        for text in ("slakeeper running", "No open violations.", "demo_shop", "try, in another terminal:"):
+            until(lambda text=text: text in shown.text, what=text)  # type: ignore[misc]
+        until(lambda: re.search(r"processes:.* heart \d+", shown.text), what="the processes")
+        service.observe("latency", 500)
+        until(lambda: "violation opened: shop latency at 500" in shown.text, what="the news")
+        assert shown.press_ctrl_c() == 0
+        assert "slakeeper stopped" in shown.text
+    finally:
+        shown.process.kill()
+        shown.end()
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing(foreground: Foreground) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slakeeper import App
+from slakeeper.client import RequestFailed
 from tests.system.configuration import contract, metric, write_config
 from tests.system.remains import until
 from tests.system.service import MakeService, Service
@@ -82,6 +84,7 @@ def test_samples_are_refused_below_the_reserve_and_people_are_not(service: Servi
     )
     assert int(reply.headers["retry-after"]) >= 1
     assert "the disk is nearly full" in reply.document["reason"]
+    assert reply.document["cause"] == "no_room"
     assert "the disk is nearly full, samples are refused" in service.cli("status").out
     assert service.cli("sla", "suspend", "shop").code == 0
     assert service.cli("sla", "resume", "shop").code == 0
@@ -132,3 +135,46 @@ def test_a_service_that_is_stopped_on_a_full_disk_starts_when_there_is_room(
     assert outcome(service, "1") == 202  # a resend: not counted twice
     assert service.metric("shop", "orders")["samples_accepted"] == 1
     service.stop()
+
+
+def test_a_program_with_slakeeper_inside_goes_on_by_itself_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    config = write_config(
+        tmp_path / "config",
+        [contract("shop", [metric("orders", aggregation="sum", interval="1h")])],
+        service={"min_free_bytes": RESERVE_BYTES},
+    )
+
+    def accepted(app: App) -> int:
+        shown = app._cluster.sla("shop").result(10)
+        return int(shown["metrics"][0]["samples_accepted"])
+
+    with App.start(config, small_disk / "data", "inline") as app:
+        app.observe("orders", 1)
+        assert app.flush() == []
+        fill(small_disk, 0)
+
+        def has_no_room() -> bool:
+            try:
+                app.stop_monitoring("shop")
+                app.start_monitoring("shop")
+            except RequestFailed as failure:
+                return "room on the disk" in str(failure)
+            return False
+
+        def is_back() -> bool:
+            try:
+                return app.list_slas() == ["shop"]
+            except RequestFailed:
+                return False
+
+        until(has_no_room, what="the disk to be full to the last page of the journal")
+        clear(small_disk)
+        until(is_back, what="the cell to be there again")
+        app.start_monitoring("shop")
+        app.observe("orders", 1)
+        assert app.flush() == []
+        assert accepted(app) == 2
+    with App.start(config, small_disk / "data", "inline") as app:
+        assert accepted(app) == 2

@@ -204,8 +204,14 @@ def test_bad_samples_are_refused_on_the_command_line(service: Service) -> None:
             1,
             "slakeeper: there is no contract 'nobody'; see: slakeeper sla list [unknown_sla]",
         ),
-        ("latency", "five"): (2, "Error: Invalid value for 'VALUE': 'five' is not a valid float."),
-        ("latency", "5", "--slo", "shop"): (2, "Error: Got unexpected extra arguments (--slo shop)"),
+        ("latency", "five"): (
+            2,
+            "slakeeper: Invalid value for 'VALUE': 'five' is not a valid float; see: slakeeper observe --help",
+        ),
+        ("latency", "5", "--slo", "shop"): (
+            2,
+            "slakeeper: Got unexpected extra arguments (--slo shop); see: slakeeper observe --help",
+        ),
         ("latency", "-5"): (0, ""),
     }
     answers = service.answers(("observe", *arguments) for arguments in expected)

@@ -1,12 +1,15 @@
 """What the documents show works as it stands there."""
 
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from slakeeper.cli import main
 from slakeeper.integrations.webhook import signed_post
 from slakeeper.sla.signature import sign
 
@@ -47,3 +50,20 @@ def test_what_checks_a_webhook_takes_nothing_forged_old_or_twice() -> None:
     }
     assert not accept(secret, stale, body, set())
     assert accept(secret, *posted("opened-5"), seen)
+
+
+def test_the_examples_of_simulate_say_what_stands_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    text = (DOCS / "simulate.md").read_text()
+    readme = (DOCS.parent / "README.md").read_text()
+    examples = re.findall(r"```sh\nslakeeper (.*?)\n```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    for command, said in examples:
+        assert f"slakeeper {command}\n" in readme
+        result = CliRunner().invoke(main, shlex.split(command))
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert _without_speed(result.stdout) == _without_speed(said)
+
+
+def _without_speed(text: str) -> str:
+    return re.sub(r" in \S+ s, \d+ samples/s", "", text)

@@ -98,6 +98,7 @@ function concerns(sla) {
   if (sla.actor_status) lines.push(`its actor is ${sla.actor_status}: nobody decides about it`);
   if (sla.escalations_failed) lines.push(`${sla.escalations_failed} violation${sla.escalations_failed > 1 ? "s" : ""} nobody answered for`);
   if (sla.alerts_failed) lines.push(`${sla.alerts_failed} alert${sla.alerts_failed > 1 ? "s" : ""} could not be delivered`);
+  if (sla.billing_failed) lines.push(`${sla.billing_failed} approved ${sla.billing_failed > 1 ? "entries" : "entry"} not taken by billing`);
   if ((sla.metrics_down || []).length) lines.push(`not watched, the monitor is down: ${sla.metrics_down.join(", ")}`);
   return lines;
 }
@@ -209,6 +210,8 @@ function showStatus(status) {
   const held = (status.cells || []).map((cell) => cell.held).find(Boolean);
   find("held").hidden = !held;
   find("held").textContent = held ? `Nobody is told and no action is run: ${held}` : "";
+  find("silences").hidden = !status.silences;
+  find("silences").textContent = `Silences in force, so of some violations nobody is told: ${status.silences}`;
   const full = (status.cells || []).map((cell) => cell.low_on_room).find(Boolean);
   find("full").hidden = !full;
   find("full").textContent = full ? `The disk is nearly full, samples are refused: ${full}` : "";

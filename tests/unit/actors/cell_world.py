@@ -15,6 +15,7 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import make_handlers
+from slakeeper.actors.silence import begin_silences
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
 from slakeeper.integrations.source import Reading
@@ -23,6 +24,7 @@ from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import Handler
+from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.monitoring import MonitoringPolicy
@@ -186,7 +188,9 @@ class World:
         policy: EnforcementPolicy | None = None,
         monitoring: Mapping[str, Any] | None = None,
         now_ms: int = NOW_MS,
+        neighbours: Mapping[str, Neighbour] | None = None,
     ) -> None:
+        self.neighbours = dict(neighbours or {})
         self.directory = directory
         self.policy = policy or enforcement()
         self.monitoring = MonitoringPolicy.model_validate({"alert_channels": ["chat"], **(monitoring or {})})
@@ -218,9 +222,12 @@ class World:
         partition = self.partition
         self.handlers: dict[str, Handler] = make_handlers(lambda sla_id: partition)
         begin_chains({"p000": partition}, codec, self.now_ms)
+        begin_silences({"p000": partition}, codec)
+        self.environment.partition_names = ("p000",)
+        self.environment.neighbours = self.neighbours
         self.host = Host(
-            cell_tree("cell-0", self.pollers), KINDS, self.clock, codec, {"p000": partition}, self.executor,
-            self.environment, publish=lambda topic, payload: self.published.append((topic, payload)),
+            cell_tree("cell-0", self.pollers, self.neighbours), KINDS, self.clock, codec, {"p000": partition},
+            self.executor, self.environment, publish=lambda topic, payload: self.published.append((topic, payload)),
         )  # fmt: skip
         self.host.start()
 

@@ -47,6 +47,8 @@ def fill(world: World) -> None:
     world.define(contract(metrics=[metric("latency"), metric("load", weight=0.5), metric("size")]))
     world.define(contract(id="other", name="Other", compensation=[]))
     world.define(contract(id="gone", name="Gone", metrics=[metric("speed")], compensation=[]))
+    muted = {"matchers": ["sla=other", "severity=~info|warning"], "end": NOW_MS + 70 * MINUTE_MS}
+    world.request("silence.add", by="ann", reason="not yet", **muted)
     world.observe(INFO, batch_id="one")
     world.pass_time(11 * SECOND_MS)
     world.observe(CRITICAL, batch_id="two")

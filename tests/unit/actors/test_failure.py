@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from slakeeper.actors.kind import KINDS
 from slakeeper.actors.message import Observe
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.otp.actor import RequestError
+from slakeeper.otp.neighbour import SocketNeighbour
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -228,6 +230,8 @@ RUBBISH: list[Any] = [
     {"address": 7}, {"address": ["a"]}, {"sla": 7}, {"sla": []}, {"sla": "api", "period": 5},
     {"sla": "api", "format": []}, {"all": "yes"}, {"samples": 1},
     {"id": "x", "by": "y", "dry_run": "no", "action": "z"},
+    {"matchers": [7], "end": 10**15, "by": "a", "reason": "b"}, {"matchers": ["sla=~("], "end": 7, "by": "a"},
+    {"silences": [7]}, {"silences": [{"id": 7}]}, {"parents": [7], "silences": 7}, {"parents": "api", "silences": ""},
     {"id": "x", "approve": "true", "by": "a", "reason": "b"}, {"id": "x", "by": b"bytes"},
 ]  # fmt: skip
 
@@ -235,9 +239,11 @@ KINDS_OF_REQUEST = [
     "ping", "samples", "catalog", "status", "tree", "sla.list", "sla.show", "sla.document", "sla.define",
     "sla.suspend", "sla.resume", "sla.remove", "violations", "violation.show", "violation.ack", "violation.resolve",
     "violation.escalate", "violation.enforce", "violation.remediate", "compensation", "compensation.decide",
+    "compensation.settle",
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
     "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver", "audit.heads", "audit.note",
-    "backup", "incident", "on_call", "channels", "channel.test", "channel.tested",
+    "backup", "silences", "silence.add", "silence.expire", "silence.learn", "neighbour", "sla.dependencies",
+    "incident", "on_call", "channels", "channel.test", "channel.tested",
 ]  # fmt: skip
 
 
@@ -293,7 +299,11 @@ def test_the_state_of_every_kind_of_actor_can_be_shown_as_json(make_world: MakeW
     from tests.unit.actors.test_remediation import remediating
     from tests.unit.actors.test_source import SOURCES
 
-    world = make_world(remediating(), monitoring={"sources": SOURCES})
+    world = make_world(
+        remediating(),
+        monitoring={"sources": SOURCES},
+        neighbours={"cell-1": SocketNeighbour(Path("/nowhere"))},
+    )
     world.define(maintenance=[{"start": "2030-01-01T00:00:00Z", "duration": "1h"}], depends_on=["x"])
     world.observe(CRITICAL, batch_id="b")
     shown = {}

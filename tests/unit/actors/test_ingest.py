@@ -157,6 +157,34 @@ def test_batches_of_one_turn_are_answered_as_one_after_the_other_would_be(make_w
     assert [row["samples_duplicate"] for row in standings[0][0]] == [1, 1, 1]
 
 
+def test_what_a_turn_did_not_hand_on_is_not_handed_on_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.partition is not None
+    partition = world.partition
+    ingest = Ingest(lambda sla_id: partition)
+
+    def fail(*_: Any) -> None:
+        raise ValueError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.host, "cast", fail)
+        with pytest.raises(ValueError, match="a bug"):
+            ingest.take_all(world.host, [batch(None, ["latency", GOOD], ["latency", GOOD])])
+    ingest.take_all(world.host, [batch(None, ["latency", GOOD])])
+    assert world.metric()["samples_accepted"] == 1
+
+
+def test_a_metric_that_goes_to_another_contract_is_found_there(world: World) -> None:
+    send(world, ["latency", GOOD])
+    world.define(contract(id="b", metrics=[metric("latency"), metric("queue")], compensation=[]))
+    assert send(world, ["latency", GOOD], ["queue", GOOD]) == ([0, 1], [])
+    world.define(contract(id="b", metrics=[metric("queue")], compensation=[]))
+    send(world, ["latency", GOOD])
+    counted = [world.metric()["samples_accepted"], world.metric("queue", "b")["samples_accepted"]]
+    assert counted == [3, 1]
+
+
 def test_a_monitor_gets_all_of_a_turns_batches_in_one_message(world: World) -> None:
     handled = world.host.inspector.describe("monitor:api:latency")["messages_handled"]
     in_one_turn(world, *(batch(f"b{number}", ["latency", GOOD]) for number in range(5)))

@@ -5,34 +5,44 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import (
     CloseViolation,
+    ContractChanged,
+    ListHistory,
     MetricRecovered,
     NoteBatches,
     Rebase,
     SetSuspended,
+    Tick,
     ViolationEnded,
     ViolationResolved,
 )
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.remediation import RemediationActor
+from slakeeper.actors.report import ReportActor
 from slakeeper.actors.violation import ViolationActor
-from slakeeper.otp.actor import Actor
+from slakeeper.otp.actor import Actor, Entrusted
+from slakeeper.otp.context import Context
+from slakeeper.sla.notification import NotificationKind
+from slakeeper.sla.violation import Violation
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
     HOUR_MS,
     INFO,
     MINUTE_MS,
+    NOW_MS,
     SECOND_MS,
     World,
     contract,
     metric,
 )
+from tests.unit.actors.test_audit import entries
 from tests.unit.actors.test_remediation import remediating
 
 MakeWorld = Callable[..., World]
@@ -94,11 +104,100 @@ def test_a_remedy_that_crashes_on_the_recovery_is_not_tried_again(make_world: Ma
 
 
 def test_a_ledger_that_crashes_on_a_violation_books_it_when_it_is_archived(world: World, lose: Lose) -> None:
-    lose(LedgerActor, ViolationResolved)
+    lose(LedgerActor, Entrusted, "handle_info")
     world.observe(CRITICAL)
     world.recover()
     world.pass_time(5 * SECOND_MS)
     assert [entry["rule"] for entry in world.ledger()] == ["latency#1"]
+
+
+def test_a_ledger_that_crashes_on_the_news_of_a_version_books_by_that_version(
+    world: World, lose: Lose
+) -> None:
+    lose(LedgerActor, ContractChanged)
+    lose(LedgerActor, Entrusted, "handle_info")
+    world.define(compensation=[{"metric": "latency", "type": "credit", "formula": "7"}])
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(5 * SECOND_MS)
+    assert [(entry["amount"], entry["contract_version"]) for entry in world.ledger()] == [("7", 2)]
+
+
+PENALTY: dict[str, Any] = {"penalties": [{"threshold": 99, "type": "refund", "rate": 10}], "fee": "100.00"}
+
+
+def lost_period(world: World) -> None:
+    """Loses the first hour, and goes on for another."""
+    world.observe(CRITICAL)
+    world.recover()
+    world.go_to(NOW_MS + 90 * MINUTE_MS)
+
+
+def assert_settled_once(world: World) -> None:
+    penalties = [each for each in world.ledger() if each["rule"].startswith("penalty")]
+    assert [each["period_start"] for each in penalties] == [NOW_MS]
+    history = world.host.ask("report:api", ListHistory())
+    assert [each.start_ms for each in history.periods] == [NOW_MS]
+    assert [each.id for each in history.violations] == [world.violation()["id"]]
+    said = [each["what"] for each in entries(world)]
+    assert (said.count("period.settled"), said.count("compensation.booked")) == (1, 2)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "message", "how"),
+    [
+        (ContractActor, Entrusted, "handle_info"),
+        (ReportActor, Entrusted, "handle_info"),
+        (LedgerActor, Entrusted, "handle_info"),
+        (MetricMonitorActor, Tick, "handle_info"),
+    ],
+)
+def test_a_period_is_settled_and_archived_once_whoever_crashes_on_it(
+    make_world: MakeWorld, lose: Lose, kind: type[Actor], message: type, how: str, times: int
+) -> None:
+    world = make_world()
+    world.define(**PENALTY)
+    lose(kind, message, how, times)
+    lost_period(world)
+    assert 1 <= world.host.counts["crashes"] <= times
+    assert_settled_once(world)
+    world.restart()
+    world.pass_time(5 * SECOND_MS)
+    assert_settled_once(world)
+
+
+@pytest.mark.parametrize("address", ["contract:api", "report:api", "ledger:api"])
+def test_who_is_suspended_when_a_period_ends_settles_it_when_resumed(
+    make_world: MakeWorld, address: str
+) -> None:
+    world = make_world()
+    world.define(**PENALTY)
+    world.observe(CRITICAL)
+    world.recover()
+    world.request("actor.suspend", address=address)
+    world.go_to(NOW_MS + 90 * MINUTE_MS)
+    world.request("actor.resume", address=address)
+    world.pass_time(5 * SECOND_MS)
+    assert_settled_once(world)
+
+
+@pytest.mark.parametrize("address", ["contract:api", "report:api", "ledger:api"])
+def test_who_is_killed_when_a_period_ends_has_settled_it_after_its_restart(
+    make_world: MakeWorld, address: str
+) -> None:
+    world = make_world()
+    world.define(**PENALTY)
+    world.observe(CRITICAL)
+    world.recover()
+    world.clock.advance(NOW_MS + HOUR_MS - world.now_ms + 20 * SECOND_MS)
+    world.host.begin_turn()
+    world.host.inspector.kill(address)
+    world.host.drain()
+    world.host.commit()
+    world.restart()
+    world.pass_time(10 * MINUTE_MS)
+    assert_settled_once(world)
 
 
 def test_a_remedy_that_ends_before_it_is_up_leaves_its_violation_alive(make_world: MakeWorld) -> None:
@@ -234,3 +333,24 @@ def test_an_escalation_that_does_not_start_shows_as_one_that_nobody_answered(
     world.recover()
     assert world.violation()["status"] == "resolved"
     assert world.host.addresses("violation") == []
+
+
+@pytest.mark.parametrize("kind", ["opened", "resolved"])
+def test_alerts_that_died_on_news_ask_for_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    add = AlertActor._add
+    died: list[NotificationKind] = []
+
+    def die_once(actor: AlertActor, ctx: Context, news: NotificationKind, violation: Violation) -> None:
+        if news.value == kind and not died:
+            died.append(news)
+            raise RuntimeError("broken")
+        add(actor, ctx, news, violation)
+
+    monkeypatch.setattr(AlertActor, "_add", die_once)
+    world.observe(INFO)
+    world.recover()
+    world.pass_time(6 * SECOND_MS)
+    assert died
+    assert [each.kind.value for each in world.told()] == ["opened", "resolved"]

@@ -447,6 +447,20 @@ escalation_policies:
     assert "did you mean 'scale_resources'?" in text
 
 
+def test_no_channel_has_the_name_of_the_billing(write: Write) -> None:
+    slas = f"slas: [{{id: a, metrics: [{METRIC}]}}]"
+    directory = write(slas, enforcement="channels:\n  billing: {type: webhook, url: 'http://b'}\n")
+    assert errors(directory) == [("enforcement.yaml", 2, "channels.billing", "reserved_channel")]
+    directory = write(
+        slas, enforcement="billing: {secret: '${NO}'}\n", monitoring="alert_channels: [billing]\n"
+    )
+    assert [(line, path, reason) for _, line, path, reason in errors(directory)] == [
+        (1, "billing.secret", "missing_environment"),
+        (1, "billing.url", "missing"),
+        (1, "alert_channels[0]", "unknown_channel"),
+    ]
+
+
 def test_a_broken_file_does_not_make_names_in_others_unknown(write: Write) -> None:
     directory = write(
         "slas: [{id: a, metrics: [{name: x, value: 1, source: prom}]}]",

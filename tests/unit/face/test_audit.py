@@ -109,6 +109,39 @@ def test_a_change_is_named_with_file_and_line(chains: Chains) -> None:
     assert "NOT INTACT" in verdict_text(document)
 
 
+def test_of_a_chain_that_was_changed_everywhere_the_first_lines_are_shown_and_how_many_more(
+    chains: Chains,
+) -> None:
+    for at_ms in range(10, 30):
+        chains.add("p000", at_ms, value="9.5")
+    path = chains.path("p000")
+    path.write_text(path.read_text().replace('"9.5"', '"9.6"'))
+    document = verify(chains.data, chains.heads).to_document()
+    assert len(document["problems"]) == 23
+    lines = verdict_text(document).splitlines()
+    assert [line for line in lines if line.startswith("edited: ")] == [
+        f"edited: {each['message']}" for each in document["problems"][:5]
+    ]
+    assert "… and 18 more, to audit/p000/000000000001.jsonl:23; all with --json" in lines
+
+
+@pytest.mark.parametrize(("old", "new"), [('"hash"', '"hush"'), ('"value":"9.5"', '"value":"9.6"')])
+def test_a_last_line_that_was_changed_is_no_head(chains: Chains, old: str, new: str) -> None:
+    path = chains.path("p000")
+    *kept, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*kept, last.replace(old, new)]))
+    document = verify(chains.data, chains.heads).to_document()
+    assert (document["partitions"][0]["hash"], document["ok"]) == (None, False)
+    assert "p000  3 entries  no head: its last line is not as it was written" in verdict_text(document)
+
+
+@pytest.mark.parametrize("name", ["copy.jsonl", "1.jsonl", "000000000001-old.jsonl"])
+def test_a_file_of_entries_under_another_name_is_foreign(chains: Chains, name: str) -> None:
+    shutil.copy(chains.path("p000"), chains.path("p000").with_name(name))
+    [problem] = verify(chains.data, chains.heads).to_document()["problems"]
+    assert (problem["kind"], problem["file"]) == ("foreign", f"audit/p000/{name}")
+
+
 def test_a_partition_whose_files_are_gone_is_missed(chains: Chains) -> None:
     shutil.rmtree(chains.path("p001").parent)
     [problem] = verify(chains.data, chains.heads).to_document()["problems"]

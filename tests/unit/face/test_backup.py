@@ -13,12 +13,14 @@ from click.testing import CliRunner, Result
 
 from slakeeper import App, Metric, Sla
 from slakeeper.archive import MANIFEST, SEAL, ArchiveError, read_archive
+from slakeeper.audit import last_entries, verify
 from slakeeper.backup import BackupRefused, back_up
 from slakeeper.cli import main
 from slakeeper.otp import run_file
+from slakeeper.otp.journal import JournalError
 from slakeeper.otp.partition import Partition
 from slakeeper.restore import RestoreRefused, restore
-from slakeeper.restored import held_because
+from slakeeper.restored import MARK, held_because, release
 from tests.unit.otp.partition_world import CODEC
 
 NOW_MS = 1_700_000_000_000
@@ -333,6 +335,38 @@ def test_what_was_restored_with_live_acts(held: Path, config: Path, tmp_path: Pa
     with App.start(config, live, "inline") as app:
         broken(app)
     assert (tmp_path / "acted").exists()
+
+
+def released(data: Path) -> list[dict[str, Any]]:
+    with App.start(data=data, mode="inline"):
+        pass  # the files follow the journal
+    assert verify(data, None).is_intact
+    return [each for each in last_entries(data, 1000) if each["what"] == "copy.released"]
+
+
+def test_the_audit_chain_says_who_let_a_copy_take_over_and_says_it_once(held: Path) -> None:
+    mark = (held / MARK).read_bytes()
+    release(held, "ann", NOW_MS + 5)
+    assert held_because(held) == ""
+    (held / MARK).write_bytes(mark)  # a crash before the mark was gone
+    release(held, "ann", NOW_MS + 9)
+    release(held, "bob", NOW_MS + 9)  # it is no held copy any more
+    (entry,) = released(held)
+    assert (entry["who"], entry["via"], entry["at_ms"]) == ("ann", "cli", NOW_MS + 5)
+    assert entry["details"]["restored_at_ms"] == NOW_MS
+
+
+def test_the_audit_chain_says_who_restored_a_copy_that_acts_at_once(file: Path, tmp_path: Path) -> None:
+    restore(file, tmp_path / "live", NOW_MS, live=True, by="ann")
+    assert [entry["who"] for entry in released(tmp_path / "live")] == ["ann"]
+
+
+def test_a_copy_that_cannot_say_who_let_it_take_over_is_held_back_still(held: Path) -> None:
+    for journal in (held / "partitions").glob("*/journal-*.log"):
+        journal.write_bytes(b"x" * 100 + journal.read_bytes()[100:])
+    with pytest.raises(JournalError):
+        release(held, "ann", NOW_MS)
+    assert held_because(held)
 
 
 @pytest.mark.parametrize("what", ["pipe", "folder", "link", "inside"])

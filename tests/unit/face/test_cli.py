@@ -24,7 +24,11 @@ def test_it_says_its_version() -> None:
     [["status"], ["tree"], ["violations"], ["stop"], ["compensation"], ["sla", "list"], ["ack", "v1", "--by", "a"],
      ["observe", "latency", "5"], ["observe", "latency", "-5"], ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
-     ["violations", "show", "v1"], ["channel", "list"], ["channel", "test", "email"], ["oncall"],
+     ["compensation", "settle", "c1", "--by", "a", "--reason", "b"], ["compensation", "export"],
+     ["violations", "show", "v1"],
+     ["silence", "list"], ["silence", "expire", "s1", "--by", "a"],
+     ["silence", "add", "--sla", "api", "--for", "2h", "--by", "a", "--reason", "b"],
+     ["channel", "list"], ["channel", "test", "email"], ["oncall"],
      ["oncall", "web", "--at", "2026-11-26"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
@@ -41,13 +45,54 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     "words",
     [["ack", "v1"], ["resolve", "v1"], ["observe", "latency"], ["observe", "latency", "much"], ["nothing"],
      ["observe", "latency", "5", "--ts", "yesterday"], ["start", "--cells", "0"], ["report", "--format", "pdf"],
-     ["compensation", "approve", "c1", "--by", "a"], ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"],
+     ["compensation", "approve", "c1", "--by", "a"], ["compensation", "settle", "c1", "--by", "a"],
+     ["compensation", "export", "--format", "xml"], ["compensation", "export", "--status", "paid"],
+          ["silence", "add", "--for", "2h", "--by", "a", "--reason", "b"], ["silence", "expire", "s1"],
+     ["silence", "add", "--sla", "a", "--by", "a", "--reason", "b"],
+     ["silence", "add", "--sla", "a", "--for", "2h", "--until", "2026-01-01", "--by", "a", "--reason", "b"],
+     ["silence", "add", "--sla", "a", "--for", "long", "--by", "a", "--reason", "b"],
+     ["silence", "add", "--sla", "a", "--until", "soon", "--by", "a", "--reason", "b"],
+     ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"],
      ["channel", "test"], ["oncall", "--at", "soon"]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("slakeeper: ")
+    assert line.endswith("--help")
+    as_json = run("--data", tmp_path, "--json", *words)
+    assert (as_json.exit_code, as_json.stderr) == (2, result.stderr)
+    assert json.loads(as_json.stdout) == {
+        "error": {"reason": "usage", "message": line.removeprefix("slakeeper: ")}
+    }
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    assert "Commands:" in run("sla").stderr
+    assert "Commands:" in run().stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--json", "status"], ["status", "--json"], ["violations", "--json"], ["compensation", "--json"]],
+)
+def test_what_fails_with_json_is_one_document_wherever_the_option_stands(
+    tmp_path: Path, words: list[str]
+) -> None:
+    result = run("--data", tmp_path / "data", *words)
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["reason"]) == (3, "not_running")
+    assert result.stderr == f"slakeeper: {error['message']}\n"
+
+
+def test_a_refused_contract_with_json_says_every_error_in_the_document(tmp_path: Path) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text("slas: [{id: a, metrics: []}]\n")
+    result = run("--data", tmp_path / "data", "--json", "sla", "define", file)
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["reason"]) == (2, "configuration")
+    assert {each["line"] for each in error["errors"]} == {1}
 
 
 @pytest.mark.parametrize(

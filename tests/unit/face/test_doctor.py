@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from slakeeper import App, Metric, Sla
 from slakeeper.actors.audit import AuditState, begin_chains, recorded_chain
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.record import make_codec
@@ -375,3 +376,37 @@ def test_what_a_partition_would_fall_back_on_is_looked_at(data: Path, what: str)
     assert [row["state"] for row in document["partitions"]] == ["sound", "sound"]
     assert [each["file"] for each in document["partitions"][1]["fallback"]] == [str(path)]
     assert "fall back on" in document["problems"][0]
+
+
+def chained(data: Path) -> Path:
+    """A chain in the journal and in the files of p001; the file."""
+    with App.start(data=data, mode="inline") as app:
+        for sla_id in ("a", "b", "c"):
+            metrics = [Metric(name="latency", value="250", condition="lt")]
+            app.define_sla(Sla(id=sla_id, name=sla_id, service_level="99.9", metrics=metrics))
+    return max((data / "audit").glob("*/*.jsonl"), key=lambda path: path.stat().st_size)
+
+
+def test_the_doctor_says_where_an_audit_chain_is_broken(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    path = chained(data)
+    assert examined(data)["problems"] == []
+    path.write_text(path.read_text().replace("chain.begun", "chain.began"))
+    document = examined(data)
+    assert {each["file"] for each in document["audit"]} == {str(path.relative_to(data))}
+    (problem,) = document["problems"]
+    assert problem.startswith(f"{path.parent.name}: its audit chain is not intact: {path.relative_to(data)}:")
+    assert problem in doctor(data).stdout
+    assert doctor(data).exit_code == 1
+
+
+def test_the_doctor_says_that_a_running_system_did_not_say_how_far_its_chains_are(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    chained(data)
+    held = run_file.lock(data)
+    try:
+        document = examined(data)
+    finally:
+        os.close(held)
+    assert document["audit_unknown"]
+    assert "the audit chain could not be verified" in document["problems"][-1]

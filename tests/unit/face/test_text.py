@@ -68,7 +68,8 @@ def test_status_shows_a_dash_for_what_a_contract_that_is_down_does_not_say() -> 
 
 
 def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
-    row = {**ROW, "escalations_failed": 1, "alerts_failed": 2, "metrics_down": ["latency", "errors"]}
+    row = {**ROW, "escalations_failed": 1, "alerts_failed": 2, "billing_failed": 1,
+           "metrics_down": ["latency", "errors"]}  # fmt: skip
     cells = [{"sources_failing": {"prom": "refused"}}, {"sources_failing": {"prom": "refused"}}, {}]
     status = {"state": "running", "uptime_s": 0, "http": None, "generation": 3, "slas": [row],
               "processes": [PROCESS], "cells": cells}  # fmt: skip
@@ -77,6 +78,7 @@ def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
     assert shown.split("\n\n")[2].splitlines() == [
         "api: 1 violation nobody answered for: every level was told",
         "api: 2 alerts could not be delivered",
+        "api: 1 approved entry not taken by billing; see: slakeeper compensation --sla api",
         "api: not watched, the monitor is down: latency, errors",
         "1 source fails: prom: refused",
     ]
@@ -126,6 +128,10 @@ def test_the_arithmetic_of_a_credit_is_never_cut() -> None:
     row = {"id": "c", "sla_id": "api", "rule": "r", "compensation_type": "credit", "amount": "4.990",
            "status": "approved", "arithmetic": how}  # fmt: skip
     assert text.compensation_text([row]).endswith(how)
+    billing = {"status": "sending", "attempts": 3, "due_time": 5, "detail": "answered 502"}
+    assert "approved, billing sending: answered 502" in text.compensation_text(
+        [{**row, "status": "approved", "billing": billing}]
+    )
 
 
 def test_status_without_contracts_says_so() -> None:

@@ -1,13 +1,17 @@
 """Power is lost at every operation, with every kind of survival: what was committed is there, in order."""
 
 import errno
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slakeeper.otp.journal import segment_path
 from slakeeper.otp.partition import Event, JournalError
 from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss, Survival
 from tests.unit.otp.partition_world import (
@@ -21,6 +25,8 @@ from tests.unit.otp.partition_world import (
     partition_on,
     state_of,
 )
+
+WITHIN_S = 20.0
 
 # Starts, events, a stop, a rollback, snapshots in one go, and one with commits before, during and after it.
 SCRIPT: list[Command] = [
@@ -164,6 +170,88 @@ def test_commits_between_any_two_operations_of_a_background_snapshot_are_kept() 
                 recovered_for_good(run.fs.after_power_loss(survival), run.allowed)
 
 
+def prepared_for_a_new_segment() -> Run:
+    """A background snapshot is wanted, and neither its file nor the segment after it is begun."""
+    run = Run(CrashFileSystem())
+    run.execute(SCRIPT[:2])
+    run.partition.snapshot(dumps_of(run.partition), run.background)
+    assert segment_path(DIRECTORY, run.partition.seq + 1).name not in run.fs.files(DIRECTORY)
+    return run
+
+
+def commits_first(run: Run) -> None:
+    run.commit([Event("a", b"meanwhile")])
+    run.background.run()
+    run.commit([Event("a", b"later")])
+
+
+def background_first(run: Run) -> None:
+    run.background.run()
+    run.commit([Event("a", b"later")])
+
+
+@pytest.mark.parametrize("go_on", [commits_first, background_first])
+def test_the_segment_after_a_snapshot_is_begun_by_whoever_comes_first(go_on: Callable[[Run], None]) -> None:
+    plain = prepared_for_a_new_segment()
+    first = plain.fs.steps
+    go_on(plain)
+    assert plain.partition.snapshot_seq
+    for at in range(first, plain.fs.steps):
+        for fails in (False, True):
+            run = prepared_for_a_new_segment()
+            if fails:
+                run.fs.fail_at = {at: errno.EIO}
+            else:
+                run.fs.crash_at = at
+            with suppress(PowerLoss, JournalError):
+                go_on(run)
+            for survival in survivals(2):
+                recovered_for_good(run.fs.after_power_loss(survival), run.allowed)
+    plain.partition.close()
+    recovered_for_good(plain.fs, {plain.acknowledged})
+
+
+def test_a_segment_that_could_not_be_begun_is_not_tried_again() -> None:
+    run = prepared_for_a_new_segment()
+    run.fs.fail_at = {run.fs.steps: errno.EIO}
+    with pytest.raises(JournalError, match="beginning a segment"):
+        run.commit([Event("a", b"meanwhile")])
+    steps = run.fs.steps
+    run.background.run()
+    assert isinstance(run.partition._writing, Future)
+    assert isinstance(run.partition._writing.exception(), JournalError)
+    assert run.fs.steps == steps
+    assert refuses_everything(run)
+
+
+def test_a_commit_waits_for_a_segment_that_is_being_begun() -> None:
+    run = prepared_for_a_new_segment()
+    begun, go_on, committed = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(step: int) -> None:
+        run.fs.before_step = None
+        begun.set()
+        go_on.wait(WITHIN_S)
+
+    def commit() -> None:
+        run.commit([Event("a", b"meanwhile")])
+        committed.set()
+
+    run.fs.before_step = hold
+    background = threading.Thread(target=run.background.run)
+    background.start()
+    assert begun.wait(WITHIN_S)
+    assert run.partition.rotating
+    committing = threading.Thread(target=commit)
+    committing.start()
+    go_on.set()
+    assert committed.wait(WITHIN_S)
+    for thread in (background, committing):
+        thread.join(WITHIN_S)
+    run.partition.close()
+    recovered_for_good(run.fs, {run.acknowledged})
+
+
 def refuses_everything(run: Run) -> bool:
     """Whether every call fails, without touching the disk."""
     partition, steps = run.partition, run.fs.steps
@@ -208,6 +296,7 @@ def test_a_full_disk_costs_a_snapshot_but_not_the_partition() -> None:
     run = Run(fs)
     run.execute(SCRIPT[:2])
     run.partition.snapshot(dumps_of(run.partition), run.background)
+    run.commit([Event("a", b"in the new segment")])
     fs.fail_at = {fs.steps + 1: errno.ENOSPC}
     future = run.partition._writing  # the future that snapshot() returned
     run.background.run()
@@ -217,15 +306,16 @@ def test_a_full_disk_costs_a_snapshot_but_not_the_partition() -> None:
     assert run.partition.snapshot_seq == 0
     assert not [name for name in fs.files(DIRECTORY) if name.endswith(".tmp")]
     run.partition.snapshot(dumps_of(run.partition))
-    assert run.partition.snapshot_seq == 3
+    assert run.partition.snapshot_seq == 4
     recovered_for_good(fs.after_power_loss("nothing"), run.allowed)
 
 
-def test_a_background_snapshot_that_fails_otherwise_stops_the_partition() -> None:
+@pytest.mark.parametrize("fail_after", range(8))
+def test_a_background_snapshot_that_fails_otherwise_stops_the_partition(fail_after: int) -> None:
     run = Run(CrashFileSystem())
     run.execute(SCRIPT[:2])
     future = run.partition.snapshot(dumps_of(run.partition), run.background)
-    run.fs.fail_at = {run.fs.steps + 2: errno.EIO}
+    run.fs.fail_at = {run.fs.steps + fail_after: errno.EIO}
     run.background.run()
     assert isinstance(future.exception(), JournalError)
     with pytest.raises(JournalError, match="recover from it"):

@@ -94,6 +94,18 @@ def the_journal_goes_with_the_newest_snapshot(patch: pytest.MonkeyPatch) -> None
     patch.setattr(partition, "prune", prune)
 
 
+def commits_do_not_wait_for_the_segment_after_a_snapshot(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(partition.Partition, "rotating", False)
+
+
+def a_snapshot_needs_no_segment_after_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal.Rotation, "complete", nothing)
+
+
+def a_segment_that_failed_is_begun_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal.Rotation, "complete", lambda rotation: rotation._journal.rotate())
+
+
 def a_failed_write_is_tried_again(patch: pytest.MonkeyPatch) -> None:
     write = _File.write
 
@@ -136,8 +148,18 @@ def with_a_failing_disk() -> None:
     crash.test_an_io_error_at_any_operation_loses_nothing_and_is_never_retried(errno.EIO)
 
 
+def with_a_segment_begun_by_a_commit() -> None:
+    crash.test_the_segment_after_a_snapshot_is_begun_by_whoever_comes_first(crash.commits_first)
+
+
+def with_a_segment_begun_beside() -> None:
+    crash.test_the_segment_after_a_snapshot_is_begun_by_whoever_comes_first(crash.background_first)
+
+
 CHECKS: tuple[Check, ...] = (
     power_lost_with_any_survivor, KILLED, FLIPPED, with_a_failing_disk, a_state_changed_on_the_disk_is_noticed,
+    with_a_segment_begun_by_a_commit, with_a_segment_begun_beside,
+    crash.test_a_segment_that_could_not_be_begun_is_not_tried_again,
 )  # fmt: skip
 
 
@@ -168,6 +190,12 @@ def test_the_code_as_it_is_passes() -> None:
         (what_was_found_is_relied_on, KILLED),
         (the_journal_goes_with_the_newest_snapshot, FLIPPED),
         (a_failed_write_is_tried_again, with_a_failing_disk),
+        (commits_do_not_wait_for_the_segment_after_a_snapshot, with_a_segment_begun_by_a_commit),
+        (a_snapshot_needs_no_segment_after_it, with_a_segment_begun_beside),
+        (
+            a_segment_that_failed_is_begun_again,
+            crash.test_a_segment_that_could_not_be_begun_is_not_tried_again,
+        ),
     ],
 )
 def test_each_precaution_that_is_taken_out_is_missed(

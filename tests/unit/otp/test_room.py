@@ -4,6 +4,8 @@ import errno
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +65,60 @@ def test_the_disk_is_asked_once_a_second() -> None:
     assert room.is_low
 
 
+def test_a_disk_that_does_not_answer_holds_nobody_up_and_its_last_answer_counts() -> None:
+    fs, now_s = CrashFileSystem(), [0.0]
+    fs.free = RESERVE
+    asked: list[Callable[[], int]] = []
+    tell: list[Callable[[Any, BaseException | None], None]] = []
+
+    def background(ask: Callable[[], int], told: Callable[[Any, BaseException | None], None]) -> None:
+        asked.append(ask)
+        tell.append(told)
+
+    room = Room(DIRECTORY, RESERVE, fs, lambda: now_s[0], background)
+    assert (room.free_bytes, asked) == (RESERVE, [])  # the first is waited for
+    fs.free = 0
+    for _ in range(3):
+        now_s[0] += 10 * ASK_EVERY_S
+        assert (room.is_low, len(asked)) == (False, 1)  # and asked once, as long as it does not answer
+    tell[0](asked[0](), None)
+    assert room.is_low
+    now_s[0] += ASK_EVERY_S
+    assert (room.is_low, len(asked)) == (True, 2)
+    tell[1](None, OSError(errno.ESTALE, "gone"))
+    assert room.is_low
+    now_s[0] += ASK_EVERY_S
+    fs.free = RESERVE
+    assert (room.is_low, len(asked)) == (True, 3)
+    tell[2](asked[2](), None)
+    assert not room.is_low
+
+
+def test_a_loop_asks_the_disk_on_another_thread() -> None:
+    threads: list[str] = []
+
+    class Disk(CrashFileSystem):
+        def free_bytes(self, path: Path) -> int:
+            threads.append(threading.current_thread().name)
+            return super().free_bytes(path)
+
+    fs, executor, answered = Disk(), ThreadExecutor(), threading.Event()
+
+    def post(run: Callable[[], None]) -> None:
+        run()
+        answered.set()
+
+    executor.post = post
+    now_s = [0.0]
+    room = Room(DIRECTORY, RESERVE, fs, lambda: now_s[0], partial(executor.submit, "room"))
+    assert room.free_bytes == fs.free
+    now_s[0] = ASK_EVERY_S
+    assert room.free_bytes == fs.free
+    assert answered.wait(WAIT_S)
+    executor.close()
+    assert [name.startswith("io-room") for name in threads] == [False, True]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_from_a_broken_one(number: int) -> None:
     fs = CrashFileSystem()
@@ -93,7 +149,7 @@ def test_a_full_disk_is_told_from_a_broken_one(number: int) -> None:
 class World:
     """A loop on a disk whose room the test decides; the room is asked anew each time."""
 
-    def __init__(self, free: int) -> None:
+    def __init__(self, free: int, *, begins_again: bool = False) -> None:
         self.fs = CrashFileSystem()
         self.fs.make_directory(DIRECTORY)
         self.fs.free = free
@@ -121,7 +177,7 @@ class World:
         room = Room(DIRECTORY, RESERVE, self.fs, lambda: next(ticks) * ASK_EVERY_S)
         self.loop = Loop(
             "shop", build, handlers, executor, self.clock, None, SNAPSHOT_MS, self.crashes.append,
-            room, frozenset({"samples"}),
+            room, frozenset({"samples"}), begins_again=begins_again,
         )  # fmt: skip
 
     @staticmethod
@@ -138,11 +194,11 @@ class World:
 
 
 @pytest.fixture
-def made() -> Iterator[Callable[[int], World]]:
+def made() -> Iterator[Callable[..., World]]:
     worlds: list[World] = []
 
-    def make(free: int) -> World:
-        worlds.append(World(free))
+    def make(free: int, **how: bool) -> World:
+        worlds.append(World(free, **how))
         return worlds[-1]
 
     yield make
@@ -208,6 +264,39 @@ def test_a_journal_that_finds_no_room_ends_the_loop(made: Callable[[int], World]
     assert code == "unavailable"
     (why,) = world.crashes
     assert why.startswith("NoRoom")
+
+
+def test_a_loop_that_begins_again_goes_on_from_the_disk_when_there_is_room(
+    made: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    world = made(RESERVE, begins_again=True)
+    world.loop.start()
+    before = world.outcome("acknowledge", 1)
+    for _ in range(2):
+        world.built.clear()
+        world.fs.free = RESERVE // 2 - 1
+        world.fs.fail_at = {world.fs.steps: errno.ENOSPC}
+        code, _ = world.outcome("acknowledge", 2)
+        assert code == "unavailable"
+        code, why = world.outcome("acknowledge", 3)
+        assert (code, "waits for room" in why) == ("unavailable", True)
+        assert not world.built.is_set()
+        world.fs.free = 10 * RESERVE
+        assert world.built.wait(WAIT_S)
+    # What was refused has not happened; what is asked again counts once.
+    assert world.outcome("acknowledge", 2) == before + 1
+    assert world.crashes == []
+    assert "begins again from the disk" in caplog.text
+
+
+def test_a_loop_that_waits_to_begin_again_can_be_stopped(made: Callable[..., World]) -> None:
+    world = made(RESERVE, begins_again=True)
+    world.loop.start()
+    world.fs.free = 0
+    world.fs.fail_at = {world.fs.steps: errno.ENOSPC}
+    assert world.outcome("acknowledge", 1)[0] == "unavailable"
+    assert world.loop.stop(WAIT_S)
+    assert world.crashes == []
 
 
 @pytest.mark.parametrize("free", [RESERVE // 2, 100 * RESERVE])

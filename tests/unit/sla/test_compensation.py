@@ -376,9 +376,13 @@ def test_a_decision_is_final() -> None:
 
 def test_only_what_is_approved_is_settled() -> None:
     entry = only(book(contract(), resolved()))
-    assert settle(settle(entry)).status is EntryStatus.SETTLED
+    settled = settle(entry, "ann", "paid", now_ms=NOW_MS)
+    assert (settled.status, settled.amount, settled.decided_by) == (
+        EntryStatus.SETTLED, entry.amount, entry.decided_by,
+    )  # fmt: skip
+    assert (settled.settled_by, settled.settled_at_ms, settled.settlement) == ("ann", NOW_MS, "paid")
     with pytest.raises(CompensationError) as refused:
-        settle(pending())
+        settle(pending(), "ann", "paid", now_ms=NOW_MS)
     assert refused.value.reason == "not_approved"
 
 

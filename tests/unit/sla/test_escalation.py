@@ -266,21 +266,31 @@ def policies(draw: st.DrawFn) -> EnforcementPolicy:
     return policy(escalation_policies=documents)
 
 
-def schedule(of: EnforcementPolicy, severity: Severity) -> list[tuple[int, str]]:
-    """The whole walk written down at once: (wait since the one before [ms], key)."""
-    steps: list[tuple[int, str]] = []
-    wait_ms = 0
+def deadlines(of: EnforcementPolicy, severity: Severity) -> list[tuple[int, str | None]]:
+    """The whole walk written down at once: (wait since the one before [ms], key, or None when a timeout ends)."""
+    steps: list[tuple[int, str | None]] = []
     for each in (Severity.INFO, Severity.WARNING, Severity.CRITICAL)[severity.rank :]:
         walked = of.policy(each)
         assert walked
         last = each is Severity.CRITICAL
         for number in range(1 + walked.repeat if last else 1):
             for index, level in enumerate(walked.levels):
-                steps.append((wait_ms + level.delay, f"0.{each.value}.{number}.{index}"))
-                wait_ms = 0
-            wait_ms = walked.timeout
+                steps.append((level.delay, f"0.{each.value}.{number}.{index}"))
+            steps.append((walked.timeout, None))
         if last:
-            steps.append((wait_ms, f"0.{each.value}.{walked.repeat}.failed"))
+            steps.append((0, f"0.{each.value}.{walked.repeat}.failed"))
+    return steps
+
+
+def schedule(of: EnforcementPolicy, severity: Severity) -> list[tuple[int, str]]:
+    """What is sent of it: (wait since the one before [ms], key)."""
+    steps: list[tuple[int, str]] = []
+    waited_ms = 0
+    for wait_ms, key in deadlines(of, severity):
+        waited_ms += wait_ms
+        if key is not None:
+            steps.append((waited_ms, key))
+            waited_ms = 0
     return steps
 
 
@@ -317,6 +327,43 @@ def test_however_late_a_walk_is_looked_at_no_level_is_early_twice_or_skipped(
         before_ms = at_ms
     due_ms = deadline_ms(walk)
     assert due_ms is None or due_ms > now_ms or not steps
+
+
+@given(policies(), SEVERITIES, st.integers(0, 400), st.integers(1, 300))
+@settings(deadline=None)
+def test_an_acknowledgement_that_runs_out_begins_the_written_schedule_again(
+    of: EnforcementPolicy, severity: Severity, taken_ms: int, hold_ms: int
+) -> None:
+    walked = [each.model_copy(update={"ack_timeout": hold_ms}) for each in of.escalation_policies]
+    of = of.model_copy(update={"escalation_policies": tuple(walked)})
+    walk, sent = run(begin(of, severity, NOW_MS), of, NOW_MS + taken_ms)
+    walk, more = run(acknowledge(walk, of, NOW_MS + taken_ms), of, NOW_MS + 10**9)
+    at_ms, expected = 0, []
+    for wait_ms, key in schedule(of, severity):
+        at_ms += wait_ms
+        if at_ms <= taken_ms:
+            expected.append((at_ms, key))
+    at_ms = taken_ms + hold_ms
+    for wait_ms, key in schedule(of, severity):
+        at_ms += wait_ms
+        expected.append((at_ms, f"1{key[1:]}"))
+    assert [*sent, *more] == expected
+
+
+@given(policies(), SEVERITIES, st.integers(0, 400), st.integers(0, 300))
+@settings(deadline=None)
+def test_what_falls_due_while_a_walk_is_held_is_due_at_its_end(
+    of: EnforcementPolicy, severity: Severity, from_ms: int, for_ms: int
+) -> None:
+    walk, sent = run(begin(of, severity, NOW_MS), of, NOW_MS + from_ms)
+    _, more = run(hold(walk, NOW_MS + from_ms + for_ms), of, NOW_MS + 10**9)
+    at_ms, expected = 0, []
+    for wait_ms, key in deadlines(of, severity):
+        at_ms += wait_ms
+        if from_ms < at_ms < from_ms + for_ms:
+            at_ms = from_ms + for_ms
+        expected += [(at_ms, key)] if key is not None else []
+    assert [*sent, *more] == expected
 
 
 class Chain:

@@ -1,5 +1,6 @@
 """All cells as one: placement, merged answers, samples to those who want them. Cells here are plain objects."""
 
+import itertools
 import time
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from slakeeper.client import (
     Unavailable,
     system_tree,
 )
+from slakeeper.cluster import circle_of
 from slakeeper.otp.placement import owner_of, partition_of
 from tests.unit.web.fake_cell import FakeCell, until
 
@@ -359,6 +361,19 @@ def test_samples_for_a_known_cell_go_on_while_another_is_away(
         cluster.samples([sample("who knows")]).result(1)
 
 
+def test_a_cell_that_waits_for_room_and_was_never_heard_says_why_the_batch_is_refused(
+    plain: tuple[PlainCell, PlainCell],
+) -> None:
+    def wait_for_room(payload: dict[str, Any]) -> Any:
+        raise Unavailable("cell-1 waits for room on the disk", details={"reason": "no_room"})
+
+    plain[1].answers["catalog"] = wait_for_room
+    error = Cluster(plain, 8).samples([sample("latency")]).exception(1)
+    assert isinstance(error, Unavailable)
+    assert "cell-1 waits for room on the disk" in error.message
+    assert error.details == {"reason": "no_room"}
+
+
 def test_more_than_a_cell_takes_is_refused_before_anything_is_sent(
     plain: tuple[PlainCell, PlainCell],
 ) -> None:
@@ -429,3 +444,87 @@ def test_a_cluster_over_sockets_rides_out_a_restart(cells: list[FakeCell]) -> No
     assert future.result(5)["accepted"] == [0]
     assert cells[0].asked("samples")[-1]["batch_id"] == "b2"
     cluster.close()
+
+
+# -- contracts that depend on others ------------------------------------------------------------------------------
+
+
+def depending(plain: list[PlainCell], *rows: tuple[str, list[str]]) -> Cluster:
+    for index, cell in enumerate(plain):
+        mine = [{"id": name, "depends_on": parents} for name, parents in rows[index :: len(plain)]]
+        cell.answers["sla.dependencies"] = lambda payload, mine=mine: {"slas": mine}  # type: ignore[misc]
+        cell.answers["sla.define"] = lambda payload: {"id": payload["document"]["id"], "version": 1}
+    return Cluster(plain, 8)
+
+
+@pytest.mark.parametrize(
+    ("document", "circle"),
+    [
+        ({"id": "a", "depends_on": ["a"]}, "a -> a"),
+        ({"id": "a", "depends_on": ["b"]}, "a -> b -> a"),
+        ({"id": "a", "depends_on": ["d", "c"]}, "a -> c -> b -> a"),
+    ],
+)
+def test_contracts_that_would_mute_each_other_are_refused(document: dict[str, Any], circle: str) -> None:
+    plain = [PlainCell("cell-0"), PlainCell("cell-1")]
+    cluster = depending(plain, ("a", []), ("b", ["a"]), ("c", ["b"]), ("d", []))
+    with pytest.raises(RequestFailed, match=circle) as refused:
+        cluster.define(document).result(1)
+    assert (refused.value.code, refused.value.details) == ("invalid", {"reason": "dependency_cycle"})
+    assert not any(cell.count("sla.define") for cell in plain)
+
+
+def test_a_contract_may_depend_on_one_that_is_not_there_yet_and_that_is_said() -> None:
+    cluster = depending([PlainCell("cell-0"), PlainCell("cell-1")], ("a", []), ("b", ["a"]))
+    assert cluster.define({"id": "c", "depends_on": ["a", "b"]}).result(1) == {"id": "c", "version": 1}
+    answer = cluster.define({"id": "c", "depends_on": ["a", "network"]}).result(1)
+    assert answer["warnings"] == ["depends_on: there is no contract 'network' now"]
+
+
+def test_a_contract_that_depends_on_nothing_asks_nobody() -> None:
+    plain = [PlainCell("cell-0"), PlainCell("cell-1")]
+    depending(plain, ("a", [])).define({"id": "b"}).result(1)
+    assert not any(cell.count("sla.dependencies") for cell in plain)
+
+
+GRAPHS = st.dictionaries(
+    st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3), max_size=6
+)
+
+
+@given(st.sampled_from("abcdef"), GRAPHS)
+def test_a_circle_is_found_where_there_is_one(start: str, graph: dict[str, list[str]]) -> None:
+    reached, grows = set(graph.get(start, ())), True
+    while grows:
+        more = reached | {each for node in reached for each in graph.get(node, ())}
+        reached, grows = more, more != reached
+    circle = circle_of(start, graph)
+    assert bool(circle) is (start in reached)
+    if circle:
+        assert circle[0] == circle[-1] == start
+        assert all(step in graph[node] for node, step in itertools.pairwise(circle))
+
+
+# -- silences -----------------------------------------------------------------------------------------------------
+
+
+def test_a_silence_is_made_by_a_cell_that_is_there() -> None:
+    plain = [PlainCell("cell-0"), PlainCell("cell-1")]
+    plain[0].connected = False
+    plain[1].answers["silence.add"] = lambda payload: {"id": "s1"}
+    assert Cluster(plain, 8).silence(["sla=a"], 5, "ann", "x").result(1) == {"id": "s1"}
+    assert (plain[0].count("silence.add"), plain[0].count("silence.learn")) == (0, 1)
+
+
+def test_silences_are_known_as_long_as_any_cell_answers() -> None:
+    plain = [PlainCell("cell-0"), PlainCell("cell-1")]
+
+    def away(payload: dict[str, Any]) -> Any:
+        raise Unavailable("away")
+
+    plain[0].answers["silences"] = away
+    plain[1].answers["silences"] = lambda payload: {"silences": [{"id": "s1"}]}
+    assert Cluster(plain, 8).silences().result(1) == [{"id": "s1"}]
+    plain[1].answers["silences"] = away
+    with pytest.raises(Unavailable):
+        Cluster(plain, 8).silences().result(1)

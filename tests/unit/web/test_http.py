@@ -373,3 +373,58 @@ def test_the_dashboard_loads_nothing_from_elsewhere(quiet_site: Site) -> None:
         assert b"https://" not in part
         assert b"style=" not in part
     assert b"<script>" not in page.body
+
+
+# -- silences -----------------------------------------------------------------------------------------------------
+
+SILENCE = {"id": "s1", "state": "active", "matchers": [], "start_time": 1, "end_time": 2, "created_by": "ann"}
+WANTED = {
+    "matchers": ["sla=api", {"name": "severity", "relation": "=~", "value": "info|warning"}],
+    "end": 10**13,
+}
+
+
+def test_a_silence_is_made_by_one_cell_and_told_to_all(site: Site, cells: list[FakeCell]) -> None:
+    for cell in cells:
+        cell.handlers["silence.add"] = lambda payload: SILENCE
+        cell.handlers["silence.learn"] = lambda payload: {}
+    answer = site.post("/v1/silences", {**WANTED, "by": "ann", "reason": "upgrade"})
+    assert (answer.status, answer.json) == (201, SILENCE)
+    (asked,) = [payload for cell in cells for payload in cell.asked("silence.add")]
+    assert asked == {**WANTED, "start": None, "by": "ann", "reason": "upgrade", "via": "http"}
+    until(lambda: all(cell.asked("silence.learn") == [{"silences": [SILENCE]}] for cell in cells))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"by": ""}, {"by": None}, {"reason": " "}, {"matchers": "sla=api"}, {"matchers": [7]}, {"end": "soon"},
+     {"end": None}, {"start": 1.5}, {"end": True}, {"matchers": [{"name": 7}]}],
+)  # fmt: skip
+def test_a_silence_that_says_too_little_is_refused(quiet_site: Site, changes: dict[str, Any]) -> None:
+    answer = quiet_site.post("/v1/silences", {**WANTED, "by": "ann", "reason": "upgrade", **changes})
+    assert (answer.status, answer.json["error"]) == (400, "invalid")
+
+
+def test_silences_are_listed_once_and_those_that_are_over_when_asked_for(
+    site: Site, cells: list[FakeCell]
+) -> None:
+    for cell in cells:
+        cell.handlers["silences"] = lambda payload: {"silences": [SILENCE, {**SILENCE, "id": "s2"}]}
+    assert [row["id"] for row in site.get("/v1/silences").json] == ["s2", "s1"]
+    assert site.get("/v1/silences?all=true").status == 200
+    assert [payload["all"] for payload in cells[0].asked("silences")] == [False, True]
+
+
+@pytest.mark.parametrize("says_in_the_body", [True, False])
+def test_a_silence_is_ended_by_somebody(site: Site, cells: list[FakeCell], says_in_the_body: bool) -> None:
+    for cell in cells:
+        cell.handlers["silence.expire"] = lambda payload: {**SILENCE, "state": "expired"}
+        cell.handlers["silence.learn"] = lambda payload: {}
+    if says_in_the_body:
+        answer = site.ask("DELETE", "/v1/silences/s1", json.dumps({"by": "bob"}))
+    else:
+        answer = site.ask("DELETE", "/v1/silences/s1?by=bob")
+    assert (answer.status, answer.json["state"]) == (200, "expired")
+    (asked,) = [payload for cell in cells for payload in cell.asked("silence.expire")]
+    assert asked == {"id": "s1", "by": "bob", "via": "http"}
+    assert site.ask("DELETE", "/v1/silences/s1").status == 400

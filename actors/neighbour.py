@@ -1,0 +1,113 @@
+"""NeighbourActor: asks another cell which silences it has, and which contracts that matter here are broken there."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.message import LearnSilences, Tick, silences_address
+from slakeeper.actors.payload import sequence, text
+from slakeeper.actors.silence import from_documents
+from slakeeper.otp.actor import Actor, Performed
+from slakeeper.otp.context import Context
+from slakeeper.otp.host import Host
+from slakeeper.sla.duration import SECOND_MS
+
+QUESTION = "neighbour"
+
+ASK_TIMER = "ask"
+
+# A question has ended long before this, with an answer or without.
+GIVE_UP_MS = 30 * SECOND_MS
+
+# A cell with many neighbours asks each of them less often, so that it asks ten a second at most.
+_ASK_EACH_MS = SECOND_MS // 10
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourView:
+    """What ``actor state`` shows; ``failing`` says why it does not answer now."""
+
+    name: str
+    asked: int
+    failing: str
+
+
+class NeighbourActor(Actor):
+    """One for each other cell; its argument is that cell's name. It keeps nothing: all it hears is heard again."""
+
+    durable: ClassVar[bool] = False
+
+    def __init__(self, address: str, arg: str) -> None:
+        super().__init__(address, arg)
+        self._name = arg
+        self._asked = 0
+        self._waits_since_ms: int | None = None
+        self._failing = ""
+
+    def init(self, ctx: Context, fresh: bool) -> None:
+        ctx.set_timer(ASK_TIMER, ctx.now_ms, Tick())
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Tick():
+                self._ask(ctx)
+            case Performed(_, answer, error):
+                self._waits_since_ms = None
+                self._failing = "" if error is None else str(error) or type(error).__name__
+                if error is None:
+                    self._hear(ctx, answer)
+                self._ask_later(ctx)
+            case _:
+                super().handle_info(ctx, message)
+
+    def dump(self) -> NeighbourView:
+        return NeighbourView(self._name, self._asked, self._failing)
+
+    def _ask(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        neighbour = environment.neighbours[self._name]
+        question = {"parents": environment.parents(), "silences": environment.muting.digest(ctx.now_ms)}
+        waits_since_ms = self._waits_since_ms
+        # One question at a time; an answer that is lost on its way, and never comes, is not waited for for ever.
+        if waits_since_ms is None or ctx.now_ms - waits_since_ms >= GIVE_UP_MS:
+            self._asked += 1
+            self._waits_since_ms = ctx.now_ms
+            ctx.perform(f"ask-{self._asked}", lambda: neighbour.ask(QUESTION, question), lane=self.address)
+        self._ask_later(ctx)
+
+    def _ask_later(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        every_ms = max(environment.neighbour_every_ms, len(environment.neighbours) * _ASK_EACH_MS)
+        ctx.set_timer(ASK_TIMER, ctx.now_ms + every_ms, Tick())
+
+    def _hear(self, ctx: Context, answer: Any) -> None:
+        environment: Environment = ctx.environment
+        environment.muting.hear(self._name, answer["broken"], ctx.now_ms)
+        if "silences" in answer:
+            learn = LearnSilences(from_documents(answer["silences"]))
+            for name in environment.partition_names:
+                ctx.cast(silences_address(name), learn)
+
+
+def answer(host: Host, payload: Any) -> dict[str, Any]:
+    """What a neighbour asks: ``{"broken", "silences"?}``, the last only when it does not know the same ones.
+
+    Args:
+        payload: ``{"parents": contract ids, "silences": the digest of what it knows}``.
+    """
+    environment: Environment = host.environment
+    parents = sequence(payload, "parents")
+    known = [each for each in parents if isinstance(each, str) and each in environment.contracts]
+    muting = environment.muting
+    said: dict[str, Any] = {"broken": [each for each in known if environment.contracts[each].is_broken]}
+    if text(payload, "silences") == muting.digest(host.now_ms):
+        return said
+    return {**said, "silences": [each.to_document(host.now_ms) for each in muting.silences]}
+
+
+def learn(host: Host, payload: Any) -> dict[str, Any]:
+    """Takes silences in that were made in another cell a moment ago, sooner than by asking for them."""
+    silences = from_documents(sequence(payload, "silences"))
+    for name in host.partitions:
+        host.cast(silences_address(name), LearnSilences(silences))
+    return {}

@@ -1,0 +1,235 @@
+"""Calm stretches of a history: accounting windows in which nothing can follow from any sample, passed over as wholes.
+
+While a metric is well, and every sample of a stretch lies strictly within the zone in which its promise is kept with
+room to spare, so does every average, extreme, percentile and latest value of them: detection has nothing to say and
+every window is good. Where single samples do not, averages and percentiles are followed by running sums and counts.
+All that could still turn up is the forecast, so it is bounded too:
+
+Let ``R`` be the range of the last ``n`` interval aggregates and ``a`` the distance of the nearest of them to the
+promised value. Their drift is at most ``R / (n - 1)`` an interval and their variance at most ``(n - 1) / (n - 2) R^2``,
+as the intervals are at least one apart. A Brownian motion with drift ``mu > 0`` reaches no higher by the horizon ``T``
+than one without by ``mu T`` more, so by the reflection principle the probability of a breach is at most
+``2 Phi(-(a - mu T) / (sigma sqrt T)) = erfc((a - mu T) / (sigma sqrt(2 T)))``.
+
+What is proved to be calm is not evaluated. The result is the same to the last bit, and a test holds it to that.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from math import erfc, sqrt
+from typing import NamedTuple
+
+from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
+from slakeeper.sla.forecast import HORIZON_INTERVALS, POINTS, Point, breach_probability
+from slakeeper.sla.grid import EXACT_ENTRIES
+
+MOST_SAMPLES = EXACT_ENTRIES // 4
+"""In a window; with more, a sliding window that covers parts of two might be crowded, and then it has a history."""
+
+_REACH = HORIZON_INTERVALS / (POINTS - 1)
+_SPREAD = sqrt(2 * HORIZON_INTERVALS * (POINTS - 1) / (POINTS - 2))
+
+# Far more than the forecast and the averages here lose by rounding.
+_SLACK = 1e-6
+_ROUNDING = 1e-9
+
+_MOST_AVERAGED = 2_000
+"""Samples whose running sums are certain to lose less than ``_ROUNDING``."""
+
+
+class Stretch(NamedTuple):
+    """Calm windows one after the other.
+
+    Attributes:
+        start_ms: of the first [Unix ms].
+        places: of the first sample of each window, and of the first after them.
+    """
+
+    start_ms: int
+    places: list[int]
+
+    @property
+    def windows(self) -> int:
+        return len(self.places) - 1
+
+
+def can_be_calm(metric: Metric) -> bool:
+    """Whether the metric's aggregates lie between the least and the greatest of their samples."""
+    if metric.type is MetricType.PERCENTILE:
+        return True
+    return metric.type is MetricType.THRESHOLD and metric.aggregation in (
+        Aggregation.AVG,
+        Aggregation.MIN,
+        Aggregation.MAX,
+        Aggregation.LAST,
+    )
+
+
+def find(
+    metric: Metric,
+    zone: tuple[float, float],
+    points: Sequence[Point],
+    ts_ms: Sequence[int],
+    values: Sequence[float],
+    start_ms: int,
+    limit_ms: int,
+) -> Stretch:
+    """The calm windows from ``start_ms`` on, none later than ``limit_ms``.
+
+    Args:
+        metric: one that :func:`can_be_calm`.
+        zone: strictly between these its aggregates have nothing to say.
+        points: interval aggregates before ``start_ms``, from which a forecast is made there.
+        ts_ms, values: samples in order of time, from an interval before ``start_ms`` on.
+        start_ms: where an accounting window begins; nothing is cut out from there to ``limit_ms``.
+    """
+    interval_ms = metric.interval
+    places = [bisect_left(ts_ms, start_ms)]
+    if not _are_regular(points, start_ms, interval_ms):
+        return Stretch(start_ms, places)
+    aggregates_of = _aggregates(metric, ts_ms, values)
+    limit_ms = min(limit_ms, ts_ms[-1])
+    end_ms, count = start_ms, len(ts_ms)
+    recent = list(points[-POINTS:])
+    # As many windows at a time as a forecast is made from.
+    while end_ms + interval_ms <= limit_ms:
+        group, group_ms = [places[-1]], end_ms
+        while len(group) <= POINTS and end_ms + interval_ms <= limit_ms:
+            begin = group[-1]
+            most = begin + MOST_SAMPLES + 1
+            end = bisect_left(ts_ms, end_ms + interval_ms, begin, min(count, most))
+            if end == begin or end - begin > MOST_SAMPLES:
+                limit_ms = end_ms
+                break
+            end_ms += interval_ms
+            group.append(end)
+        if len(group) == 1 or not _stays_between(metric, zone, ts_ms, values, group):
+            break
+        aggregates = aggregates_of(group)
+        instants = range(group_ms, end_ms, interval_ms)
+        recent += zip(instants, aggregates, strict=True)
+        if not _is_unforeseen(metric, recent):
+            break
+        places += group[1:]
+        recent = recent[-POINTS:]
+    return Stretch(start_ms, places)
+
+
+def aggregate(metric: Metric, ts_ms: Sequence[int], values: Sequence[float], begin: int, end: int) -> float:
+    """What a window with the samples from one place to another leaves behind for the forecast, but for rounding."""
+    return _aggregates(metric, ts_ms, values)([begin, end])[0]
+
+
+def _stays_between(
+    metric: Metric,
+    zone: tuple[float, float],
+    ts_ms: Sequence[int],
+    values: Sequence[float],
+    places: Sequence[int],
+) -> bool:
+    """Whether the aggregates of the windows, and the sliding one at each sample, lie strictly within the zone."""
+    low, high = zone
+    begin, end = places[0], places[-1]
+    first = bisect_right(ts_ms, ts_ms[begin] - metric.interval, 0, begin)
+    part = values[first:end]
+    least, greatest = min(part), max(part)
+    if low < least and greatest < high:
+        return True
+    slices = [
+        *((start - first, stop - first) for start, stop in pairwise(places)),
+        *_sliding(ts_ms[first:end], metric.interval, begin - first),
+    ]
+    if metric.type is MetricType.PERCENTILE:
+        return _percentiles_stay(metric, zone, part, slices)
+    if metric.aggregation is not Aggregation.AVG or len(part) > _MOST_AVERAGED:
+        return False
+    rounding = _ROUNDING * max(abs(least), abs(greatest))
+    sums = list(accumulate(part, initial=0.0))
+    return all(
+        low + rounding < (sums[stop] - sums[start]) / (stop - start) < high - rounding
+        for start, stop in slices
+    )
+
+
+def _percentiles_stay(
+    metric: Metric, zone: tuple[float, float], values: Sequence[float], slices: Sequence[tuple[int, int]]
+) -> bool:
+    """A percentile is above ``low`` when fewer samples than its rank are not, below ``high`` when as many are."""
+    low, high = zone
+    numerator, denominator = _share(metric)
+    not_above = list(accumulate((x <= low for x in values), initial=0))
+    below = list(accumulate((x < high for x in values), initial=0))
+    return all(
+        not_above[stop] - not_above[start]
+        < max(1, -(-(stop - start) * numerator // denominator))
+        <= below[stop] - below[start]
+        for start, stop in slices
+    )
+
+
+def _sliding(ts_ms: Sequence[int], interval_ms: int, begin: int) -> Iterator[tuple[int, int]]:
+    """Where the sliding window begins and ends at each sample from ``begin`` on."""
+    start = 0
+    for place in range(begin, len(ts_ms)):
+        limit_ms = ts_ms[place] - interval_ms
+        while ts_ms[start] <= limit_ms:
+            start += 1
+        # Of several at one instant each is an evaluation of its own.
+        yield start, place + 1
+
+
+def _share(metric: Metric) -> tuple[int, int]:
+    return (Fraction(metric.effective_percentile or 0) / 100).as_integer_ratio()
+
+
+def _aggregates(
+    metric: Metric, ts_ms: Sequence[int], values: Sequence[float]
+) -> Callable[[Sequence[int]], list[float]]:
+    """What windows leave behind for the forecast, by the places where they begin and the last one ends."""
+    if metric.type is MetricType.PERCENTILE:
+        numerator, denominator = _share(metric)
+
+        def percentile(end: int) -> float:
+            first = bisect_right(ts_ms, ts_ms[end - 1] - metric.interval, 0, end)
+            ordered = sorted(values[first:end])
+            return ordered[max(1, -(-len(ordered) * numerator // denominator)) - 1]
+
+        return lambda places: [percentile(end) for end in places[1:]]
+    match metric.aggregation:
+        case Aggregation.MIN:
+            return lambda places: [min(values[begin:end]) for begin, end in pairwise(places)]
+        case Aggregation.MAX:
+            return lambda places: [max(values[begin:end]) for begin, end in pairwise(places)]
+        case Aggregation.LAST:
+            return lambda places: [values[end - 1] for end in places[1:]]
+        case _:
+            return lambda places: [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(places)]
+
+
+def _are_regular(points: Sequence[Point], start_ms: int, interval_ms: int) -> bool:
+    """Whether there are as many as a forecast takes, each of them at least an interval after the one before."""
+    instants = [at_ms for at_ms, _ in points[-POINTS - 1 :]] + [start_ms]
+    return len(points) >= POINTS and all(
+        later - sooner >= interval_ms for sooner, later in pairwise(instants)
+    )
+
+
+def _is_unforeseen(metric: Metric, points: Sequence[Point]) -> bool:
+    """Whether no forecast that is made from :data:`POINTS` of these in a row can say that a breach is near."""
+    value, alert = float(metric.value), float(metric.alert_threshold) * (1 - _SLACK)
+    aggregates = [x for _, x in points]
+    least, greatest = min(aggregates), max(aggregates)
+    rounding = _ROUNDING * max(abs(least), abs(greatest))
+    is_ceiling = metric.condition in (Condition.LT, Condition.LTE)
+    spread = greatest - least + rounding
+    room = (value - greatest if is_ceiling else least - value) - rounding - _REACH * spread
+    if room > 0 and (spread == 0 or erfc(room / (_SPREAD * spread)) < alert):
+        return True
+    # The bound is generous; what it cannot rule out is forecast.
+    return all(
+        (breach_probability(points[first : first + POINTS], metric.condition, value, metric.interval) or 0.0)
+        < alert
+        for first in range(len(points) - POINTS + 1)
+    )
