@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,7 +51,7 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
-from slakeeper.actors.monitor import MonitorOrder
+from slakeeper.actors.monitor import MetricMonitorActor, MonitorOrder
 from slakeeper.actors.report import PastPeriod
 from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
@@ -94,12 +95,13 @@ class ContractActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
-        self._watch_term(ctx)
         if not fresh:
-            if self._open or self._last_turn_ms(ctx) is not None:
-                ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            self._stand_in(ctx)
             self._gather(ctx)
+            # What goes by the contract's dates can wait a moment: to read it takes longer than all else here.
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
+        self._watch_term(ctx)
         sla_id = self._contract.id
         helpers = (
             (ALERTING, ActorSpec(alert_address(sla_id), "alert", self._document)),
@@ -142,10 +144,10 @@ class ContractActor(Actor):
                 self._look_for_violations(ctx)
                 self._end_if_expired(ctx)
                 turned_ms = self._last_turn_ms(ctx)
-                if (
-                    turned_ms is not None
-                ):  # it may have been down then; what was told already is not kept twice
+                if turned_ms is not None:
+                    # It may have been down then; what was told already is not kept twice.
                     self._tell_turn(ctx, turned_ms)
+                self._watch_term(ctx)
             case _:
                 super().handle_info(ctx, message)
 
@@ -211,20 +213,40 @@ class ContractActor(Actor):
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
-        environment.contracts.pop(self._contract.id, None)
+        environment.contracts.pop(self._document["id"], None)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
     def _take(self, definition: Definition) -> None:
-        self._definition = definition
-        self._document, self._contract = definition.document, definition.contract
+        self._definition, self._document = definition, definition.document
+
+    @property
+    def _contract(self) -> Sla:
+        return self._definition.contract
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         removed = {name: each.document for name, each in self._removed.items()}
-        environment.contracts[self._contract.id] = Known(
+        environment.contracts[self._document["id"]] = Known(
             self._definition, self._version, bool(self._open), self._chapter, removed
         )
+
+    def _stand_in(self, ctx: Context) -> None:
+        """Enters monitors where they will enter themselves when they are made again: what they do not know is missed.
+
+        It goes by the document: reading the contract takes longer than all else, and may come later.
+        """
+        environment: Environment = ctx.environment
+        sla_id = self._document["id"]
+        accounts = environment.accounts.setdefault(sla_id, {})
+        for metric in (*self._document["metrics"], *(each.document for each in self._removed.values())):
+            name = metric["name"]
+            address = monitor_address(sla_id, name)
+            accounts.setdefault(name, partial(_recorded_account, ctx, address))
+            if name not in self._removed:
+                environment.enter(
+                    address, sla_id, name, metric.get("labels", {}), metric.get("source"), metric.get("query")
+                )
 
     def _announce(self, ctx: Context) -> None:
         changed = ContractChanged(self._document, self._version)
@@ -490,6 +512,12 @@ class ContractActor(Actor):
         for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
             ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})
+
+
+def _recorded_account(ctx: Context, address: str) -> Account | None:
+    """The account of a monitor that sleeps; None of one that does not, and has not entered itself."""
+    monitor = ctx.look(address)
+    return monitor.account() if isinstance(monitor, MetricMonitorActor) else None
 
 
 def _weights(contract: Sla) -> dict[str, Decimal]:

@@ -3,7 +3,7 @@
 import secrets
 import shlex
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ from slakeeper.sla import calendar, settlement, silence
 from slakeeper.sla.account import Account
 from slakeeper.sla.ack_link import Links
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
@@ -61,10 +61,13 @@ class Catalog:
         self._changes += 1
         self.version = f"{self._name}.{self._changes}"
 
-    def enter(self, address: str, sla_id: str, metric: Metric) -> None:
-        self._changed()
-        listed = Listed(address, sla_id, tuple(sorted(metric.labels.items())))
-        self._by_metric.setdefault(metric.name, {})[address] = listed
+    def enter(self, address: str, sla_id: str, metric_name: str, labels: Mapping[str, str]) -> None:
+        """Lists a monitor; one that is listed like this already changes nothing."""
+        listed = Listed(address, sla_id, tuple(sorted(labels.items())))
+        monitors = self._by_metric.setdefault(metric_name, {})
+        if monitors.get(address) != listed:
+            monitors[address] = listed
+            self._changed()
 
     def leave(self, address: str, metric_name: str) -> None:
         self._changed()
@@ -124,13 +127,14 @@ class Environment:
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
         desk: where what people are told is to be acknowledged; None when it goes without saying.
         held: why nothing leaves: messages go to the log and actions are dry runs; empty when they are real.
-        catalog: metric name to monitors.
-        bindings: source name to {monitor address: query}; written by monitors, read by source actors.
+        catalog: metric name to monitors; see :meth:`enter`.
+        bindings: source name to {monitor address: query}; read by source actors; see :meth:`enter`.
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
         contracts: contract id to what is known of it; written by contracts.
-        accounts: contract id to each metric's running account; written by monitors as windows close.
+        accounts: contract id to what tells each metric's running account, or None while nobody can; entered by
+            monitors, and by contracts for those that sleep.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
@@ -158,7 +162,7 @@ class Environment:
     sources_failing: dict[str, str] = field(default_factory=dict)
     room: Room | None = None
     contracts: dict[str, Known] = field(default_factory=dict)
-    accounts: dict[str, dict[str, Account]] = field(default_factory=dict)
+    accounts: dict[str, dict[str, Callable[[], Account | None]]] = field(default_factory=dict)
     violations: set[str] = field(default_factory=set)
     helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
@@ -213,19 +217,44 @@ class Environment:
         known = self.contracts.get(sla_id)
         if known is None:
             return None
-        return settlement.running_attainment(known.contract, self.accounts.get(sla_id, {}))
+        return settlement.running_attainment(known.contract, self._running(sla_id))
 
     def is_lost(self, sla_id: str, now_ms: int) -> bool:
         """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
         known = self.contracts.get(sla_id)
-        return known is not None and settlement.is_lost(known.contract, self.accounts.get(sla_id, {}), now_ms)
+        return known is not None and settlement.is_lost(known.contract, self._running(sla_id), now_ms)
 
-    def source_of(self, metric: Metric) -> tuple[str, str] | None:
+    def _running(self, sla_id: str) -> dict[str, Account]:
+        """The running accounts of a contract's metrics, of those that can be known."""
+        told = {name: tell() for name, tell in self.accounts.get(sla_id, {}).items()}
+        return {name: account for name, account in told.items() if account is not None}
+
+    def enter(
+        self,
+        address: str,
+        sla_id: str,
+        metric_name: str,
+        labels: Mapping[str, str],
+        source: str | None,
+        query: str | None,
+    ) -> None:
+        """A monitor takes samples of its metric: those that are pushed, and those of a source that it is bound to.
+
+        Args:
+            source, query: as the contract says them.
+        """
+        self.catalog.enter(address, sla_id, metric_name, labels)
+        bound = self._source_of(metric_name, source, query)
+        if bound is not None:
+            name, asked = bound
+            self.bindings.setdefault(name, {})[address] = asked
+
+    def _source_of(self, metric_name: str, source: str | None, query: str | None) -> tuple[str, str] | None:
         """The polled source a metric is bound to and the query to ask it, or None when samples are pushed."""
-        if metric.source is not None:
-            return metric.source, metric.query or metric.name
-        for name, source in self.monitoring.sources.items():
-            query = getattr(source, "metrics", {}).get(metric.name)
+        if source is not None:
+            return source, query or metric_name
+        for name, polled in self.monitoring.sources.items():
+            query = getattr(polled, "metrics", {}).get(metric_name)
             if query is not None:
                 return name, query
         return None

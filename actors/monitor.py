@@ -29,7 +29,7 @@ from slakeeper.sla.account import Account
 from slakeeper.sla.contract import ContractStatus, Metric
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.signal import MonitorState as State
-from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated, WindowClosed
+from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated
 
 DEADLINE_TIMER = "deadline"
 
@@ -92,8 +92,11 @@ class MetricMonitorActor(Actor):
     """One for each metric of each contract; its argument is a :class:`MonitorOrder`.
 
     Every input is an event with its time, so a replay goes through the same states. It stands in the
-    environment's catalog while it lives, and in the bindings when a source is polled for it.
+    environment's catalog while it lives, and in the bindings when a source is polled for it; until it is made again
+    after a start of the cell, its contract has it stand there.
     """
+
+    recovers_later = True
 
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
@@ -127,7 +130,6 @@ class MetricMonitorActor(Actor):
             self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
         else:
             self._follow(ctx, ())
-        self._show_account(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         if type(message) is Observe:  # nearly every message is one: asked for first, and in the fastest way
@@ -152,7 +154,6 @@ class MetricMonitorActor(Actor):
                 self._leave(ctx)
                 signals = ctx.emit((REBASE, ctx.now_ms, document, chapter, retired))
                 self._enter(ctx)
-                self._show_account(ctx)
             case _:
                 super().handle_cast(ctx, message)
                 return
@@ -266,11 +267,8 @@ class MetricMonitorActor(Actor):
 
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
         name, contract = self._metric.name, contract_address(self._contract.id)
-        closed = False
         for signal in signals:
             match signal:
-                case WindowClosed():
-                    closed = True
                 case Opened(at_ms, value, severity) | Updated(at_ms, value, severity):
                     ctx.cast(contract, MetricViolated(name, at_ms, value, severity))
                 case Recovered(at_ms, value):
@@ -286,26 +284,21 @@ class MetricMonitorActor(Actor):
                         "new": new.value,
                     }
                     ctx.publish("metric.changed", {**payload, "at_ms": at_ms})
-        if closed:
-            self._show_account(ctx)
         deadline_ms = self._monitor.next_deadline_ms()
         if deadline_ms is not None and deadline_ms != self._armed_ms:
             self._armed_ms = deadline_ms
             ctx.set_timer(DEADLINE_TIMER, max(deadline_ms, ctx.now_ms + 1), Tick())
 
-    def _show_account(self, ctx: Context) -> None:
-        environment: Environment = ctx.environment
-        environment.accounts.setdefault(self._contract.id, {})[self._metric.name] = self._monitor.account()
+    def account(self) -> Account:
+        """The metric's running account."""
+        return self._monitor.account()
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
-        if self._retired:
-            return
-        environment.catalog.enter(self.address, self._contract.id, self._metric)
-        bound = environment.source_of(self._metric)
-        if bound is not None:
-            source, query = bound
-            environment.bindings.setdefault(source, {})[self.address] = query
+        sla_id, metric = self._contract.id, self._metric
+        environment.accounts.setdefault(sla_id, {})[metric.name] = self.account
+        if not self._retired:
+            environment.enter(self.address, sla_id, metric.name, metric.labels, metric.source, metric.query)
 
     def _leave(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

@@ -151,7 +151,7 @@ class Codec:
 class _Shape:
     """How one dataclass is written and built again."""
 
-    __slots__ = ("_converters", "_upcasts", "names", "record", "tag", "version")
+    __slots__ = ("_converters", "_known", "_upcasts", "names", "record", "tag", "version")
 
     def __init__(self, record: type, upcasts: tuple[Upcast, ...]) -> None:
         if not dataclasses.is_dataclass(record):
@@ -162,6 +162,7 @@ class _Shape:
         self._upcasts = upcasts
         # Fields outside of __init__ are derived: the class works them out again.
         self.names = tuple(field.name for field in dataclasses.fields(record) if field.init)
+        self._known = frozenset(self.names)
         hints = typing.get_type_hints(record)
         found = ((name, _converter(hints[name])) for name in self.names)
         self._converters = tuple((name, convert) for name, convert in found if convert is not None)
@@ -169,8 +170,8 @@ class _Shape:
     def build(self, fields: dict[str, Any], version: int = 1) -> Any:
         if version != self.version:
             fields = self._upcast(fields, version)
-        unknown = fields.keys() - set(self.names)
-        if unknown:
+        if not fields.keys() <= self._known:
+            unknown = fields.keys() - self._known
             raise CodecError(f"{self.tag} has no field {', '.join(map(repr, sorted(unknown)))}")
         try:
             for name, convert in self._converters:

@@ -121,6 +121,10 @@ class Context:
         self._want((EVENT, self._host.codec.encode(event)))
         return self._actor.apply(event)
 
+    def look(self, address: str) -> Actor | None:
+        """An actor that sleeps, as its record says, for nothing but to be read; None if none sleeps there."""
+        return self._host.asleep(address)
+
     def entrust(self, address: str, event: Any) -> None:
         """Records an event of another durable actor of this partition, in one commit with this handler's own.
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slakeeper.otp.service import ProcessSpec
-
 IGNORED_STATUS = 64
 """What a process exits with whose service chose not to run."""
 
@@ -24,9 +22,8 @@ class BeginRoot:
 
 @dataclass(frozen=True)
 class BeginProcess:
-    """root -> process: host this service. Said again until a Beat comes."""
+    """root -> process: host the service that was handed down with the fork. Said again until a Beat comes."""
 
-    spec: ProcessSpec
     incarnation: int
     restarts: int
     generation: int

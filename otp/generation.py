@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from setproctitle import setproctitle
 
-from slakeeper.otp.service import SystemSpec
+from slakeeper.otp.service import ProcessSpec, SystemSpec
 
 HEART: Final = "heart"
 LAUNCHER: Final = "launcher"
@@ -75,6 +75,26 @@ def current() -> Generation:
     if _current is None:
         raise RuntimeError("this process is not part of a generation")
     return _current
+
+
+_handed_down: ProcessSpec | None = None
+
+
+def hand_down(spec: ProcessSpec) -> None:
+    """The next process that this one forks is to host that."""
+    global _handed_down
+    _handed_down = spec
+
+
+def handed_down() -> ProcessSpec:
+    """What this process is to host.
+
+    Raises:
+        RuntimeError: nobody said.
+    """
+    if _handed_down is None:
+        raise RuntimeError("nobody said what this process is to host")
+    return _handed_down
 
 
 def name_process(name: str, data: Path) -> None:

@@ -149,10 +149,12 @@ class Host:
 
     # -- turns --------------------------------------------------------------------------------------------
 
-    def begin_turn(self) -> None:
-        """Reads the time for this turn, delivers what is due, and makes some of those that recover later."""
+    def begin_turn(self, wakes: bool = True) -> None:
+        """Reads the time for this turn, delivers what is due, and ``wakes`` some of those that recover later."""
         self.now_ms = self._clock.now_ms()
         self.timers.run_due(self.now_ms)
+        if not wakes:
+            return
         for _ in range(min(MAX_WOKEN, len(self._asleep))):
             seat = self._asleep.popleft()
             if seat.put_away:
@@ -204,6 +206,11 @@ class Host:
     def has_work(self) -> bool:
         """Whether a turn would find something to do without anything new from outside."""
         return bool(self._runnable or self._exits or self._asleep)
+
+    @property
+    def has_sleepers(self) -> bool:
+        """Whether there may be actors that recover later and have not been made."""
+        return bool(self._asleep)
 
     def next_deadline_ms(self) -> int | None:
         """Unix ms of the earliest timer, or None."""
@@ -373,9 +380,21 @@ class Host:
         return seat is not None and seat.is_live
 
     def takes(self, address: str) -> bool:
-        """Whether a message is handled in this turn: not while the actor is down, or suspended."""
+        """Whether a message is handled in this turn: not while the actor is down, or suspended.
+
+        One that sleeps is made to see whether it can be.
+        """
         seat = self._seats.get(address)
-        return seat is not None and (seat.actor is not None or seat.put_away) and not seat.suspended
+        if seat is None or seat.suspended:
+            return False
+        if seat.put_away:
+            self.stage.wake(seat)
+        return seat.is_live
+
+    def asleep(self, address: str) -> Actor | None:
+        """A copy of an actor that is put away, as its record says; None if none is at that address."""
+        seat = self._seats.get(address)
+        return self.stage.restored(seat)[0] if seat is not None and seat.put_away else None
 
     def stats(self) -> dict[str, int]:
         """Number of actors and of messages that wait."""

@@ -83,12 +83,13 @@ class Recovered:
     """The records after a snapshot.
 
     ``payloads`` holds one payload a record, in order; ``position`` is where the history ends; ``size`` [bytes]
-    counts the segments read.
+    counts the segments read; ``last`` is the one that was being written, None where there is none.
     """
 
     payloads: tuple[memoryview, ...]
     position: Position
     size: int
+    last: "SegmentReader | None" = None
 
 
 class Journal:
@@ -184,18 +185,14 @@ def segment_path(directory: Path, first_seq: int) -> Path:
 
 
 def recover(fs: FileSystem, directory: Path, start: Position) -> Recovered:
-    """Reads everything after ``start`` and makes the end of the journal fit to be relied on.
-
-    A torn last record is copied to ``<segment>.epoch-<n>.torn`` and cut off. The last record that stays is
-    written once more and synced: its writer may have died before its sync, or have been told by a failing one
-    that the kernel dropped the pages, and then what was just read was in memory only.
+    """Reads everything after ``start``. Nothing may follow from it until :func:`secure_end` was called.
 
     Args:
         start: what the snapshot covers; all zero without one.
 
     Raises:
-        JournalError: records are missing, damaged, of two writers, or of a newer version. Nothing was changed.
-        OSError: a file cannot be read, or not be made durable.
+        JournalError: records are missing, damaged, of two writers, or of a newer version.
+        OSError: a file cannot be read.
     """
     there = segment_seqs(fs.names(directory))
     firsts = [first for first in there if first > start.seq]
@@ -203,6 +200,7 @@ def recover(fs: FileSystem, directory: Path, start: Position) -> Recovered:
         return Recovered((), start, 0)
     payloads: list[memoryview] = []
     position, size = start, 0
+    reader: SegmentReader | None = None
     if not firsts:
         raise missing(directory, position)
     for first in firsts:
@@ -213,9 +211,7 @@ def recover(fs: FileSystem, directory: Path, start: Position) -> Recovered:
         payloads += reader
         position = reader.position
         size += reader.end
-        if first == firsts[-1]:
-            _secure_end(fs, reader)
-    return Recovered(tuple(payloads), position, size)
+    return Recovered(tuple(payloads), position, size, reader)
 
 
 class SegmentReader:
@@ -291,7 +287,16 @@ class SegmentReader:
         return Damaged(self.path, self.end, self.position.seq + 1, what)
 
 
-def _secure_end(fs: FileSystem, segment: SegmentReader) -> None:
+def secure_end(fs: FileSystem, segment: SegmentReader) -> None:
+    """Makes the end of the last segment, which was read, fit to be relied on.
+
+    A torn last record is copied to ``<segment>.epoch-<n>.torn`` and cut off. The last record that stays is
+    written once more and synced: its writer may have died before its sync, or have been told by a failing one
+    that the kernel dropped the pages, and then what was just read was in memory only.
+
+    Raises:
+        OSError: it cannot be made durable.
+    """
     torn = segment.data[segment.end :]
     if torn:
         aside = segment.path.with_name(f"{segment.path.name}.epoch-{segment.position.epoch}{TORN_SUFFIX}")

@@ -9,6 +9,7 @@ import logging
 import math
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -43,6 +44,10 @@ LANE_THREADS = 2
 
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
+
+# While actors sleep: when so many were made for those who wait, the turn ends. Some tens of milliseconds' worth: with
+# fewer, the first would hear sooner, and the last wait for more commits.
+MAX_WOKEN_FOR_LINE = 200
 
 # How long one turn works for a snapshot: as long as a turn under load, so that its batches wait twice as long at most.
 SNAPSHOT_SLICE_S = 0.005
@@ -196,8 +201,7 @@ class Loop:
         self._build = build
         self._handlers = handlers
         self._groups = groups
-        self._group: list[tuple[Any, Reply]] = []
-        self._group_kind = ""
+        self._line: deque[tuple[str, Any, Reply]] = deque()
         self._executor = executor
         self._clock = clock
         self._socket_path = socket_path
@@ -314,7 +318,7 @@ class Loop:
 
     def _with_host(self, run: Callable[[Host], None]) -> None:
         if self.host is not None:
-            self._serve_group(self.host)
+            self._serve_all(self.host)
             run(self.host)
 
     def listen(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
@@ -375,7 +379,8 @@ class Loop:
             partition.close()
         for connection in list(self._connections):
             self._drop(connection)
-        self._group, self._group_kind, self._low = [], "", None
+        self._line.clear()
+        self._low = None
         # What came meanwhile is refused by itself; a moment later, so that no disk is worn out by beginning again.
         self._turn_without_host()
         for future, lost in list(self._owed.items()):
@@ -444,12 +449,13 @@ class Loop:
             self._last_turn_s = time.monotonic()
             if self._room is not None:
                 self._look_at_the_room(self._room)
-            host.begin_turn()
+            # Whoever waits comes before those that nobody has asked for.
+            host.begin_turn(wakes=not self._line)
             for key, mask in ready:
                 self._ready(key, mask)
             for _ in range(len(self._posted)):  # what these post comes with the next turn
                 self._posted.popleft()()
-            self._serve_group(host)
+            self._serve_share(host)
             host.drain()
             host.commit()
             self.stats = host.stats()
@@ -473,6 +479,8 @@ class Loop:
         began_s = time.perf_counter()
         snapshot = self._snapshot
         if snapshot is None:
+            if self._line:  # whoever waits for actors to be made need not wait for a snapshot as well
+                return
             due = schedule.next_due(host.now_ms)
             # Half-written it would take the journal's room; and everything is in the journal.
             if due is None or not (self._room is None or self._room.holds(due.snapshot_bytes)):
@@ -504,7 +512,8 @@ class Loop:
         writing.add_done_callback(report)
 
     def _wait_s(self, host: Host) -> float:
-        if host.has_work or self._posted or (self._snapshot is not None and not self._snapshot.is_dumped):
+        dumps = self._snapshot is not None and not self._snapshot.is_dumped
+        if host.has_work or self._posted or self._line or dumps:
             return 0.0
         deadline_ms = host.next_deadline_ms()
         if deadline_ms is None:
@@ -522,12 +531,40 @@ class Loop:
         if self._low is not None and kind in self._deferrable:
             reply(False, RequestError("unavailable", self._low, reason=NO_ROOM).to_wire())
             return
-        if kind != self._group_kind:
-            self._serve_group(host)
-        if kind in self._groups:
-            self._group_kind = kind
-            self._group.append((payload, reply))
+        self._line.append((kind, payload, reply))
+
+    def _serve_share(self, host: Host) -> None:
+        """Serves those who wait, in their order; while actors sleep, until so many were made that the turn has to end.
+
+        So the first need not wait until all have been made that the last are for.
+        """
+        woken, at_most = host.counts["woken"], 1
+        enough = woken + MAX_WOKEN_FOR_LINE
+        while self._line and host.has_sleepers and not self._stopping:
+            if woken >= enough:
+                return
+            self._serve_next(host, at_most)
+            # As long as each wakes somebody, one at a time.
+            before, woken = woken, host.counts["woken"]
+            at_most = 1 if woken > before else sys.maxsize
+        self._serve_all(host)
+
+    def _serve_all(self, host: Host) -> None:
+        while self._line:
+            self._serve_next(host)
+
+    def _serve_next(self, host: Host, at_most: int = sys.maxsize) -> None:
+        """Serves the first in the line, of a kind that is served together with those of its kind behind it."""
+        kind, payload, reply = self._line.popleft()
+        if kind not in self._groups:
+            self._serve_alone(host, kind, payload, reply)
             return
+        group = [(payload, reply)]
+        while len(group) < at_most and self._line and self._line[0][0] == kind:
+            group.append(self._line.popleft()[1:])
+        self._serve_together(host, kind, group)
+
+    def _serve_alone(self, host: Host, kind: str, payload: Any, reply: Reply) -> None:
         handler = self._handlers.get(kind)
         try:
             if handler is None:
@@ -542,12 +579,7 @@ class Loop:
             result, ok = RequestError("internal", f"{type(error).__name__}: {error}").to_wire(), False
         host.after_commit(lambda: reply(ok, result))
 
-    def _serve_group(self, host: Host) -> None:
-        """Serves what came of a kind that is served together, before anything that came after it."""
-        if not self._group:
-            return
-        group, kind = self._group, self._group_kind
-        self._group, self._group_kind = [], ""
+    def _serve_together(self, host: Host, kind: str, group: Sequence[tuple[Any, Reply]]) -> None:
         try:
             answers = self._groups[kind](host, [payload for payload, _ in group])
         except Exception as error:

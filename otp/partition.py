@@ -22,8 +22,10 @@ from slakeeper.otp.journal import (
     JournalError,
     NoRoom,
     Position,
+    Recovered,
     Rotation,
     recover,
+    secure_end,
     segment_path,
     segment_seqs,
 )
@@ -55,6 +57,7 @@ class Partition:
         self._failure: str | None = "it is not open"
         self._older_bytes = 0  # of the journal since the newest snapshot, without the current segment
         self._snapshot_seq = 0
+        self._beginning: Future[Journal] | None = None
         self._writing: Future[None] | None = None
         self._rotation: Rotation | None = None
         self.waited_s = 0.0
@@ -102,8 +105,13 @@ class Partition:
         """Whether the journal's segment after a background snapshot is not there yet; a commit waits for it."""
         return self._rotation is not None and not self._rotation.is_done
 
-    def open(self) -> None:
+    def open(self, background: Executor | None = None) -> None:
         """Takes the lock, recovers ``records``, and begins a segment with a new epoch; all of it durable on return.
+
+        Args:
+            background: has the disk do its part on one of its threads. Then on return there are ``records``, and ops
+                may be appended; whatever depends on the disk waits for it, and raises what was the matter: a
+                commit, :meth:`ready`.
 
         Raises:
             JournalError: another writer has it; or damage, a gap, a newer format, an I/O error. Trying lost nothing:
@@ -115,17 +123,29 @@ class Partition:
         try:
             self._fs.make_directory(self.directory)
             self._lock = self._fs.lock(self.directory / "lock")
-            self._journal = self._recover()
+            history = self._recover()
+            if background is None:
+                self._journal = self._begin(history)
+            else:
+                self._beginning = background.submit(self._begin, history)
         except BlockingIOError as error:
             raise JournalError(
                 f"{self.directory / 'lock'}: another writer has this partition; stop it first"
             ) from error
         except OSError as error:
-            raise _error_of(error)(f"{self.directory}: cannot be opened: {error}") from error
+            raise self._not_opened(error) from error
         finally:
-            if self._journal is None:
+            if self._journal is None and self._beginning is None:
                 self.close()
         self._failure = None
+
+    def ready(self) -> None:
+        """Waits until the opening is durable.
+
+        Raises:
+            JournalError: it could not be made so; or the partition is closed or has failed.
+        """
+        self._usable_journal()
 
     def append(self, ops: Sequence[Op]) -> None:
         """Adds ops to the next commit, and to ``records`` at once; nothing is written yet.
@@ -276,6 +296,9 @@ class Partition:
         # Its outcome belongs to whoever holds the future; here it only has to be over, or never begin.
         if writing is not None and not writing.cancel():
             writing.exception()
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None and not beginning.cancel() and beginning.exception() is None:
+            self._journal = beginning.result()
         journal, self._journal = self._journal, None
         lock, self._lock = self._lock, None
         self._failure = self._failure or "it is closed"
@@ -292,6 +315,13 @@ class Partition:
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _usable_journal(self) -> Journal:
+        if self._beginning is not None:
+            beginning, self._beginning = self._beginning, None
+            try:
+                self._journal = beginning.result()
+            except OSError as error:
+                self._failure = "it could not be opened"
+                raise self._not_opened(error) from error
         if self._failure is not None or self._journal is None:
             raise JournalError(f"{self.directory}: {self._failure}")
         return self._journal
@@ -310,7 +340,10 @@ class Partition:
         self._failure = f"{doing} failed ({error}); what the disk has is unknown: stop, and recover from it"
         return _error_of(error)(f"{self.directory}: {self._failure}")
 
-    def _recover(self) -> Journal:
+    def _not_opened(self, error: OSError) -> JournalError:
+        return _error_of(error)(f"{self.directory}: cannot be opened: {error}")
+
+    def _recover(self) -> Recovered:
         self._table = RecordTable(self._codec)
         for name in self._fs.names(self.directory):
             if name.endswith(TEMPORARY_SUFFIX):
@@ -331,6 +364,12 @@ class Partition:
                 f"{self.directory}: what is there since sequence {start.seq} is sound but unreadable: {error!r}"
             ) from error
         self._snapshot_seq, self._older_bytes, self._held_bytes = start.seq, history.size, history.size
+        return history
+
+    def _begin(self, history: Recovered) -> Journal:
+        """What of an opening is to be durable; on any thread, and nothing of it needs the records."""
+        if history.last is not None:
+            secure_end(self._fs, history.last)
         prune(self._fs, self.directory)
         end = history.position
         return Journal(self._fs, self.directory, replace(end, epoch=end.epoch + 1))

@@ -31,7 +31,7 @@ from slakeeper.otp.control import (
     Request,
     StopProcess,
 )
-from slakeeper.otp.generation import current, name_process
+from slakeeper.otp.generation import current, handed_down, name_process
 from slakeeper.otp.service import NotNeeded, RequestRefused, Service
 
 from slakeeper.otp.transport import TransmitIntent, TransmitOnly  # isort: skip
@@ -70,13 +70,14 @@ class _Context:
 
 
 class ProcessActor(Actor):
-    """Hosts the service of one BeginProcess; see :mod:`slakeeper.otp.control` for what it is told and says."""
+    """Hosts the service that was handed down to it; see :mod:`slakeeper.otp.control` for what it is told and says."""
 
     _myRef: Any  # noqa: N815  Thespian's ActorManager, set once __init__ has returned
 
     def __init__(self) -> None:
         _enter_process()
         self._root: Any = None
+        self._spec = handed_down()
         self._begin: BeginProcess | None = None
         self._service: Service | None = None
         self._facts: Mapping[str, Any] | None = None
@@ -119,14 +120,15 @@ class ProcessActor(Actor):
 
     def _start(self, begin: BeginProcess) -> None:
         self._begin = begin
-        name_process(begin.spec.name, current().data)
-        log.to_file(current().data, begin.spec.name, current().log_level)
+        spec = self._spec
+        name_process(spec.name, current().data)
+        log.to_file(current().data, spec.name, current().log_level)
         threading.excepthook = self._thread_died
-        context = _Context(begin.spec.name, begin.restarts, begin.generation, begin.shared, self)
+        context = _Context(spec.name, begin.restarts, begin.generation, begin.shared, self)
 
         def run() -> None:
             try:
-                service = begin.spec.make(context)
+                service = spec.make(context)
                 facts = dict(service.start())
             except NotNeeded as no:
                 reason = f"not needed: {no}"
@@ -147,7 +149,7 @@ class ProcessActor(Actor):
 
     def _wake(self) -> None:
         if self._begin is not None:
-            self.wakeupAfter(timedelta(milliseconds=self._begin.spec.heartbeat_ms))
+            self.wakeupAfter(timedelta(milliseconds=self._spec.heartbeat_ms))
 
     def _beat(self) -> None:
         if self._begin is None or self._ending:
@@ -155,7 +157,7 @@ class ProcessActor(Actor):
         phase = "starting" if self._facts is None else "running"
         stats, trouble = self._vital_signs()
         port = self._myRef.transport.port
-        spec, incarnation = self._begin.spec, self._begin.incarnation
+        spec, incarnation = self._spec, self._begin.incarnation
         beat = Beat(spec.name, incarnation, os.getpid(), port, phase, self._facts or {}, stats, trouble)
         self.send(self._root, beat)
 
@@ -167,7 +169,7 @@ class ProcessActor(Actor):
         except Exception as error:
             logging.getLogger(__name__).exception("the service's beat failed")
             return {}, f"beat: {type(error).__name__}: {error}"
-        age_ms, limit_ms = int(stats.get("age_ms", 0)), self._begin.spec.hang_after_ms
+        age_ms, limit_ms = int(stats.get("age_ms", 0)), self._spec.hang_after_ms
         return stats, f"its loop has not turned for {age_ms} ms" if age_ms > limit_ms else ""
 
     def stop(self, reason: str, deadline_s: float | None = None) -> None:
@@ -176,12 +178,12 @@ class ProcessActor(Actor):
             return
         self._ending = True
         if self._service is not None and self._begin is not None:
-            self._service.stop(self._begin.spec.stop_limit_s if deadline_s is None else deadline_s)
+            self._service.stop(self._spec.stop_limit_s if deadline_s is None else deadline_s)
         self.end(reason, status=0)
 
     def end(self, reason: str, status: int, detail: str = "") -> NoReturn:
         """Says why and ends the process; on the actor's thread."""
-        name = "" if self._begin is None else self._begin.spec.name
+        name = self._spec.name
         logger = logging.getLogger(__name__)
         if status == IGNORED_STATUS:
             logger.info("process %s does not run: %s", name, reason)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from slakeeper.otp import log, posix
 from slakeeper.otp.child_spec import BRUTAL_KILL, ChildSpec
 from slakeeper.otp.control import Beat, BeginProcess, BeginRoot, Exiting, Request, StopProcess
-from slakeeper.otp.generation import ROOT, LineWriter, current, name_process
+from slakeeper.otp.generation import ROOT, LineWriter, current, hand_down, name_process
 from slakeeper.otp.process_actor import ProcessActor
 from slakeeper.otp.process_child import ProcessChild
 from slakeeper.otp.root_desk import RootDesk
@@ -166,6 +166,8 @@ class RootSupervisor(Actor):
     def _start(self, spec: ChildSpec, incarnation: int) -> None:
         process_spec: ProcessSpec = spec.start
         now_ms = _now_ms()
+        # Not by a message: the arguments of a cell are all of its contracts.
+        hand_down(process_spec)
         address = self.createActor(ProcessActor)
         # Thespian keeps what it forked last at the end of this list; without an entry the fork failed.
         forked = [
@@ -190,7 +192,7 @@ class RootSupervisor(Actor):
         name = child.spec.name
         shared = {**self._facts, "run": {**self.generation.spec.facts, **self.generation.facts}}
         restarts = child_restarts(self.state, name)
-        return BeginProcess(child.spec, child.incarnation, restarts, self.generation.number, shared)
+        return BeginProcess(child.incarnation, restarts, self.generation.number, shared)
 
     def _stop(self, child_id: str, incarnation: int, reason: str, shutdown: Any) -> None:
         child = self.children.get(child_id)

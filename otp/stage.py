@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from slakeeper.otp.host import Host
 
 
+# By what is recorded. To ask the class takes longer, and every start does.
+_RESTARTS = {each.value: each for each in Restart}
+
+
 class Stage:
     """Owned by a host, and asked by its tree.
 
@@ -34,12 +38,12 @@ class Stage:
 
     # -- records ----------------------------------------------------------------------------------------------
 
-    def durable_children(self, supervisor: str) -> Iterator[ActorSpec]:
+    def durable_children(self, supervisor: str) -> Iterator[tuple[ActorSpec, Partition]]:
         """The recorded actors below a supervisor, in the order they were started; arguments stay in the records."""
         for partition in self._host.partitions.values():
             for record in partition.records.values():
                 if record.supervisor == supervisor:
-                    yield ActorSpec(record.address, record.kind, None, Restart(record.restart))
+                    yield ActorSpec(record.address, record.kind, None, _RESTARTS[record.restart]), partition
 
     def place(self, spec: ActorSpec, node: Node) -> Seat:
         """A seat for an actor that has none yet, in the partition that has its record, or is to have it."""
@@ -65,11 +69,8 @@ class Stage:
             None, IGNORE, or why it did not start.
         """
         host, address = self._host, seat.spec.address
-        is_first = not seat.incarnation
         self._incarnations += 1
         seat.incarnation = self._incarnations
-        if is_first and self._recovers_later(seat):
-            return None
         try:
             actor, ctx, fresh = self._make(seat)
             if actor.init(ctx, fresh) is IGNORE:
@@ -104,16 +105,18 @@ class Stage:
             self._watch_idleness(seat, actor.passivate_after_ms)
         return None
 
-    def _recovers_later(self, seat: Seat) -> bool:
-        """Whether the actor is one that can wait; then the seat is as if it had been put away."""
-        kind, partition = self._kinds.get(seat.spec.kind), seat.partition
-        if kind is None or not kind.recovers_later:
-            return False
-        if partition is None or seat.spec.address not in partition.records:
-            return False
+    def recovers_later(self, kind: str) -> bool:
+        """Whether recorded actors of a kind can wait until the host has come up."""
+        known = self._kinds.get(kind)
+        return known is not None and known.recovers_later
+
+    def lay_down(self, seat: Seat) -> None:
+        """The actor of a seat, which is on record, sleeps as if it had been put away, and is woken in a later turn."""
+        kind = self._kinds[seat.spec.kind]
+        self._incarnations += 1
+        seat.incarnation = self._incarnations
         seat.kind, seat.limit, seat.put_away = kind, kind.mailbox_limit, True
         self._host.wake_later(seat)
-        return True
 
     def _record_start(self, seat: Seat, partition: Partition) -> None:
         spec = seat.spec
@@ -224,6 +227,7 @@ class Stage:
     def wake(self, seat: Seat) -> None:
         """Makes a put-away actor run again, as after a restart, but without any."""
         host, timers = self._host, seat.timers
+        host.counts["woken"] += 1
         seat.timers = None
         try:
             try:

@@ -20,6 +20,7 @@ What OTP does, and where this goes another way:
 - code_change waits for the end of what goes on in order, and cannot lead to or from simple_one_for_one.
 - A start that fails after init is tried again at once, each try counted, by way of ScheduleRetry, so that requests
   get in between. In init it fails the supervisor, with no second try.
+- A child may be there before its supervisor begins (``initial_state``); to it, it is like one that it has started.
 - ``Flags.quarantine`` is not OTP's: see docs/adr/0003-quarantine-and-backoff.md.
 
 Source: erlang/otp, lib/stdlib/src/supervisor.erl.

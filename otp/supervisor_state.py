@@ -1,13 +1,13 @@
 """What a supervisor remembers between two events, and what can be read from it."""
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from slakeeper.otp.child_spec import SIMPLE_ONE_FOR_ONE, SUPERVISOR, ChildSpec, ChildType, Flags, check_specs
-from slakeeper.otp.child_table import Child, ChildTable
+from slakeeper.otp.child_table import RUNNING, Child, ChildTable
 from slakeeper.otp.supervisor_event import Event
 
 
@@ -112,12 +112,16 @@ class ChildCount:
     workers: int
 
 
-def initial_state(flags: Flags, specs: Iterable[ChildSpec]) -> SupervisorState:
+def initial_state(
+    flags: Flags, specs: Iterable[ChildSpec], there: Collection[str] = frozenset()
+) -> SupervisorState:
     """A supervisor that has not begun.
 
     Args:
         flags: how it treats its children.
         specs: its initial children, in the order of their start; under simple_one_for_one the template alone.
+        there: ids of those that run already and are not started, only looked after; the latest start of each has the
+            number of its place, from 1.
 
     Raises:
         SpecError: see ``check_specs``.
@@ -128,8 +132,13 @@ def initial_state(flags: Flags, specs: Iterable[ChildSpec]) -> SupervisorState:
         return SupervisorState(flags, ChildTable(), specs[0])
     children = ChildTable()
     for order, spec in enumerate(specs, 1):
-        children.add(Child(spec, order))
-    return SupervisorState(flags, children, last_order=len(specs))
+        child = Child(spec, order)
+        if spec.id in there:
+            child.phase, child.incarnation, child.pid = RUNNING, order, spec.id
+        children.add(child)
+    return SupervisorState(
+        flags, children, last_order=len(specs), last_incarnation=len(specs) if there else 0
+    )
 
 
 def which_children(state: SupervisorState) -> list[ChildInfo]:

@@ -11,7 +11,7 @@ asked meanwhile is answered, or kept in ``deferred`` where it would change the o
 from collections.abc import Hashable, Iterable
 
 from slakeeper.otp.child_spec import BRUTAL_KILL, IN_ORDER, PERMANENT, TEMPORARY, ChildSpec
-from slakeeper.otp.child_table import STARTING, Child, Phase
+from slakeeper.otp.child_table import RUNNING, STARTING, Child, Phase
 from slakeeper.otp.supervisor_event import (
     Action,
     Asked,
@@ -77,12 +77,12 @@ class Turn:
     # -- starting -------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Starts the initial children."""
+        """Starts the initial children that do not run already."""
         self.state.life = Life.STARTING
-        ordered = self.state.children.ordered()
-        for child in ordered:
+        missing = [child for child in self.state.children.ordered() if child.phase is not RUNNING]
+        for child in missing:
             child.phase = Phase.WAITING
-        self.state.sequence = Sequence(Purpose.INIT, starts=ids_of(ordered))
+        self.state.sequence = Sequence(Purpose.INIT, starts=ids_of(missing))
         self.advance()
 
     def start_requested(self, child: Child, request: Request, fallback: Phase | None = None) -> None:

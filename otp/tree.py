@@ -6,7 +6,7 @@ One rule says when a seat goes: when the supervisor it is under has no child of 
 (:meth:`Tree._settle`), or is gone itself and nobody will start the child again with it (:meth:`Tree._gone`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -233,24 +233,37 @@ class Tree:
         if spec.address in self.nodes:
             return ALREADY_STARTED
         try:
-            state = core.initial_state(spec.flags, self._children(spec))
+            children = static_children(spec)
+            recorded = {} if spec.flags.strategy is SIMPLE_ONE_FOR_ONE else self._recorded(spec, children)
+            children += [child_spec(actor) for actor, _ in recorded.values()]
+            # Who sleeps as if it had been put away is there: to start thousands of them one by one takes long.
+            asleep = {
+                address: partition
+                for address, (actor, partition) in recorded.items()
+                if address not in self.seats and self._stage.recovers_later(actor.kind)
+            }
+            state = core.initial_state(spec.flags, children, asleep.keys())
         except (SpecError, CodecError) as error:
             return f"{type(error).__name__}: {error}"
         node = Node(spec, parent, number, state)
         self.nodes[spec.address] = node
         if parent is None:
             self.root = node
+        for place, child in enumerate(children, 1):
+            if child.id in asleep:
+                seat = self.seats[child.id] = Seat(child.start, node, asleep[child.id])
+                seat.start_number = place
+                self._stage.lay_down(seat)
         self.drive(node, core.Begin())
         return node.failure
 
-    def _children(self, spec: SupervisorSpec) -> list[ChildSpec]:
-        """Those it names, then those that are recorded under it."""
-        static = static_children(spec)
-        if spec.flags.strategy is SIMPLE_ONE_FOR_ONE:
-            return static
-        named = {child.id for child in static}
-        durable = self._stage.durable_children(spec.address)
-        return [*static, *(child_spec(actor) for actor in durable if actor.address not in named)]
+    def _recorded(
+        self, spec: SupervisorSpec, named: Sequence[ChildSpec]
+    ) -> dict[str, tuple[ActorSpec, Partition]]:
+        """By address those that are recorded under a supervisor, and where, without those it names itself."""
+        names = {child.id for child in named}
+        recorded = self._stage.durable_children(spec.address)
+        return {actor.address: (actor, kept) for actor, kept in recorded if actor.address not in names}
 
     def _start_seat(self, node: Node, spec: ActorSpec, number: int) -> str | None:
         address = spec.address

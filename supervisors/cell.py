@@ -4,7 +4,7 @@ import gc
 import logging
 import shlex
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -110,10 +110,15 @@ def make_loop(
         codec = make_codec()
         for number, name in settings.partitions.items():
             partitions[number] = Partition(settings.data / "partitions" / name, codec)
-        # An opening mostly waits for the disk.
-        with ThreadPoolExecutor(len(partitions), thread_name_prefix="open") as threads:
-            for opening in [threads.submit(partition.open) for partition in partitions.values()]:
+        # An opening mostly waits for the disk. What is to be durable of it may be so while the actors are made.
+        threads = ThreadPoolExecutor(len(partitions), thread_name_prefix="open")
+        try:
+            openings = [threads.submit(partition.open, threads) for partition in partitions.values()]
+            wait(openings)
+            for opening in openings:
                 opening.result()
+        finally:
+            threads.shutdown(wait=False)
         environment = open_environment(
             settings.enforcement, settings.monitoring, settings.data, settings.held, settings.links
         )
@@ -137,6 +142,8 @@ def make_loop(
             except RequestError as error:
                 logging.getLogger("slakeeper").error("%s: %s", document.get("id"), error)
         host.commit()
+        for partition in partitions.values():
+            partition.ready()
         return host
 
     return Loop(

@@ -31,4 +31,4 @@ def test_the_version_before_the_last_two_is_read_again() -> None:
 @pytest.mark.parametrize("document", [{}, {"id": 7}, {"id": "api"}, {"id": ["api"], "metrics": []}])
 def test_what_is_no_contract_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        definition_of(document)
+        definition_of(document).contract  # noqa: B018

@@ -25,8 +25,10 @@ class World:
     log: what was done, as words: "start a", "up a", "stop a", "gone a", "ready", "terminated shutdown", …
     """
 
-    def __init__(self, flags: Flags | None = None, *specs: ChildSpec, begin: bool = True) -> None:
-        self.state = core.initial_state(flags or Flags(), specs)
+    def __init__(
+        self, flags: Flags | None = None, *specs: ChildSpec, begin: bool = True, there: tuple[str, ...] = ()
+    ) -> None:
+        self.state = core.initial_state(flags or Flags(), specs, there)
         self.now_ms = 0
         self.starts: dict[str, deque[str]] = defaultdict(deque)
         self.slow_stops: set[str] = set()
@@ -39,7 +41,9 @@ class World:
         self.reports: list[core.Report] = []
         self.ended: str | None = None
         self.was_ready = False
-        self._last_incarnation = 0
+        places = {child.id: place for place, child in enumerate(specs, 1)}
+        self.live.update((child_id, places[child_id]) for child_id in there)
+        self._last_incarnation = len(specs) if there else 0
         self._refs = 0
         self._queue: deque[core.Event] = deque()
         if begin:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slakeeper.otp.partition import Event, JournalError, Partition, Record, Started, Stopped
+from slakeeper.otp.partition import Event, JournalError, NoRoom, Partition, Record, Started, Stopped
 from tests.unit.otp.partition_world import CODEC, DeferredExecutor, dumps_of, start, state_of
 
 
@@ -283,3 +283,58 @@ def test_a_commit_too_large_for_a_record_is_refused_and_can_be_rolled_back(
     partition.append([start("b")])
     partition.commit()
     assert list(reopened(partition).records) == ["b"]
+
+
+# -- opened while the disk works ------------------------------------------------------------------------------
+
+
+def test_records_are_there_before_the_disk_is_done(partition: Partition) -> None:
+    partition.append([start("a")])
+    partition.commit()
+    partition.close()
+    disk = DeferredExecutor()
+    partition.open(disk)
+    assert list(partition.records) == ["a"]
+    partition.append([Event("a", CODEC.encode("more"))])
+    disk.run()
+    partition.ready()
+    partition.commit()
+    assert len(reopened(partition).records["a"].tail) == 1
+
+
+def test_a_commit_waits_for_the_disk(partition: Partition) -> None:
+    partition.close()
+    with ThreadPoolExecutor(1) as disk:
+        partition.open(disk)
+        partition.append([start("a")])
+        partition.commit()
+    assert list(reopened(partition).records) == ["a"]
+
+
+def test_a_disk_that_cannot_is_heard_of_by_whoever_depends_on_it(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition.close()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("slakeeper.otp.partition.prune", fail)
+    disk = DeferredExecutor()
+    partition.open(disk)
+    partition.append([start("a")])
+    disk.run()
+    with pytest.raises(NoRoom, match="cannot be opened"):
+        partition.ready()
+    with pytest.raises(JournalError, match="could not be opened"):
+        partition.commit()
+    monkeypatch.undo()
+    assert not reopened(partition).records
+
+
+def test_closing_does_not_wait_for_an_opening_that_never_ran(partition: Partition) -> None:
+    partition.close()
+    partition.open(DeferredExecutor())
+    partition.close()
+    partition.open()
+    assert not partition.records

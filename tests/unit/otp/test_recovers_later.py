@@ -141,3 +141,48 @@ def test_one_that_cannot_be_made_is_its_supervisors_affair(world: World) -> None
     world.turn()
     assert "does not want to" in world.host.crash_reports[-1].reason
     assert world.host.ask("a1", "count") == 8
+
+
+def test_to_its_supervisor_one_that_sleeps_runs(world: World) -> None:
+    world.start_again()
+    described = world.host.inspector.describe("a0")
+    assert (described["status"], described["restarts"], described["passive"]) == ("running", 0, True)
+    assert world.host.inspector.describe("host/all")["children"]["active"] == COUNT
+    assert begun == []
+
+
+def test_one_that_sleeps_can_be_read_without_waking_it(world: World) -> None:
+    world.start_again()
+    found = world.host.asleep("a0")
+    assert isinstance(found, Patient)
+    assert found.count == 8
+    assert begun == []
+    world.host.ask("a0", "count")
+    assert world.host.asleep("a0") is None
+    assert world.host.asleep("nobody") is None
+
+
+def test_whether_one_takes_is_known_when_it_was_made(world: World) -> None:
+    world.host.cast("a0", -100)
+    world.turn()
+    world.start_again()
+    assert not world.host.takes("a0")
+    assert world.host.takes("a1")
+    assert begun == ["a1"]
+
+
+def test_one_that_is_killed_while_it_sleeps_is_made_again(world: World) -> None:
+    world.start_again()
+    world.host.inspector.kill("a0")
+    assert begun == ["a0"]
+    assert world.host.inspector.describe("a0")["restarts"] == 1
+    assert world.host.ask("a0", "count") == 8
+
+
+def test_one_that_is_forgotten_while_it_sleeps_is_gone(world: World) -> None:
+    world.start_again()
+    world.host.terminate_child("a0")
+    world.turn()
+    world.start_again()
+    assert not world.host.exists("a0")
+    assert world.host.exists("a1")
