@@ -11,10 +11,12 @@ from slakeeper.actors.message import (
     ContractChanged,
     CountGivenUp,
     DescribeAlerts,
+    DescribeIncident,
     MessageGivenUp,
     SayAgain,
     SayEnded,
     Tell,
+    ViolationAcknowledged,
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
@@ -27,7 +29,7 @@ from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeli
 from slakeeper.integrations.channel import Recipient
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
-from slakeeper.sla import alert
+from slakeeper.sla import alert, notification
 from slakeeper.sla.alert import Group, Item
 from slakeeper.sla.audit import What
 from slakeeper.sla.duration import DAY_MS
@@ -86,6 +88,8 @@ class AlertActor(Actor):
                 self._add(ctx, NotificationKind.RESOLVED, violation)
             case Tell(notification):
                 self._post(ctx, notification)
+            case ViolationAcknowledged(violation):
+                self._acknowledged(ctx, violation)
             case ContractChanged() | MessageGivenUp():
                 ctx.emit(message)
             case _:
@@ -94,6 +98,8 @@ class AlertActor(Actor):
     def handle_call(self, ctx: Context, request: Any) -> Any:
         if isinstance(request, CountGivenUp):
             return sum(at_ms > ctx.now_ms - DAY_MS for at_ms in self._given_up)
+        if isinstance(request, DescribeIncident):
+            return alert.incident(self._group, request.dedup_key)
         if isinstance(request, DescribeAlerts):
             return self._group
         return super().handle_call(ctx, request)
@@ -168,7 +174,7 @@ class AlertActor(Actor):
         news = {item.violation.id: item.violation for item in alert.waiting(self._group, ctx.now_ms)}
         muted = {each: environment.muted(violation, ctx.now_ms) for each, violation in news.items()}
         held_until_ms = environment.held_until_ms(self._sla_id, ctx.now_ms)
-        after, notifications = alert.flush(
+        after, messages = alert.flush(
             self._group,
             contract,
             ctx.now_ms,
@@ -180,8 +186,8 @@ class AlertActor(Actor):
         )
         if after != self._group:
             ctx.emit(after)
-        for notification in notifications:
-            self._post(ctx, notification)
+        for message in messages:
+            self._post(ctx, message)
         kept = {item.violation.id for item in self._group.muted}
         due = [by.look_again_ms for each, by in muted.items() if by and each in kept]
         due_ms = alert.deadline_ms(self._group, intervals)
@@ -190,10 +196,21 @@ class AlertActor(Actor):
         if due:
             ctx.set_timer(FLUSH_TIMER, max(min(due), held_until_ms or 0), FlushAlerts())
 
-    def _post(self, ctx: Context, notification: Notification) -> None:
+    def _post(self, ctx: Context, message: Notification) -> None:
         environment: Environment = ctx.environment
         for channel in environment.monitoring.alert_channels:
-            self._outbox.post(ctx, f"{notification.id}@{channel}", channel, Recipient(), notification)
+            self._outbox.post(ctx, f"{message.id}@{channel}", channel, Recipient(), message)
+
+    def _acknowledged(self, ctx: Context, violation: Violation) -> None:
+        environment: Environment = ctx.environment
+        pagers = environment.pagers(environment.monitoring.alert_channels)
+        key = alert.incident_of(self._group, violation.id) if pagers else None
+        if key is None:
+            return
+        contract = definition_of(self._document).contract
+        message = notification.acknowledged(contract, violation, ctx.now_ms, dedup_key=key)
+        for channel in pagers:
+            self._outbox.post(ctx, f"{message.id}@{channel}", channel, Recipient(), message)
 
     def _end(self, ctx: Context, ended: Delivery) -> None:
         about, sla_id = ended.notification.violation_ids, definition_of(self._document).contract.id

@@ -3,22 +3,24 @@
 import secrets
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.definition import Definition
 from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
+from slakeeper.integrations.messenger import Messenger
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.room import Room
 from slakeeper.sla import calendar, compliance, settlement, silence
 from slakeeper.sla.account import Account
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.burn import Burn
 from slakeeper.sla.compliance import Standing
@@ -33,6 +35,11 @@ from slakeeper.sla.violation import Violation
 
 # How often each of the other cells is asked what is broken there and which silences it has.
 NEIGHBOUR_EVERY_MS = SECOND_MS
+
+if TYPE_CHECKING:
+    from slakeeper.actors.trial import Trials
+
+_PAGER_TYPES = frozenset({"pagerduty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,7 @@ class Environment:
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
         breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
+        trials: test messages; None when nothing can be sent.
         audit_files: where audit entries are written; None: they stay in the journal.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
         muting: silences, and what is broken in other cells.
@@ -167,6 +175,7 @@ class Environment:
     helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
+    trials: "Trials | None" = None
     audit_files: AuditFiles | None = None
     audit_failing: dict[str, str] = field(default_factory=dict)
     muting: Muting = field(default_factory=Muting)
@@ -179,6 +188,10 @@ class Environment:
         """The channel of that name; one that is not configured goes to the log and says so."""
         sender = self.senders.get(channel)
         return open_channel(channel, None) if sender is None else sender
+
+    def pagers(self, channels: Iterable[str]) -> list[str]:
+        """Those of the channels, once each, that keep an incident open until they hear that somebody is on it."""
+        return [each for each in dict.fromkeys(channels) if self.sender(each).type in _PAGER_TYPES]
 
     def held_until_ms(self, sla_id: str, now_ms: int) -> int | None:
         """The end of the maintenance that holds a contract's notifications back now [Unix ms], or None."""
@@ -277,17 +290,22 @@ class Environment:
 
 
 def open_environment(
-    enforcement: EnforcementPolicy, monitoring: MonitoringPolicy, data: Path, held: str = ""
+    enforcement: EnforcementPolicy,
+    monitoring: MonitoringPolicy,
+    data: Path,
+    held: str = "",
+    links: Links | None = None,
 ) -> Environment:
     """An environment with every channel and every enabled, polled source open.
 
     Args:
         data: the data directory, which people on this machine name to reach the system.
         held: why nothing may leave; then each channel is the log and says so, and actions are dry runs.
+        links: how people acknowledge by a link; None when there is no address for it.
     """
-    senders: dict[str, Sender] = {}
-    for name, channel in enforcement.channels.items():
-        senders[name] = LogSender(name, why=f"is held back: {held}") if held else open_channel(name, channel)
+    senders: dict[str, Sender] = {
+        name: open_messenger(name, enforcement, held, links) for name in enforcement.channels
+    }
     if enforcement.billing is not None:
         senders[BILLING] = (
             LogSender(BILLING, why=f"is held back: {held}") if held else _open_billing(enforcement.billing)
@@ -303,6 +321,22 @@ def open_environment(
     files = AuditFiles(data / "audit")
     return Environment(
         enforcement, monitoring, senders, pollers, data / "locks", desk, held, audit_files=files
+    )
+
+
+def open_messenger(
+    name: str, enforcement: EnforcementPolicy, held: str = "", links: Links | None = None
+) -> Messenger:
+    """A configured channel, open, with its template; see :func:`open_environment`."""
+    settings = enforcement.channels[name]
+    if held:
+        return Messenger(LogSender(name, why=f"is held back: {held}"))
+    return Messenger(
+        open_channel(name, settings),
+        defaults=tuple(getattr(settings, "recipients", ())),
+        template=enforcement.templates.get(name),
+        links=links,
+        names=enforcement.names_on(name),
     )
 
 

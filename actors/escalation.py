@@ -80,7 +80,7 @@ class EscalationActor(Actor):
             policy, violation = environment.enforcement, self._violation
             walk = escalation.begin(policy, violation.severity, ctx.now_ms)
             if self._at_once:
-                moved, effects = escalation.escalate_now(walk, policy, ctx.now_ms)
+                moved, effects = escalation.escalate_now(walk, policy.as_of(ctx.now_ms), ctx.now_ms)
                 self._take(ctx, moved, violation, effects)
             else:
                 if violation.acknowledged_at_ms is not None:  # somebody is on it already
@@ -106,10 +106,10 @@ class EscalationActor(Actor):
                 )
                 self._go_on(ctx, raised, violation)
             case ViolationAcknowledged(violation):
-                held = escalation.acknowledge(walk, environment.enforcement, ctx.now_ms)
-                self._go_on(ctx, held, violation)
+                self._acknowledged(ctx, walk, violation)
             case EscalateNow(violation):
-                moved, effects = escalation.escalate_now(walk, environment.enforcement, ctx.now_ms)
+                policy = environment.enforcement.as_of(ctx.now_ms)
+                moved, effects = escalation.escalate_now(walk, policy, ctx.now_ms)
                 self._take(ctx, moved, violation, effects)
             case ViolationResolved(violation):
                 self._resolve(ctx, violation)
@@ -122,7 +122,7 @@ class EscalationActor(Actor):
         """News, and with them what was missed while it was down."""
         policy, acknowledged = ctx.environment.enforcement, violation.acknowledged_at_ms
         if acknowledged is not None and acknowledged != self._violation.acknowledged_at_ms:
-            self._go_on(ctx, escalation.acknowledge(walk, policy, ctx.now_ms), violation)
+            self._acknowledged(ctx, walk, violation)
         elif violation.severity.rank > walk.violation_severity.rank:
             self._go_on(
                 ctx, escalation.raise_severity(walk, policy, violation.severity, ctx.now_ms), violation
@@ -193,7 +193,7 @@ class EscalationActor(Actor):
         held_until_ms = environment.held_until_ms(violation.sla_id, ctx.now_ms)
         if held_until_ms is not None:
             walk = escalation.hold(walk, held_until_ms)
-        after, effects = escalation.advance(walk, environment.enforcement, ctx.now_ms)
+        after, effects = escalation.advance(walk, environment.enforcement.as_of(ctx.now_ms), ctx.now_ms)
         self._take(ctx, after, violation, effects)
 
     def _take(
@@ -219,14 +219,15 @@ class EscalationActor(Actor):
     def _notify(self, ctx: Context, effect: Notify) -> None:
         environment: Environment = ctx.environment
         level = effect.level
+        on_call = self._on_call(environment.enforcement, effect, ctx.now_ms)
         record = EscalationRecord(
             effect.key, effect.level_index, effect.severity, level.channel, level.recipients, ctx.now_ms,
-            late_ms=effect.late_ms,
+            late_ms=effect.late_ms, on_call=tuple(dict.fromkeys(on_call.values())),
         )  # fmt: skip
         self._record(ctx, record)
         self._note(
             ctx, What.ESCALATION_TOLD, key=effect.key, level=effect.level_index, severity=effect.severity,
-            channel=level.channel, recipients=level.recipients,
+            channel=level.channel, recipients=level.recipients, **({"on_call": on_call} if on_call else {}),
         )  # fmt: skip
         message = notification.escalation(
             self._contract,
@@ -243,6 +244,15 @@ class EscalationActor(Actor):
         policy = environment.enforcement.policy(effect.severity)
         for channel in policy.notify_channels if policy is not None else ():
             self._outbox.post(ctx, f"{effect.key}@{channel}", channel, Recipient(), message)
+
+    @staticmethod
+    def _on_call(policy: EnforcementPolicy, effect: Notify, now_ms: int) -> dict[str, str]:
+        """Who is on call, by the rotations that the level names."""
+        walked = policy.policy(effect.severity)
+        if walked is None or effect.level_index >= len(walked.levels):
+            return {}
+        duties = policy.duties(walked.levels[effect.level_index], now_ms)
+        return {name: duty.person for name, duty in duties.items()}
 
     def _record(self, ctx: Context, record: EscalationRecord) -> None:
         ctx.emit(record)
@@ -267,6 +277,15 @@ class EscalationActor(Actor):
             ctx.publish("escalation.sent", payload)
         else:
             ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))
+
+    def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
+        environment: Environment = ctx.environment
+        self._go_on(ctx, escalation.acknowledge(walk, environment.enforcement, ctx.now_ms), violation)
+        message = notification.acknowledged(self._contract, violation, ctx.now_ms, dedup_key=violation.id)
+        told = [place.channel for place in walk.told]
+        for channel in environment.pagers([*told, *self._notified_channels(environment.enforcement)]):
+            key = f"acknowledged.{len(violation.acknowledgements)}@{channel}"
+            self._outbox.post(ctx, key, channel, Recipient(), message)
 
     def _resolve(self, ctx: Context, violation: Violation) -> None:
         environment: Environment = ctx.environment

@@ -446,6 +446,13 @@ class CountGivenUp:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeIncident:
+    """Call: the violations that messages with this dedup key were about and that have not ended; none if unknown."""
+
+    dedup_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeAlerts:
     """Call: the :class:`~slakeeper.sla.alert.Group`."""
 

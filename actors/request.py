@@ -17,6 +17,7 @@ from slakeeper.actors.message import (
     AcknowledgeViolation,
     DecideEntry,
     DefineContract,
+    DescribeIncident,
     EnforceViolation,
     EscalateViolation,
     NewestVersion,
@@ -26,6 +27,7 @@ from slakeeper.actors.message import (
     ResumeContract,
     SettleEntry,
     SuspendContract,
+    alert_address,
     contract_address,
     ingest_address,
     ledger_address,
@@ -34,12 +36,17 @@ from slakeeper.actors.message import (
 )
 from slakeeper.actors.payload import flag, mapping, optional_number, optional_text, text
 from slakeeper.actors.period_report import report_document
+from slakeeper.actors.trial import begin_trial, trial_document
+from slakeeper.integrations.messenger import Messenger
 from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.host import Host
 from slakeeper.otp.loop import GroupHandler, Handler
 from slakeeper.otp.partition import Partition
+from slakeeper.sla.alert import GROUP_PREFIX
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.on_call import next_change, on_call
+from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.sla.report import to_markdown
 from slakeeper.sla.report_csv import to_csv
 from slakeeper.sla.report_html import to_html
@@ -84,6 +91,13 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "violation.ack": lambda host, payload: _ask_violation(
             host, payload, AcknowledgeViolation(text(payload, "by"), text(payload, "note", ""))
         ),
+        "incident": _incident,
+        "on_call": _on_call,
+        "channels": _channels,
+        "channel.test": lambda host, payload: begin_trial(
+            host, text(payload, "name"), optional_text(payload, "to"), text(payload, "by", "")
+        ),
+        "channel.tested": lambda host, payload: trial_document(host, text(payload, "test")),
         "violation.resolve": lambda host, payload: _ask_violation(
             host, payload, ResolveViolation(text(payload, "by"), text(payload, "note", ""))
         ),
@@ -135,6 +149,10 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
     return {kind: _said_by(handler) if kind in ACTS else handler for kind, handler in handlers.items()}
 
 
+# Nobody is on call in 2500 by what is configured today, and years end at 9999.
+LAST_AT_MS = 16_725_225_600_000
+
+
 ACTS = frozenset(
     {
         "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
@@ -142,6 +160,7 @@ ACTS = frozenset(
         "silence.add", "silence.expire",
         "actor.suspend", "actor.resume",
         "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
+        "channel.test",
     }
 )  # fmt: skip
 """Requests by which somebody does something: the audit chain says who, and ``via`` what it came in."""
@@ -218,6 +237,7 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
             each.state(host.now_ms) is SilenceState.ACTIVE for each in environment.muting.silences
         ),
         "sources_failing": dict(environment.sources_failing),
+        "channels_failing": {sender.name: sender.trouble for sender in _messengers(host) if sender.trouble},
         "audit_failing": dict(environment.audit_failing),
         "held": environment.held,
         "low_on_room": str(environment.room)
@@ -264,6 +284,61 @@ def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:
         raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
     violation: Violation = host.ask(address, request)
     return query.as_of_now(host, violation).to_document()
+
+
+def _incident(host: Host, payload: Any) -> dict[str, Any]:
+    """The violations of this cell that messages with a dedup key were about; the key of one alone is its id."""
+    key = text(payload, "dedup_key")
+    if host.exists(violation_address(key)):
+        return {"violation_ids": [key]}
+    if not key.startswith(GROUP_PREFIX):  # it may have ended: then it is still known
+        return {"violation_ids": [query.find_violation(host, key).id]}
+    for sla_id in contract_ids(host):
+        address = alert_address(sla_id)
+        found = query.ask(host, address, DescribeIncident(key)) if host.exists(address) else ()
+        if found:
+            return {"violation_ids": list(found)}
+    raise RequestError("not_found", f"no message that is known had the key {key}")
+
+
+def _on_call(host: Host, payload: Any) -> dict[str, Any]:
+    """Who is on call, and who is next; of one rotation or of all, now or at ``at_ms``."""
+    environment: Environment = host.environment
+    policy, wanted = environment.enforcement, optional_text(payload, "name")
+    at_ms = optional_number(payload, "at_ms")
+    if at_ms is not None and at_ms > LAST_AT_MS:
+        raise RequestError("invalid", "at_ms is beyond what a calendar is kept for")
+    if wanted is not None and wanted not in policy.on_call:
+        known = ", ".join(sorted(policy.on_call)) or "there are none"
+        raise RequestError("not_found", f"no rotation {wanted}; known here: {known}")
+    names = [wanted] if wanted is not None else sorted(policy.on_call)
+    return {"on_call": [_duty_document(policy, each, at_ms or host.now_ms) for each in names]}
+
+
+def _channels(host: Host, payload: Any) -> dict[str, Any]:
+    return {"channels": [sender.to_document() for sender in _messengers(host)]}
+
+
+def _messengers(host: Host) -> list[Messenger]:
+    environment: Environment = host.environment
+    return [each for each in environment.senders.values() if isinstance(each, Messenger)]
+
+
+def _duty_document(policy: EnforcementPolicy, name: str, at_ms: int) -> dict[str, Any]:
+    rotation = policy.on_call[name]
+    duty = on_call(rotation, policy.responders, at_ms)
+    change = next_change(rotation, policy.responders, at_ms)
+    responder = policy.responders.get(duty.person)
+    return {
+        "name": name,
+        "at": at_ms,
+        "timezone": rotation.timezone,
+        "person": duty.person,
+        "reason": duty.reason.value,
+        "instead_of": duty.instead_of,
+        "addresses": dict(responder.addresses) if responder is not None else {},
+        "next": None if change is None else {"at": change.at_ms, "person": change.duty.person},
+    }
 
 
 def _escalate(host: Host, payload: Any) -> dict[str, Any]:

@@ -171,6 +171,7 @@ class ViolationActor(Actor):
                 if after != self._violation:  # said again in the same moment it is the same
                     self._keep(ctx, after)
                     self._note(ctx, What.VIOLATION_ACKNOWLEDGED, by, note=text)
+                    ctx.cast(alert_address(self._violation.sla_id), ViolationAcknowledged(self._violation))
                 if self._escalating:
                     ctx.cast(escalation_address(self._violation.id), ViolationAcknowledged(self._violation))
                 self._publish(ctx, "violation.acknowledged")

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from slakeeper.config.apprise_url import check_apprise
 from slakeeper.config.document import Document, read_document
 from slakeeper.config.problem import ConfigError, Place, Problem
 from slakeeper.config.reading import Reading, suggest
@@ -26,6 +27,7 @@ from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.field import Name, Number
 from slakeeper.sla.monitoring import HostSource, InternalSource, MonitoringPolicy
 from slakeeper.sla.policy import (
+    AppriseChannel,
     DryRunRemedy,
     EmailChannel,
     EnforcementPolicy,
@@ -51,6 +53,7 @@ CHANNEL_TYPES: Final = {
     "slack": SlackChannel(type="slack"),
     "pagerduty": PagerDutyChannel(type="pagerduty"),
     "webhook": WebhookChannel(type="webhook"),
+    "apprise": AppriseChannel(type="apprise"),
     "log": LogChannel(type="log"),
 }
 """Channels that can be named without settings; without an address they write to the log."""
@@ -104,6 +107,8 @@ def load(directory: Path, environ: Mapping[str, str]) -> Configuration:
     contracts, slas, thresholds = _read_definitions(definitions)
     policy_given = _with_types(enforcement.section("erlmcp_sla_enforcement") or {}, "channels", CHANNEL_TYPES)
     policy = enforcement.read(EnforcementPolicy, policy_given)
+    if policy is not None:
+        check_apprise(enforcement, policy)
     watch_given = sources_given(monitoring, monitoring.section("erlmcp_sla_monitor") or {})
     watch = monitoring.read(MonitoringPolicy, watch_given)
     settings = service.read(ServiceSettings, service.section() or {})

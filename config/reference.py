@@ -12,6 +12,7 @@ from slakeeper.config.problem import Place
 from slakeeper.config.reading import Reading, suggest
 from slakeeper.config.schema import given
 from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.on_call import PREFIX
 from slakeeper.sla.policy import EscalationLevel
 
 
@@ -101,6 +102,21 @@ def check_references(
             message = f"there is no channel {name!r} among the channels" + suggest(name, known_channels)
             reading.report(place, "unknown_channel", message)
 
+    channel_settings = _mapping(enforcement.value, "channels")
+    for name, template in _mapping(enforcement.value, "templates").items():
+        has_html = isinstance(template, Mapping) and "html" in template
+        if (
+            has_html
+            and name in known_channels
+            and _mapping(channel_settings, name).get("type", name) != "email"
+        ):
+            message = "only mails have an HTML part; write the text under 'body'"
+            enforcement.reading.report(("templates", name, "html"), "misplaced_html", message)
+        if name not in known_channels:
+            message = f"there is no channel {name!r} among the channels" + suggest(name, known_channels)
+            enforcement.reading.report(("templates", name), "unknown_channel", message)
+
+    _check_on_call(enforcement)
     known_remedies = {*remedies, *_mapping(enforcement.value, "remedies")}
     for index, action in enumerate(_list(enforcement.value, "automatic_actions")):
         remedy = action.get("action") if isinstance(action, dict) else None
@@ -108,6 +124,67 @@ def check_references(
             message = f"there is no action {remedy!r} among the remedies" + suggest(remedy, known_remedies)
             enforcement.reading.report(("automatic_actions", index, "action"), "unknown_action", message)
     return Named(frozenset(used_channels), frozenset(used_sources))
+
+
+def _check_on_call(enforcement: Given) -> None:
+    """Reports people and rotations that nobody knows, and people who cannot be reached where they are to be told."""
+    responders, rotations = _mapping(enforcement.value, "responders"), _mapping(enforcement.value, "on_call")
+    report = enforcement.reading.report
+    people = {name: list(_people(rotation)) for name, rotation in rotations.items()}
+    for name, named in people.items():
+        for place, person in named:
+            if person not in responders:
+                message = f"there is nobody called {person!r} among the responders" + suggest(
+                    person, responders
+                )
+                report(("on_call", name, *place), "unknown_responder", message)
+    for place, channel, recipient in _level_recipients(enforcement.value):
+        if not recipient.startswith(PREFIX):
+            continue
+        name = recipient.removeprefix(PREFIX)
+        if name not in rotations:
+            report(
+                place,
+                "unknown_rotation",
+                f"there is no rotation {name!r} in on_call" + suggest(name, rotations),
+            )
+            continue
+        for person in dict.fromkeys(person for _, person in people[name] if person in responders):
+            if not isinstance(_mapping(responders[person], "addresses").get(channel), str):
+                message = f"{person} of rotation {name!r} has no address for channel {channel!r}"
+                report(place, "missing_address", message)
+    for channel, settings in _mapping(enforcement.value, "channels").items():
+        for at, recipient in enumerate(_list(settings, "recipients")):
+            if _is_text(recipient) and recipient.startswith(PREFIX):
+                message = "who is on call is looked up for levels of escalation_policies, not for a channel"
+                report(("channels", channel, "recipients", at), "misplaced_rotation", message)
+
+
+def _people(rotation: Any) -> Iterator[tuple[Place, str]]:
+    """Everyone whom a rotation names, with the place where."""
+    for at, person in enumerate(_list(rotation, "members")):
+        if _is_text(person):
+            yield ("members", at), person
+    for at, override in enumerate(_list(rotation, "overrides")):
+        if _is_text(person := _value(override, "who")):
+            yield ("overrides", at, "who"), person
+    if _is_text(person := _value(rotation, "fallback")):
+        yield ("fallback",), person
+
+
+def _level_recipients(enforcement: Any) -> Iterator[tuple[Place, str, str]]:
+    """(place, channel, recipient) of each level."""
+    for index, policy in enumerate(_list(enforcement, "escalation_policies")):
+        for at, level in enumerate(_list(policy, "levels")):
+            channel = given(EscalationLevel, level, "channel") if isinstance(level, dict) else None
+            for number, recipient in enumerate(_list(level, "recipients")):
+                if channel is not None and _is_text(channel[1]) and _is_text(recipient):
+                    place = ("escalation_policies", index, "levels", at, "recipients", number)
+                    yield place, channel[1], recipient
+
+
+def _value(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else None
 
 
 def _is_text(value: Any) -> bool:

@@ -1,12 +1,13 @@
 """How slakeeper itself runs (``service.yaml`` as values)."""
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, SpanMs
-from slakeeper.sla.field import Whole
+from slakeeper.sla.duration import DAY_MS, MINUTE_MS, SECOND_MS, SpanMs
+from slakeeper.sla.field import Whole, check_url
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -37,6 +38,18 @@ def _check_address(address: str) -> str:
     return address
 
 
+def _check_public_url(url: str) -> str:
+    if not url:
+        return ""
+    parts = urlsplit(check_url(url))
+    if parts.query or parts.fragment or parts.username:
+        raise PydanticCustomError(
+            "invalid_url",
+            "an address without '?', '#' and '@' should stand here, such as https://sla.example.com",
+        )
+    return url.rstrip("/")
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +73,8 @@ class ServiceSettings(_Value):
         partitions: into how many journals contracts are hashed; fixed when a data directory is made.
         cells: processes that share the partitions; at most as many as there are partitions.
         http: HOST:PORT of the HTTP interface; port 0 takes any free one.
+        public_url: where people reach the HTTP interface, for links in messages; empty: no links.
+        ack_link_lifetime: how long after its message such a link is good.
         snapshot_interval: how often a partition writes a snapshot when something has changed.
         heartbeat_interval: how often each process is asked whether it lives.
         hang_after: a process silent for this long is killed and started again.
@@ -72,6 +87,8 @@ class ServiceSettings(_Value):
     partitions: Whole = Field(default=8, ge=1, le=1024)
     cells: Whole = Field(default=2, ge=1, le=64)
     http: Annotated[str, AfterValidator(_check_address)] = "127.0.0.1:8765"
+    public_url: Annotated[str, AfterValidator(_check_public_url)] = ""
+    ack_link_lifetime: SpanMs = 3 * DAY_MS
     snapshot_interval: SpanMs = MINUTE_MS
     heartbeat_interval: SpanMs = SECOND_MS
     hang_after: SpanMs = 15 * SECOND_MS

@@ -5,7 +5,7 @@ another try makes sense and whether the message may have arrived all the same. A
 only when it is opened with an address, so that a cell pays for no library it does not use.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pydantic import SecretStr
@@ -14,7 +14,9 @@ from slakeeper.integrations.log import LogSender
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import (
     AnyChannel,
+    AppriseChannel,
     EmailChannel,
+    LogChannel,
     PagerDutyChannel,
     SlackChannel,
     SmsChannel,
@@ -25,6 +27,19 @@ OnUncertain = Literal["resend", "hold"]
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What a template of the user's has made of a message; the message already has its subject and body.
+
+    Attributes:
+        has_body: the body is the template's: it is sent as it stands, in the channel's own markup.
+        html: the HTML part of a mail.
+    """
+
+    has_body: bool = False
+    html: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recipient:
     """Whom a message is for, as far as the channel knows the word.
 
@@ -32,11 +47,20 @@ class Recipient:
         recipients: addresses or numbers; empty takes the channel's own.
         room: where it is posted (Slack); None takes the channel's own.
         service: whose duty it is (PagerDuty).
+        link: an address that acknowledges what the message is about in the name of whoever gets it; a secret of
+            theirs, which no log may show.
+        words: None unless a template has been at work.
     """
 
     recipients: tuple[str, ...] = ()
     room: str | None = None
     service: str | None = None
+    link: str = field(default="", repr=False)
+    words: Words | None = None
+
+
+NOBODY = Recipient()
+"""Nobody is named: the channel's own recipients are told."""
 
 
 class DeliveryError(Exception):
@@ -62,7 +86,7 @@ class Sender(Protocol):
 
     Attributes:
         name: as in ``enforcement.channels``.
-        type: email, sms, slack, pagerduty, webhook or log; a channel without an address is a log.
+        type: email, sms, slack, pagerduty, webhook, apprise or log; a channel without an address is a log.
         idempotent: the other side can recognise a repetition by the notification's id or dedup key.
         on_uncertain: whether a delivery whose end is unknown is sent again or held.
     """
@@ -119,12 +143,16 @@ def open_channel(name: str, settings: AnyChannel | None) -> Sender:
             from slakeeper.integrations.webhook import WebhookSender
 
             return WebhookSender(name, settings)
+        case AppriseChannel(url=url) if _is_given(url):
+            from slakeeper.integrations.apprise_channel import AppriseSender
+
+            return AppriseSender(name, settings)
         case None:
             return LogSender(name, why="is not configured")
-        case EmailChannel() | SmsChannel() | SlackChannel() | PagerDutyChannel() | WebhookChannel():
-            return LogSender(name, why="has no address")
-        case _:
+        case LogChannel():
             return LogSender(name)
+        case _:
+            return LogSender(name, why="has no address")
 
 
 def _is_given(secret: SecretStr | None) -> bool:

@@ -16,7 +16,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -30,6 +30,9 @@ ANSWER_LIMIT = 1024 * 1024
 
 # What may stand in a path as it is (RFC 3986 §3.3), and what is encoded already.
 _PATH_SIGNS = "/%:@!$&'()*+,;=~-._"
+
+# Shorter than this nothing is a key that keeps anybody out.
+_KEY_CHARS = 8
 
 _Failure = (OSError, http.client.HTTPException, HTTPError)
 
@@ -73,8 +76,9 @@ class HttpClient:
         }
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")
-            self.headers.setdefault("Authorization", basic_auth(user, password))
-            secrets = (*secrets, password)
+            authorization = basic_auth(user, password)
+            self.headers.setdefault("Authorization", authorization)
+            secrets = (*secrets, password, authorization)
         self.secrets = tuple(sorted({secret for secret in secrets if secret}, key=len, reverse=True))
         self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
@@ -251,6 +255,19 @@ class _TlsConnection(HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         return connect(self.host, self.port, self.deadline)
+
+
+def address_secrets(url: str) -> list[str]:
+    """What of an address must not be shown where the whole of it is a secret: a path or a query may be a key.
+
+    Parts that are too short to be one are left: masking them would make errors unreadable.
+    """
+    parts = urlsplit(url)
+    path = parts.path.strip("/")
+    values = [value for _, value in parse_qsl(parts.query)]
+    return [
+        each for each in (url, path, path.rpartition("/")[2], parts.query, *values) if len(each) >= _KEY_CHARS
+    ]
 
 
 def basic_auth(user: str, password: str) -> str:

@@ -24,16 +24,16 @@ class LogSender:
     def __init__(self, name: str, *, why: str = "") -> None:
         """``why`` says why a channel of another type ended here; empty for a log that is meant to be one."""
         self.name = name
-        self._why = f"channel {name} {why}" if why else ""
+        self.why = f"channel {name} {why}" if why else ""
 
     def __repr__(self) -> str:
-        return f"LogSender({self.name!r}, {self._why!r})"
+        return f"LogSender({self.name!r}, {self.why!r})"
 
     def send(self, notification: Notification, recipient: "Recipient") -> str:
         """Never fails: what becomes of the line is the log's own affair."""
         # Looked up at each call: a process forked after the import has other handlers.
         logger = logging.getLogger("slakeeper.alert")
-        heading = f"{self._why}; " if self._why else ""
+        heading = f"{self.why}; " if self.why else ""
         whom = _whom(recipient)
         logger.warning(
             "%salert %s%s: %s\n%s",
@@ -43,7 +43,7 @@ class LogSender:
             notification.subject,
             notification.body.rstrip(),
         )
-        return f"{LOGGED}: {self._why}" if self._why else LOGGED
+        return f"{LOGGED}: {self.why}" if self.why else LOGGED
 
 
 def _whom(recipient: "Recipient") -> str:

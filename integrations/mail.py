@@ -10,14 +10,17 @@ import smtplib
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Iterable
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate, parseaddr
 
-from slakeeper.integrations.channel import DeliveryError, OnUncertain, Recipient
+from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline, tls_context
+from slakeeper.integrations.http_answer import masked
 from slakeeper.integrations.log import LogSender
+from slakeeper.integrations.mail_html import default_html
 from slakeeper.integrations.smtp import Session, mailbox, one_line, refusal
 from slakeeper.sla.duration import format_duration
 from slakeeper.sla.notification import Notification
@@ -27,7 +30,7 @@ _SUBJECT_LIMIT = 400
 
 
 class MailSender:
-    """Sends plain text to each recipient of one message in one session."""
+    """Sends one message, as text and as HTML, to all its recipients in one session."""
 
     type = "email"
     # The Message-ID is the same for a repetition, and many mailboxes show such a message once; none must.
@@ -52,7 +55,7 @@ class MailSender:
         fit = [address for address in addresses if address not in unfit]
         if not fit:
             raise refusal(553, f"no recipient is an address: {', '.join(map(repr, addresses))}")
-        letter = compose(notification, self._settings.sender, fit)
+        letter = compose(notification, self._settings.sender, fit, recipient)
         deadline = Deadline(self._settings.timeout)
         session = Session(self._settings.host or "", self._settings.port, deadline)
         try:
@@ -89,6 +92,16 @@ class MailSender:
             return self._context
 
     def _failure(self, error: Exception, session: "Session") -> DeliveryError:
+        found = self._explained(error, session)
+        password = self._settings.password.get_secret_value() if self._settings.password else ""
+        # A server may say what it was told, as it was and as it was sent.
+        secrets = [password, b64encode(password.encode()).decode()] if password else []
+        shown = masked(str(found), secrets)
+        return DeliveryError(
+            shown, retryable=found.retryable, uncertain=found.uncertain, retry_after_ms=found.retry_after_ms
+        )
+
+    def _explained(self, error: Exception, session: "Session") -> DeliveryError:
         where = f"{self._settings.host}:{self._settings.port}"
         match error:
             case DeliveryError():
@@ -127,7 +140,9 @@ class MailSender:
         return DeliveryError(reason, retryable=True, uncertain=session.uncertain)
 
 
-def compose(notification: Notification, sender: str, addresses: Iterable[str]) -> EmailMessage:
+def compose(
+    notification: Notification, sender: str, addresses: Iterable[str], recipient: Recipient = NOBODY
+) -> EmailMessage:
     """The message; built again from the same notification it is the same, byte for byte."""
     domain = sender_domain(sender)
     letter = EmailMessage(policy=SMTP_POLICY)
@@ -140,7 +155,16 @@ def compose(notification: Notification, sender: str, addresses: Iterable[str]) -
     letter["References"] = message_id(notification.dedup_key, domain)
     letter["Auto-Submitted"] = "auto-generated"
     letter["X-Slakeeper-Id"] = _one_line(notification.id)
-    letter.set_content(notification.body, cte="quoted-printable")
+    words, text = recipient.words, notification.body
+    if recipient.link and not (words and words.has_body):
+        text += f"\nOr open this and press the button:\n  {recipient.link}\n"
+    letter.set_content(text, cte="quoted-printable")
+    html = words.html if words and words.html is not None else None
+    if html is None and not (words and words.has_body):
+        html = default_html(notification, recipient.link)
+    if html is not None:
+        letter.add_alternative(html, subtype="html", cte="quoted-printable")
+        letter.set_boundary(f"=_{hashlib.blake2b(notification.id.encode(), digest_size=16).hexdigest()}")
     return letter
 
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from enum import StrEnum
 from urllib.parse import quote, urlencode
 
-from slakeeper.integrations.channel import DeliveryError, OnUncertain, Recipient
+from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
 from slakeeper.integrations.http_client import HttpClient, basic_auth
@@ -57,7 +57,7 @@ class SmsSender:
         numbers = tuple(dict.fromkeys(recipient.recipients or self._recipients))
         if not numbers:
             return LogSender(self.name, why="has no recipients").send(notification, recipient)
-        text = message(notification)
+        text = message(notification, recipient)
         deadline = Deadline(self._timeout_ms)
         ends = self._ends_of(notification.id)
         waiting: dict[str, DeliveryError] = {}
@@ -102,12 +102,17 @@ class SmsSender:
             return "taken"
 
 
-def message(notification: Notification) -> str:
-    """What fits on a telephone: the subject, and how to acknowledge."""
+def message(notification: Notification, recipient: Recipient = NOBODY) -> str:
+    """What fits on a telephone: the subject, and how to acknowledge; or what a template makes."""
+    if recipient.words is not None and recipient.words.has_body:
+        return _shortened(notification.body.strip())
     lines = [" ".join(notification.subject.split())]
     if notification.violation_ids and notification.kind is not NotificationKind.RESOLVED:
         lines.append(f"slakeeper ack {notification.violation_ids[0]} --by YOUR-NAME")
-    text = "\n".join(lines)
+    return _shortened("\n".join(lines))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"
 
 

@@ -1,11 +1,9 @@
 """Webhooks: any address that takes a signed JSON POST, as a channel and as a remedy.
 
-The signature is the HMAC-SHA256 of ``<timestamp>.<body>`` under the shared secret, in hexadecimal, so that a
-receiver can tell both a forgery and an old message sent anew. ``Idempotency-Key`` is the same for a repetition.
+A receiver can tell a forgery and an old message sent anew by the signature (:mod:`slakeeper.sla.signature`), and a
+repetition by ``Idempotency-Key``, which is the same also after a restart.
 """
 
-import hashlib
-import hmac
 import time
 from typing import Any
 
@@ -13,10 +11,11 @@ from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
 from slakeeper.integrations.http_answer import masked
-from slakeeper.integrations.http_client import HttpClient, HttpError, to_json
+from slakeeper.integrations.http_client import HttpClient, HttpError, address_secrets, to_json
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import AutomaticAction, WebhookChannel, WebhookRemedy
+from slakeeper.sla.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 
 
 class WebhookSender:
@@ -32,7 +31,9 @@ class WebhookSender:
         self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
         self._secret = settings.secret.get_secret_value() if settings.secret else ""
-        self._client = HttpClient(settings.url or "", headers, secrets=[self._secret, *headers.values()])
+        url = settings.url or ""
+        shown_to_nobody = [self._secret, *headers.values(), *address_secrets(url)]
+        self._client = HttpClient(url, headers, secrets=shown_to_nobody)
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""
@@ -60,6 +61,7 @@ def document(notification: Notification, recipient: Recipient) -> dict[str, Any]
         "room": recipient.room,
         "service": recipient.service,
         "details": notification.details,
+        "ack_url": recipient.link,
     }
 
 
@@ -72,7 +74,7 @@ def call_webhook(
     """
     began_s = time.monotonic()
     secret = remedy.secret.get_secret_value() if remedy.secret else ""
-    client = HttpClient(remedy.url, secrets=[secret])
+    client = HttpClient(remedy.url, secrets=[secret, *address_secrets(remedy.url)])
     order = {
         "action": action.name,
         "remedy": action.action,
@@ -97,16 +99,10 @@ def call_webhook(
 
 
 def signed_post(target: str, document: dict[str, Any], idempotency_key: str, secret: str) -> Post:
-    """A JSON document with its idempotency key and, under a secret, the signature."""
+    """A JSON document with its idempotency key and, under a secret, the signature of both and of the time."""
     body = to_json(document)
-    headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
     timestamp = str(int(time.time()))
-    headers["X-Slakeeper-Timestamp"] = timestamp
+    headers = {"Content-Type": "application/json", ID_HEADER: idempotency_key, TIMESTAMP_HEADER: timestamp}
     if secret:
-        headers["X-Slakeeper-Signature"] = f"sha256={signature(secret, timestamp, body)}"
+        headers[SIGNATURE_HEADER] = sign(secret, timestamp, idempotency_key, body)
     return Post(target, body, headers)
-
-
-def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """HMAC-SHA256 of ``<timestamp>.<body>`` in hexadecimal."""
-    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()

@@ -29,6 +29,9 @@ from slakeeper.sla.violation import Violation
 # Ended violations whose news is remembered; replays reach back a snapshot, far less than this.
 _REMEMBERED_COUNT = 500
 
+GROUP_PREFIX = "group-"
+"""How the dedup key of a message about several violations begins; that of one is its id."""
+
 # So much news waits at most: a contract that flaps through a week of maintenance must not fill the disk, nor a message.
 MAX_PENDING = 500
 
@@ -119,6 +122,22 @@ def add(
         return group
     due_ms = now_ms + settings.group_wait if group.due_ms is None else group.due_ms
     return replace(group, pending=_shortened((*group.pending, *news)), due_ms=due_ms)
+
+
+def incident(group: Group, dedup_key: str) -> tuple[str, ...]:
+    """The violations of an incident that have not ended; none when no incident has the key."""
+    found = next((each for each in group.incidents if each.dedup_key == dedup_key), None)
+    return () if found is None else tuple(each for each in found.violation_ids if each not in found.ended)
+
+
+def incident_of(group: Group, identity: str) -> str | None:
+    """The dedup key of the incident in which a violation is all that is left; None when there is none.
+
+    Of an incident with others in it nobody may say that somebody is on it.
+    """
+    return next(
+        (each.dedup_key for each in group.incidents if incident(group, each.dedup_key) == (identity,)), None
+    )
 
 
 def deadline_ms(group: Group, intervals: Mapping[str, int] | None = None) -> int | None:
@@ -325,7 +344,7 @@ def _without(items: tuple[Item, ...], identity: str) -> tuple[Item, ...]:
 def _dedup_key(identities: list[str]) -> str:
     if len(identities) == 1:
         return identities[0]
-    return "group-" + hashlib.blake2b(" ".join(identities).encode(), digest_size=8).hexdigest()
+    return GROUP_PREFIX + hashlib.blake2b(" ".join(identities).encode(), digest_size=8).hexdigest()
 
 
 def _by_incident(group: Group, identities: list[str], *, is_end: bool) -> list[tuple[str, list[str]]]:

@@ -71,6 +71,7 @@ class What(StrEnum):
     LETTER_REDELIVERED = "letter.redelivered"
     PROCESS_RESTARTED = "process.restarted"
     PROCESS_KILLED = "process.killed"
+    CHANNEL_TESTED = "channel.tested"
     PARTITION_REPAIRED = "partition.repaired"
     COPY_RELEASED = "copy.released"
 

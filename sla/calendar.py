@@ -87,6 +87,11 @@ def maintenance_end_ms(contract: Sla, at_ms: int) -> int | None:
     return end_ms if end_ms > at_ms else None
 
 
+def is_within(hours: ServiceHours, timezone: str, at_ms: int) -> bool:
+    """Whether an instant is within weekly hours, by the clock on the wall of a time zone."""
+    return bool(_service_spans(hours, ZoneInfo(timezone), at_ms, at_ms + 1))
+
+
 @lru_cache(maxsize=4096)
 def _chunk_cuts(
     maintenance: tuple[Maintenance, ...], service_hours: ServiceHours | None, timezone: str, chunk: int

@@ -71,7 +71,8 @@ Name = Annotated[
 ]
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """``url`` when it is an http or https address; otherwise refused without showing it."""
     try:
         parts = urlsplit(url)
         fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
@@ -87,11 +88,11 @@ def _check_url(url: str) -> str:
 
 def _check_secret_url(url: SecretStr) -> SecretStr:
     if url.get_secret_value():
-        _check_url(url.get_secret_value())
+        check_url(url.get_secret_value())
     return url
 
 
-Url = Annotated[str, AfterValidator(_check_url)]
+Url = Annotated[str, AfterValidator(check_url)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_check_secret_url)]
 
 

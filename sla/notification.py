@@ -22,6 +22,7 @@ from slakeeper.sla.wording import local_time, number, promise, with_unit
 class NotificationKind(StrEnum):
     OPENED = "opened"
     WORSENED = "worsened"
+    ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     ESCALATION = "escalation"
     ESCALATION_FAILED = "escalation_failed"
@@ -126,7 +127,7 @@ def alert(
         dedup_key=dedup_key,
         violation_ids=tuple(violation.id for violation in violations),
         at_ms=now_ms,
-        details=_details(contract, violations),
+        details=_details(contract, violations, now_ms, costs or {}),
     )
 
 
@@ -151,7 +152,8 @@ def escalation(
         desk: where to acknowledge, None when that goes without saying.
         late_ms: by how much it comes after it was due, which it then says [ms].
     """
-    body = _body(contract, kind, [violation], now_ms, {violation.id: cost} if cost else {}, desk)
+    costs = {violation.id: cost} if cost else {}
+    body = _body(contract, kind, [violation], now_ms, costs, desk)
     if late_ms:
         due = local_time(now_ms - late_ms, contract.timezone)
         body = f"Late by {format_duration(late_ms)}: this was due at {due}, and nobody could send it then.\n\n{body}"
@@ -167,9 +169,30 @@ def escalation(
         violation_ids=(violation.id,),
         at_ms=now_ms,
         details={
-            **_details(contract, [violation]),
+            **_details(contract, [violation], now_ms, costs),
             "escalation": {"key": key, "level": level, "late_ms": late_ms},
         },
+    )
+
+
+def acknowledged(contract: Sla, violation: Violation, now_ms: int, *, dedup_key: str) -> Notification:
+    """That somebody is on it, for channels that keep an incident open until they hear so.
+
+    Args:
+        dedup_key: of the message that opened the incident.
+    """
+    return Notification(
+        id=f"{violation.id}.acknowledged.{len(violation.acknowledgements)}",
+        kind=NotificationKind.ACKNOWLEDGED,
+        sla_id=contract.id,
+        sla_name=contract.name or contract.id,
+        severity=violation.severity,
+        subject=_subject(contract, NotificationKind.ACKNOWLEDGED, violation.severity, [violation]),
+        body=_paragraph(contract, violation, now_ms, "") + "\n",
+        dedup_key=dedup_key,
+        violation_ids=(violation.id,),
+        at_ms=now_ms,
+        details=_details(contract, [violation], now_ms, {}),
     )
 
 
@@ -257,6 +280,8 @@ def _subject(
     match kind:
         case NotificationKind.RESOLVED:
             return f"[resolved] {name}: {what}"
+        case NotificationKind.ACKNOWLEDGED:
+            return f"[acknowledged] {name}: {what}, by {violations[0].acknowledged_by}"
         case NotificationKind.WORSENED:
             return f"[{severity.value}] {name}: {what}, now worse"
         case NotificationKind.ESCALATION:
@@ -287,9 +312,19 @@ def _body(
 
 
 def _paragraph(contract: Sla, violation: Violation, now_ms: int, cost: str) -> str:
+    lines = [_headline(contract, violation), ""]
+    rows = _facts(contract, violation, now_ms, cost)
+    return "\n".join([*lines, *(f"  {name:<9} {text}" for name, text in rows)])
+
+
+def _headline(contract: Sla, violation: Violation) -> str:
+    return f"{contract.name or contract.id}: {violation.metric_name} {_state(violation)}"
+
+
+def _facts(contract: Sla, violation: Violation, now_ms: int, cost: str) -> list[tuple[str, str]]:
+    """What is to be said about a violation, each thing with its name."""
     zone = contract.timezone
     lasted = format_duration(violation.duration_ms(now_ms))
-    lines = [f"{contract.name or contract.id}: {violation.metric_name} {_state(violation)}", ""]
     rows = [
         ("promised", promise(violation.condition, violation.threshold_value, violation.unit)),
         *_values(violation),
@@ -310,7 +345,7 @@ def _paragraph(contract: Sla, violation: Violation, now_ms: int, cost: str) -> s
         rows.append(("told", told))
     if cost:
         rows.append(("costs", cost))
-    return "\n".join([*lines, *(f"  {name:<9} {text}" for name, text in rows)])
+    return rows
 
 
 def _state(violation: Violation) -> str:
@@ -367,15 +402,22 @@ def _told(violation: Violation) -> str:
     return ", ".join(dict.fromkeys(" ".join([record.channel, *record.recipients]) for record in sent))
 
 
-def _details(contract: Sla, violations: Sequence[Violation]) -> dict[str, Any]:
+def _details(
+    contract: Sla, violations: Sequence[Violation], now_ms: int, costs: Mapping[str, str]
+) -> dict[str, Any]:
     keys = (
         *("id", "metric_name", "severity", "status", "actual_value", "worst_value", "threshold_value"),
         *("condition", "unit", "start_time", "end_time", "acknowledged_by"),
     )
-    documents = [violation.to_document() for violation in violations]
+    described = []
+    for violation in violations:
+        document = violation.to_document()
+        facts = _facts(contract, violation, now_ms, costs.get(violation.id, ""))
+        words = {"headline": _headline(contract, violation), "facts": dict(facts)}
+        described.append({**{key: document[key] for key in keys}, **words})
     return {
         "sla_id": contract.id,
         "sla_name": contract.name or contract.id,
         "timezone": contract.timezone,
-        "violations": [{key: document[key] for key in keys} for document in documents],
+        "violations": described,
     }

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -16,7 +17,9 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from slakeeper.sla import template
 from slakeeper.sla.contract import Condition
 from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs, SpanMs
 from slakeeper.sla.field import (
@@ -31,6 +34,7 @@ from slakeeper.sla.field import (
     given_text,
     validate_with,
 )
+from slakeeper.sla.on_call import PREFIX, Duty, Responder, Rotation, on_call
 
 
 class Severity(StrEnum):
@@ -199,6 +203,31 @@ class AlertSettings(_Value):
     flapping: Flag = True
 
 
+def _check_template(text: str) -> str:
+    try:
+        template.check(text)
+    except template.TemplateFailed as error:
+        raise PydanticCustomError(
+            "invalid_template", "this template fails: {why}", {"why": str(error)}
+        ) from error
+    return text
+
+
+Template = Annotated[str, AfterValidator(_check_template)]
+"""The text of a template that compiles, and makes a text of a sample message."""
+
+
+class MessageTemplate(_Value):
+    """The user's own words for a channel's messages; what is not given stays as it is.
+
+    ``html`` is the second part of a mail; without it a mail with a ``body`` of its own is plain text.
+    """
+
+    subject: Template | None = None
+    body: Template | None = None
+    html: Template | None = None
+
+
 class Channel(_Value):
     """Common keys of a channel; ``on_uncertain`` says whether a delivery whose result is unknown is sent again."""
 
@@ -241,20 +270,35 @@ class SlackChannel(Channel):
 
 
 class PagerDutyChannel(Channel):
-    """Events API v2. Without ``routing_key`` the channel falls back to the log."""
+    """Events API v2. Without ``routing_key`` the channel falls back to the log.
+
+    ``inbound_secret`` is that of a webhook subscription (v3), by which acknowledgements there count here.
+    """
 
     type: Literal["pagerduty"]
     base_url: Url = "https://events.pagerduty.com"
     routing_key: SecretStr | None = None
+    inbound_secret: SecretStr | None = None
 
 
 class WebhookChannel(Channel):
-    """A JSON POST, HMAC-SHA256 signed when ``secret`` is given."""
+    """A JSON POST, HMAC-SHA256 signed when ``secret`` is given.
+
+    ``inbound_secret`` signs what the other side sends in: acknowledgements and resolutions.
+    """
 
     type: Literal["webhook"]
     url: Url | None = Field(default=None, validation_alias=AliasChoices("url", "base_url"))
     secret: SecretStr | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    inbound_secret: SecretStr | None = None
+
+
+class AppriseChannel(Channel):
+    """A service that apprise knows, by its address (the extra ``slakeeper[apprise]``); without ``url`` the log."""
+
+    type: Literal["apprise"]
+    url: SecretStr | None = None
 
 
 class BillingWebhook(WebhookChannel):
@@ -271,7 +315,13 @@ class LogChannel(Channel):
 
 
 AnyChannel = Annotated[
-    EmailChannel | SmsChannel | SlackChannel | PagerDutyChannel | WebhookChannel | LogChannel,
+    EmailChannel
+    | SmsChannel
+    | SlackChannel
+    | PagerDutyChannel
+    | WebhookChannel
+    | AppriseChannel
+    | LogChannel,
     Discriminator("type"),
 ]
 
@@ -306,8 +356,9 @@ class EnforcementPolicy(_Value):
     """The whole of ``enforcement.yaml``.
 
     ``channels`` maps a channel's name to its settings; a name is used by ``alert_channels`` and by the
-    ``type`` of an escalation level. ``remedies`` maps an action's name to what it does. ``billing`` is told of each
-    ledger entry when it is approved, and settles it by taking it.
+    ``type`` of an escalation level. ``templates`` maps a channel's name to words for its messages, ``remedies`` an
+    action's name to what it does. ``billing`` is told of each ledger entry when it is approved, and settles it by
+    taking it.
     """
 
     automatic_actions: tuple[AutomaticAction, ...] = ()
@@ -315,7 +366,10 @@ class EnforcementPolicy(_Value):
     remediation: RemediationSettings = Field(default_factory=RemediationSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     channels: dict[str, AnyChannel] = Field(default_factory=dict)
+    templates: dict[str, MessageTemplate] = Field(default_factory=dict)
     remedies: dict[str, Remedy] = Field(default_factory=dict)
+    responders: dict[str, Responder] = Field(default_factory=dict)
+    on_call: dict[str, Rotation] = Field(default_factory=dict)
     billing: BillingWebhook | None = None
 
     @model_validator(mode="wrap")
@@ -327,3 +381,44 @@ class EnforcementPolicy(_Value):
         """The escalation policy of a severity; a breach walks the critical one; None when there is none."""
         wanted = Severity.CRITICAL if severity is Severity.BREACH else severity
         return next((policy for policy in self.escalation_policies if policy.severity is wanted), None)
+
+    def duties(self, level: EscalationLevel, at_ms: int) -> dict[str, Duty]:
+        """By name of a rotation among the level's recipients, who is on call at an instant [Unix ms]."""
+        named = (each.removeprefix(PREFIX) for each in level.recipients if each.startswith(PREFIX))
+        return {
+            name: on_call(self.on_call[name], self.responders, at_ms)
+            for name in named
+            if name in self.on_call
+        }
+
+    def as_of(self, at_ms: int) -> Self:
+        """The same with everyone who is on call at an instant [Unix ms] in the place of their rotation."""
+        if not self.on_call:
+            return self
+        policies = tuple(
+            policy.model_copy(
+                update={"levels": tuple(self._level_as_of(level, at_ms) for level in policy.levels)}
+            )
+            for policy in self.escalation_policies
+        )
+        return self.model_copy(update={"escalation_policies": policies})
+
+    def _level_as_of(self, level: EscalationLevel, at_ms: int) -> EscalationLevel:
+        duties = self.duties(level, at_ms)
+        if not duties:
+            return level
+        recipients = []
+        for each in level.recipients:
+            duty = duties.get(each.removeprefix(PREFIX)) if each.startswith(PREFIX) else None
+            # Without an address, which a checked configuration does not come to, it fails as what it is.
+            addresses = self.responders[duty.person].addresses if duty else {}
+            recipients.append(addresses.get(level.channel, each))
+        return level.model_copy(update={"recipients": tuple(dict.fromkeys(recipients))})
+
+    def names_on(self, channel: str) -> dict[str, str]:
+        """Names of responders by their address on a channel."""
+        return {
+            responder.addresses[channel]: name
+            for name, responder in self.responders.items()
+            if channel in responder.addresses
+        }

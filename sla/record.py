@@ -84,6 +84,7 @@ class EscalationRecord:
         key: unique in its violation.
         level: counted from 0.
         at_ms: Unix ms; ``late_ms`` after it was due, 0 on time.
+        on_call: names of those who are among the recipients because they were on call then.
     """
 
     key: str
@@ -95,6 +96,7 @@ class EscalationRecord:
     status: DeliveryStatus = DeliveryStatus.SENDING
     detail: str = ""
     late_ms: int = 0
+    on_call: tuple[str, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -107,4 +109,5 @@ class EscalationRecord:
             "status": self.status.value,
             "detail": self.detail,
             "late_ms": self.late_ms,
+            "on_call": list(self.on_call),
         }

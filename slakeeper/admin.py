@@ -229,6 +229,16 @@ _COMMANDS: dict[str, _Command] = {
     "report": lambda service, cluster, payload: cluster.report(
         payload["sla"], payload["period"], payload["format"]
     ).result(PATIENCE_S),
+    "channels": lambda service, cluster, payload: {"channels": cluster.channels().result(PATIENCE_S)},
+    "channel_test": lambda service, cluster, payload: cluster.test_channel(
+        payload["channel"], payload.get("to"), str(payload.get("by") or "")
+    ).result(PATIENCE_S),
+    "channel_tested": lambda service, cluster, payload: cluster.tested_channel(
+        payload["test"], payload["cell"]
+    ).result(PATIENCE_S),
+    "on_call": lambda service, cluster, payload: cluster.on_call(
+        payload.get("rotation"), payload.get("at_ms")
+    ).result(PATIENCE_S),
     "backup": lambda service, cluster, payload: {"partitions": cluster.backup().result(PATIENCE_S)},
     "actor": _actor,
     "trace": lambda service, cluster, payload: cluster.trace(payload["address"], payload["since"]).result(

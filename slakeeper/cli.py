@@ -18,6 +18,7 @@ from slakeeper import __version__
 from slakeeper.cli_actor import actor
 from slakeeper.cli_audit import audit
 from slakeeper.cli_backup import backup, restore
+from slakeeper.cli_channel import channel, oncall
 from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_openslo import export, import_
@@ -352,6 +353,8 @@ main.add_command(actor)
 main.add_command(audit)
 main.add_command(import_)
 main.add_command(export)
+main.add_command(channel)
+main.add_command(oncall)
 main.add_command(compensation)
 main.add_command(silence)
 for each in (violations, ack, resolve, escalate, remediate):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from slakeeper.channel_state import merged_channels
 from slakeeper.connection import RECONNECT_PATIENCE_S, CellConnection
 from slakeeper.future import chain, failed, first_found, gather, then, translated
 from slakeeper.otp.placement import owner_of, partition_of
@@ -215,13 +216,21 @@ class Cluster:
         """One violation, open or kept, with its actions, escalations, notes and what was booked for it."""
         return self._find("violation.show", {"id": violation_id})
 
-    def acknowledge(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
-        """Stops the escalation of a violation: somebody is on it."""
-        return self._act("violation.ack", {"id": violation_id, "by": by, "note": note})
+    def acknowledge(
+        self, violation_id: str, by: str, note: str | None = None, via: str | None = None
+    ) -> Future[dict[str, Any]]:
+        """Stops the escalation of a violation: somebody is on it. ``via`` is by what they said so, if not as usual."""
+        return self._act("violation.ack", {"id": violation_id, "by": by, "note": note}, via)
 
-    def resolve(self, violation_id: str, by: str, note: str | None = None) -> Future[dict[str, Any]]:
+    def incident(self, dedup_key: str) -> Future[dict[str, Any]]:
+        """``{"violation_ids"}``: the violations that messages with this key were about and that have not ended."""
+        return self._find("incident", {"dedup_key": dedup_key})
+
+    def resolve(
+        self, violation_id: str, by: str, note: str | None = None, via: str | None = None
+    ) -> Future[dict[str, Any]]:
         """Closes a violation by hand."""
-        return self._act("violation.resolve", {"id": violation_id, "by": by, "note": note})
+        return self._act("violation.resolve", {"id": violation_id, "by": by, "note": note}, via)
 
     def escalate(self, violation_id: str, by: str) -> Future[dict[str, Any]]:
         """Begins an escalation by hand."""
@@ -329,6 +338,36 @@ class Cluster:
         """Delivers a dead letter after all."""
         return self._act("actor.redeliver", {"id": letter_id, "by": by})
 
+    # --- who is told ---------------------------------------------------------------------------------
+
+    def on_call(self, name: str | None, at_ms: int | None) -> Future[dict[str, Any]]:
+        """``{"on_call": rows}``: who is on call of a rotation, or of all, at an instant (None: now) [Unix ms]."""
+        return self._find("on_call", {"name": name, "at_ms": at_ms})
+
+    def channels(self) -> Future[Rows]:
+        """Every channel and how its messages went, over all cells that are there."""
+
+        def merge(answers: dict[str, Any]) -> Rows:
+            return merged_channels(
+                each["channels"] for each in answers.values() if not isinstance(each, Exception)
+            )
+
+        return then(self._ask("channels", {}), merge)
+
+    def test_channel(self, name: str, to: str | None, by: str) -> Future[dict[str, Any]]:
+        """Has one cell that is there send a test message; ``{"test", "cell"}`` for `tested_channel`."""
+        cell = next(
+            (each for each in self._cells.values() if each.connected), next(iter(self._cells.values()))
+        )
+        payload = {"name": name, "to": to, "by": by, "via": self._via}
+        return then(cell.request("channel.test", payload), lambda begun: {**begun, "cell": cell.name})
+
+    def tested_channel(self, test: str, cell: str) -> Future[dict[str, Any]]:
+        """``{"channel", "status", "detail"}`` of a test message; ``sending`` is no end yet."""
+        if cell not in self._cells:
+            return failed(RequestFailed("not_found", f"no cell {cell}"))
+        return self._cells[cell].request("channel.tested", {"test": test})
+
     # --- the audit chain ----------------------------------------------------------------------------
 
     def audit_heads(self) -> Future[dict[str, Any]]:
@@ -372,8 +411,8 @@ class Cluster:
     def _find(self, kind: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
         return first_found({name: cell.request(kind, payload) for name, cell in self._cells.items()})
 
-    def _act(self, kind: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
-        return self._find(kind, {**payload, "via": self._via})
+    def _act(self, kind: str, payload: dict[str, Any], via: str | None = None) -> Future[dict[str, Any]]:
+        return self._find(kind, {**payload, "via": via or self._via})
 
     def _changing(self, kind: str, sla_id: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
         def forget(result: dict[str, Any]) -> dict[str, Any]:

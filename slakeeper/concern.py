@@ -55,9 +55,13 @@ def _burning(alerts: Sequence[Mapping[str, Any]]) -> str:
 
 def failing_sources(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Why each source fails that fails now, by name; of several cells' reasons the first."""
+    return _failing(cells, "sources_failing")
+
+
+def _failing(cells: Iterable[Mapping[str, Any]], key: str) -> dict[str, str]:
     failing: dict[str, str] = {}
     for cell in cells:
-        for name, reason in (cell.get("sources_failing") or {}).items():
+        for name, reason in (cell.get(key) or {}).items():
             failing.setdefault(name, reason)
     return failing
 
@@ -85,12 +89,11 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"audit entries of {partition} are in the journal only, their file cannot be written: {reason}"
             )
-    failing = failing_sources(status.get("cells", ()))
-    if failing:
-        verb = "sources fail" if len(failing) > 1 else "source fails"
-        lines.append(
-            f"{len(failing)} {verb}: " + "; ".join(f"{name}: {why}" for name, why in failing.items())
-        )
+    for key, noun in (("sources_failing", "source"), ("channels_failing", "channel")):
+        if failing := _failing(status.get("cells", ()), key):
+            verb = "fail" if len(failing) > 1 else "fails"
+            reasons = "; ".join(f"{name}: {why}" for name, why in failing.items())
+            lines.append(f"{_count(len(failing), noun)} {verb}: {reasons}")
     return lines
 
 

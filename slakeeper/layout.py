@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slakeeper.ack_key import ack_key
 from slakeeper.actors.record import SCHEMA_VERSION
 from slakeeper.config.loader import Configuration
 from slakeeper.otp.placement import owner_of, partition_of
 from slakeeper.restored import held_because
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.contract import Sla
 from slakeeper.supervisors.cell import CellSettings
 
@@ -186,8 +188,24 @@ def cell_settings(
         snapshot_interval_ms=configuration.service.snapshot_interval,
         min_free_bytes=configuration.service.min_free_bytes,
         held=layout.held,
+        links=None if socket_path is None else ack_links(data, configuration),
         neighbours=dict(neighbours or {}),
     )
+
+
+def ack_links(data: Path, configuration: Configuration) -> Links | None:
+    """How people acknowledge by a link; None when no ``public_url`` is set.
+
+    Raises:
+        LayoutError: the key can be neither read nor written.
+    """
+    service = configuration.service
+    if not service.public_url:
+        return None
+    try:
+        return Links(service.public_url, ack_key(data), service.ack_link_lifetime)
+    except OSError as error:
+        raise LayoutError(f"{data}: the key of acknowledge links: {error.strerror or error}") from error
 
 
 def check_meta(data: Path) -> None:

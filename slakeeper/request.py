@@ -9,6 +9,7 @@ AT_ONCE = frozenset({"ping", "status", "tree"})
 REPEATABLE = AT_ONCE | {
     "samples", "catalog", "sla.list", "sla.show", "sla.document", "violations", "violation.show", "compensation",
     "compensation.estimate", "report", "actor.state", "audit.heads", "silences", "silence.learn", "sla.dependencies",
+    "incident", "on_call", "channels", "channel.tested",
 }  # fmt: skip
 
 

@@ -4,12 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from slakeeper.config.loader import Configuration
-from slakeeper.layout import CellPlace, Layout, cell_settings, make_layout
+from slakeeper.layout import CellPlace, Layout, ack_links, cell_settings, make_layout
 from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.service import ProcessSpec, SystemSpec
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.contract import Sla
+from slakeeper.sla.policy import EnforcementPolicy, PagerDutyChannel, WebhookChannel
 
 # Processes are few and each restart costs tens of milliseconds: ten within a minute is a defect that starting
 # again from disk as a whole may mend; then the heart takes over with growing waits.
@@ -30,6 +35,7 @@ def build_system(
         LayoutError: the data directory cannot be used.
     """
     layout = make_layout(data, configuration, configuration.service.cells)
+    links = ack_links(data, configuration)
 
     def build(facts: dict[str, Any]) -> SystemSpec:
         runtime = Path(facts["runtime_dir"])
@@ -44,6 +50,9 @@ def build_system(
             "http": configuration.service.http,
             "token": facts["token"],
             "run_file": str(data / "run.json"),
+            "names": _public_names(links),
+            "ack_key": None if links is None else links.key,
+            "inbound": inbound_secrets(configuration.enforcement),
         }
         processes = (
             *extra,
@@ -55,6 +64,25 @@ def build_system(
         return SystemSpec(timed, ROOT_FLAGS, {"cells": len(layout.cells), "topology": shared})
 
     return build
+
+
+def _public_names(links: Links | None) -> tuple[str, ...]:
+    """What a browser may call the host when it comes by a link."""
+    host = urlsplit(links.public_url).hostname if links is not None else None
+    return () if host is None else (host,)
+
+
+def inbound_secrets(enforcement: EnforcementPolicy) -> dict[str, tuple[str, str]]:
+    """Channels whose other side may acknowledge: name to (type, secret)."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, channel in enforcement.channels.items():
+        match channel:
+            case (
+                PagerDutyChannel(inbound_secret=SecretStr() as secret)
+                | WebhookChannel(inbound_secret=SecretStr() as secret)
+            ) if secret.get_secret_value():
+                found[name] = channel.type, secret.get_secret_value()
+    return found
 
 
 def _place(layout: Layout, cell: CellPlace, runtime: Path) -> dict[str, Any]:

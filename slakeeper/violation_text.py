@@ -74,13 +74,18 @@ def _escalations(document: Mapping[str, Any]) -> str:
     return table(
         ("AT", "POLICY", "LEVEL", "CHANNEL", "TO", "STATUS", "DETAIL"),
         (
-            (instant(row["at"]), row["severity"], row["level"] + 1, row["channel"], ", ".join(row["recipients"]),
+            (instant(row["at"]), row["severity"], row["level"] + 1, row["channel"], _whom(row),
              # A line in slakeeper's own log has reached nobody.
              "nobody told" if row["status"] == "logged" else row["status"], _late(row) + row["detail"])
             for row in rows
         ),
         whole="DETAIL",
     )  # fmt: skip
+
+
+def _whom(row: Mapping[str, Any]) -> str:
+    addresses = ", ".join(row["recipients"])
+    return f"{addresses} (on call: {', '.join(row['on_call'])})" if row.get("on_call") else addresses
 
 
 def _late(row: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_groups, make_handlers
 from slakeeper.actors.silence import begin_silences
+from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
 from slakeeper.otp.host import Host
@@ -26,6 +27,7 @@ from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
 from slakeeper.otp.room import Room
 from slakeeper.otp.service import RequestRefused, ServiceContext
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.supervisors.tree import cell_tree
@@ -43,6 +45,7 @@ class CellSettings:
         contracts: documents of the contracts the configuration defines here, each time the cell is made anew.
         socket_path: where it listens; None when it serves its own process only.
         held: why no message and no action may leave; empty when they may.
+        links: how people acknowledge by a link in a message; None when they cannot.
         neighbours: sockets of the other cells, by name.
     """
 
@@ -57,6 +60,7 @@ class CellSettings:
     snapshot_interval_ms: int
     min_free_bytes: int = 0
     held: str = ""
+    links: Links | None = None
     neighbours: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -116,9 +120,10 @@ def make_loop(
         finally:
             threads.shutdown(wait=False)
         environment = open_environment(
-            settings.enforcement, settings.monitoring, settings.data, settings.held
+            settings.enforcement, settings.monitoring, settings.data, settings.held, settings.links
         )
         environment.room = room
+        environment.trials = Trials(executor.submit)
         environment.neighbours = (
             {name: SocketNeighbour(path) for name, path in settings.neighbours.items()}
             if neighbours is None

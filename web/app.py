@@ -19,10 +19,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slakeeper.client import Cluster, RequestFailed, Unavailable
+from slakeeper.web.ack import AckPage
 from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.bridge import Bridge
 from slakeeper.web.events import MAX_SUBSCRIBERS, EventHub
-from slakeeper.web.gate import SESSION_S, Gate, Sessions, cookie_name, error_response, signed_out
+from slakeeper.web.gate import (
+    ACK_PATH,
+    INBOUND_PATH,
+    SESSION_S,
+    Gate,
+    Sessions,
+    cookie_name,
+    error_response,
+    signed_out,
+)
+from slakeeper.web.inbound import Inbound
 from slakeeper.web.ingest import BadBatch, Batch, is_text, parse_batch
 from slakeeper.web.metrics import CONTENT_TYPE, IngestCounts, exposition
 from slakeeper.web.status import process_rows
@@ -57,6 +68,8 @@ def create_app(
     processes: Callable[[], Rows] = list,
     run: Callable[[], Mapping[str, Any]] | None = None,
     disk: Callable[[], Mapping[str, int] | None] = lambda: None,
+    ack_key: bytes | None = None,
+    inbound: Mapping[str, tuple[str, str]] | None = None,
 ) -> Starlette:
     """The application.
 
@@ -68,6 +81,8 @@ def create_app(
         processes: the root's process table, rows ``{"name", "pid", "restarts", …}``; must be quick.
         run: ``{"state", "uptime_s", "generation"?}`` of the system; must be quick.
         disk: what the data directory takes, ``{…_bytes}``, or None; may wait for the disk.
+        ack_key: what acknowledge links are signed with; None when none are sent.
+        inbound: channels whose other side may acknowledge: name to (type, secret).
 
     Returns:
         The app; ``app.state.hub`` is the `EventHub` to close before the server stops.
@@ -77,7 +92,7 @@ def create_app(
     sessions = Sessions(token)
     api = _Api(cluster, hub, sessions, processes, run or _own_run(), disk)
     app = Starlette(
-        routes=api.routes(),
+        routes=[*_proved_routes(cluster, ack_key, inbound or {}), *api.routes()],
         middleware=[Middleware(Gate, token=token, sessions=sessions, host=host, names=tuple(names))],
         exception_handlers={
             RequestFailed: _request_failed,
@@ -88,6 +103,19 @@ def create_app(
     )
     app.state.hub = hub
     return app
+
+
+def _proved_routes(
+    cluster: Cluster, ack_key: bytes | None, inbound: Mapping[str, tuple[str, str]]
+) -> list[Route]:
+    """What needs no token of ours: links, and what other tools sign."""
+    bridge = Bridge()
+    page = AckPage(cluster, bridge, ack_key)
+    return [
+        Route(ACK_PATH, page.show, methods=["GET"]),
+        Route(ACK_PATH, page.acknowledge, methods=["POST"]),
+        Route(f"{INBOUND_PATH}{{channel}}", Inbound(cluster, bridge, inbound).take, methods=["POST"]),
+    ]
 
 
 class _Api:

@@ -43,7 +43,7 @@ def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
 
     Args:
         args: ``{"http": "host:port", "cells": [{"name", "socket", "sla"?}], "partitions", "token", "run_file"?,
-            "names"?: further host names, "patience_s"?, "max_in_flight"?}``.
+            "names"?: further host names, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?}``.
         context: the process's own facts; none are needed.
     """
     gc.set_threshold(GC_THRESHOLD)
@@ -84,6 +84,8 @@ class Gateway:
             processes=self._run_file.processes if self._run_file else list,
             run=self._run_file.facts if self._run_file else None,
             disk=self._disk,
+            ack_key=self._args.get("ack_key"),
+            inbound=self._args.get("inbound"),
         )
         self._server = uvicorn.Server(_configuration(app))
         self._thread = threading.Thread(target=self._serve, args=(app, listener), name="gateway", daemon=True)

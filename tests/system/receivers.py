@@ -33,7 +33,9 @@ class Letter:
 
     @property
     def text(self) -> str:
-        return str(self.message.get_content())
+        part = self.message.get_body(("plain",))
+        assert part is not None
+        return str(part.get_content())
 
 
 class _AnyPort(Controller):

@@ -162,6 +162,7 @@ def test_every_command_that_shows_something_prints_one_json_document(service: Se
         ("violations", "--sla", "mail"), ("compensation", "--sla", "mail"), ("report", "--sla", "shop"),
         ("actor", "state", "contract:shop"), ("actor", "state", "gateway"), ("dashboard",),
         ("actor", "state", "cell-0/alerting_supervisor"), ("actor", "crashes"), ("actor", "dead-letters"),
+        ("channel", "list"), ("channel", "test", "log"), ("oncall",),
         ("observe", "delay", "5"), ("escalate", row["id"], "--by", "eva"), ("ack", row["id"], "--by", "eva"),
     ]  # fmt: skip
     answers = {words: service.invoke("--json", *words) for words in commands}
@@ -169,6 +170,9 @@ def test_every_command_that_shows_something_prints_one_json_document(service: Se
     documents = {words: answer.document for words, answer in answers.items()}
     assert documents["observe", "delay", "5"] == {"accepted": 1, "rejected": []}
     assert documents["violations", "--sla", "mail"] == []
+    assert documents["channel", "test", "log"] == {"channel": "log", "status": "logged", "detail": "logged"}
+    assert [row["state"] for row in documents["channel", "list"]] == ["log"]
+    assert documents["oncall",] == []
     assert documents["report", "--sla", "shop"]["sla"]["id"] == "shop"
     assert len(documents["violations", "--all"]) == 2
     # The option may stand before the command or after it.

@@ -84,7 +84,8 @@ def test_a_broken_promise_goes_all_the_way(
     assert f"Acknowledge on {socket.gethostname()} with:" in letter.text
     assert f"slakeeper --data {service.data} ack {violation_id} --by YOUR-NAME" in letter.text
     (call,) = hooks.of("opened", violation_id)
-    signed = call.headers["x-slakeeper-timestamp"].encode() + b"." + call.body
+    key = call.headers["idempotency-key"]
+    signed = f"{call.headers['x-slakeeper-timestamp']}.{key}.".encode() + call.body
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
     assert call.headers["x-slakeeper-signature"] == f"sha256={expected}"
     assert call.headers["idempotency-key"] == call.document["id"] == letter.id

@@ -243,6 +243,7 @@ KINDS_OF_REQUEST = [
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
     "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver", "audit.heads", "audit.note",
     "backup", "silences", "silence.add", "silence.expire", "silence.learn", "neighbour", "sla.dependencies",
+    "incident", "on_call", "channels", "channel.test", "channel.tested",
 ]  # fmt: skip
 
 

@@ -658,3 +658,74 @@ def test_what_a_text_or_a_list_has_to_be_is_said_in_words(write: Write) -> None:
         (3, "too_short", "'argv' has at least 1 item"),
         (2, "two_logins", "give a token or a username, not both"),
     ]
+
+
+def test_a_template_that_cannot_be_used_is_an_error_with_its_line(write: Write) -> None:
+    directory = write(
+        enforcement="""templates:
+  slack:
+    subject: "{{ sla_name }}"
+    body: |
+      fine
+      {{ seveity }}
+  email: {html: "{% if %}"}
+  slak: {subject: x}
+  sms: {html: x}
+"""
+    )
+    assert errors(directory) == [
+        ("enforcement.yaml", 4, "templates.slack.body", "invalid_template"),
+        ("enforcement.yaml", 7, "templates.email.html", "invalid_template"),
+        ("enforcement.yaml", 8, "templates.slak", "unknown_channel"),
+        ("enforcement.yaml", 9, "templates.sms.html", "misplaced_html"),
+    ]
+    text = messages(directory)
+    assert "there is no variable 'seveity'" in text
+    assert "line 1 of it" in text
+    assert "did you mean 'slack'?" in text
+
+
+def test_rotations_and_people_that_nobody_knows_are_errors_with_a_suggestion(write: Write) -> None:
+    directory = write(
+        enforcement="""responders:
+  anna: {addresses: {email: anna@example.com, sms: "+1"}}
+  bert: {addresses: {email: bert@example.com}}
+on_call:
+  platform:
+    members: [anna, bret]
+    start: 2026-11-02
+    rotation: monthly
+    fallback: nobody
+  web: {members: [anna, bert], start: 2026-11-02, overrides: [{from: 1, until: 2, who: berta}]}
+channels: {email: {recipients: ["@oncall:web"]}}
+escalation_policies:
+  - severity: critical
+    levels:
+      - {type: email, recipients: ["@oncall:platforn"]}
+      - {type: sms, recipients: ["@oncall:web"]}
+"""
+    )
+    assert errors(directory) == [
+        ("enforcement.yaml", 6, "on_call.platform.members[1]", "unknown_responder"),
+        ("enforcement.yaml", 8, "on_call.platform.rotation", "literal_error"),
+        ("enforcement.yaml", 9, "on_call.platform.fallback", "unknown_responder"),
+        ("enforcement.yaml", 10, "on_call.web.overrides[0].who", "unknown_responder"),
+        ("enforcement.yaml", 11, "channels.email.recipients[0]", "misplaced_rotation"),
+        ("enforcement.yaml", 15, "escalation_policies[0].levels[0].recipients[0]", "unknown_rotation"),
+        ("enforcement.yaml", 16, "escalation_policies[0].levels[1].recipients[0]", "missing_address"),
+    ]
+    text = messages(directory)
+    assert "did you mean 'bert'?" in text
+    assert "did you mean 'platform'?" in text
+    assert "bert of rotation 'web' has no address for channel 'sms'" in text
+
+
+def test_an_address_that_apprise_does_not_know_is_an_error_that_does_not_show_it(write: Write) -> None:
+    directory = write(
+        enforcement="""channels:
+  phone: {type: apprise, url: "json://localhost/x"}
+  other: {type: apprise, url: "nothing://kanarienvogel"}
+"""
+    )
+    assert errors(directory) == [("enforcement.yaml", 3, "channels.other.url", "invalid_url")]
+    assert "kanarienvogel" not in messages(directory)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from slakeeper.config.loader import FILES, Configuration, load, load_contracts
 from slakeeper.config.schema import keys_of
 from slakeeper.config.service import ServiceRetention, ServiceSettings
-from slakeeper.sla import contract, monitoring, policy
+from slakeeper.sla import contract, monitoring, on_call, policy
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n# (\S+)\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
@@ -21,6 +21,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     policy.EscalationPolicy, policy.EscalationLevel, policy.RemediationSettings, policy.AlertSettings,
     policy.CommandRemedy, policy.WebhookRemedy, policy.PythonRemedy, policy.DryRunRemedy, policy.EmailChannel,
     policy.SmsChannel, policy.SlackChannel, policy.PagerDutyChannel, policy.WebhookChannel, policy.LogChannel,
+    policy.AppriseChannel, policy.MessageTemplate, on_call.Responder, on_call.Rotation, on_call.HandOver,
+    on_call.Override, on_call.EveryDays,
     monitoring.MonitoringPolicy, monitoring.Retention, monitoring.InternalSource, monitoring.HostSource,
     monitoring.PrometheusSource, monitoring.CustomSource, monitoring.HttpSource, ServiceSettings, ServiceRetention,
 )  # fmt: skip

@@ -28,7 +28,9 @@ def test_it_says_its_version() -> None:
      ["compensation", "settle", "c1", "--by", "a", "--reason", "b"], ["compensation", "export"],
      ["violations", "show", "v1"],
      ["silence", "list"], ["silence", "expire", "s1", "--by", "a"],
-     ["silence", "add", "--sla", "api", "--for", "2h", "--by", "a", "--reason", "b"]],
+     ["silence", "add", "--sla", "api", "--for", "2h", "--by", "a", "--reason", "b"],
+     ["channel", "list"], ["channel", "test", "email"], ["oncall"],
+     ["oncall", "web", "--at", "2026-11-26"]],
 )  # fmt: skip
 def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
     tmp_path: Path, words: list[str]
@@ -52,7 +54,8 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
      ["silence", "add", "--sla", "a", "--for", "2h", "--until", "2026-01-01", "--by", "a", "--reason", "b"],
      ["silence", "add", "--sla", "a", "--for", "long", "--by", "a", "--reason", "b"],
      ["silence", "add", "--sla", "a", "--until", "soon", "--by", "a", "--reason", "b"],
-     ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"]],
+     ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"],
+     ["channel", "test"], ["oncall", "--at", "soon"]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)

@@ -186,7 +186,7 @@ def test_one_violation_shows_what_was_done_said_and_booked() -> None:
         ],
         "escalations": [
             {"at": 1_800_000_020_000, "severity": "info", "level": 0, "channel": "email", "recipients": ["a@b.c"],
-             "status": "logged", "detail": "logged: channel email has no address"},
+             "status": "logged", "detail": "logged: channel email has no address", "on_call": ["ann"]},
         ],
         "compensation": [
             {"id": "c1", "compensation_type": "credit", "amount": "1.5", "status": "pending", "arithmetic": "1 + 0.5"},
@@ -202,6 +202,7 @@ def test_one_violation_shows_what_was_done_said_and_booked() -> None:
     ]
     assert actions.endswith("x" * 90)
     assert "nobody told" in escalations
+    assert "a@b.c (on call: ann)" in escalations
     assert booked.endswith("1 + 0.5")
     bare = {**document, "remediation_actions": [], "escalations": [], "compensation": []}
     assert violation_text(bare).endswith("No action was run.\n\nNobody was escalated to.")

@@ -7,9 +7,9 @@ from pydantic import SecretStr
 
 from slakeeper.integrations.billing import BillingSender
 from slakeeper.integrations.channel import DeliveryError, Recipient
-from slakeeper.integrations.webhook import signature
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import BillingWebhook
+from slakeeper.sla.signature import sign
 from tests.unit.integrations.fake_http import Cut, FakeServer, Reply
 
 ENTRY = {"id": "c1-5", "amount": "4.990", "currency": "EUR", "status": "approved"}
@@ -32,8 +32,8 @@ def test_the_entry_itself_is_posted_signed_and_under_its_own_id(
     [request] = server.requests
     assert (request.method, request.path, request.json()) == ("POST", "/credits", ENTRY)
     assert request.headers["Idempotency-Key"] == "c1-5"
-    expected = signature("s3cret", request.headers["X-Slakeeper-Timestamp"], request.body)
-    assert request.headers["X-Slakeeper-Signature"] == f"sha256={expected}"
+    timestamp = request.headers["X-Slakeeper-Timestamp"]
+    assert request.headers["X-Slakeeper-Signature"] == sign("s3cret", timestamp, "c1-5", request.body)
 
 
 @pytest.mark.parametrize(

@@ -1,41 +1,23 @@
 """Slack, PagerDuty and plain webhooks, against counterparts that keep what they are told."""
 
-import hashlib
-import hmac
 import json
-import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from slakeeper.integrations.channel import Recipient, open_channel
+from slakeeper.integrations.channel import DeliveryError, Recipient, open_channel
+from slakeeper.integrations.pace import Pace
 from slakeeper.integrations.pagerduty import dedup_key
+from slakeeper.integrations.slack import SlackSender
 from slakeeper.integrations.slack import document as slack_document
-from slakeeper.integrations.webhook import signature
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import PagerDutyChannel, Severity, SlackChannel, WebhookChannel
-from tests.unit.integrations.fake_http import Behaviour, FakeServer, Reply, Request, json_reply
+from slakeeper.sla.signature import sign
+from tests.unit.integrations.fake_http import FakeServer, Reply
+from tests.unit.integrations.fake_services import PagerDuty, Receiver, Slack
 
 # --- Slack -------------------------------------------------------------------------------------------
-
-
-class Slack:
-    """A workspace: posts by room."""
-
-    def __init__(self) -> None:
-        self.rooms: dict[str, list[dict[str, Any]]] = {"#alerts": [], "#general": []}
-
-    def __call__(self, request: Request) -> Behaviour:
-        if request.path != "/services/T0/B0/secret":
-            return Reply(404, b"no_service")
-        post = request.json()
-        room = post.get("channel", "#general")
-        if room not in self.rooms:
-            return Reply(404, b"channel_not_found")
-        self.rooms[room].append(post)
-        return Reply(200, b"ok")
 
 
 def slack_settings(server: FakeServer, room: str | None = None) -> SlackChannel:
@@ -86,32 +68,38 @@ def test_slack_text_is_escaped_and_within_its_limits(notification: Notification)
     assert "channel" not in message
 
 
+def test_slack_is_told_about_one_message_a_second_and_none_while_it_asks_to_be_left_alone(
+    notification: Notification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack, now_s, slept = Slack(), [100.0], list[float]()
+
+    def sleep(wait_s: float) -> None:
+        slept.append(wait_s)
+        now_s[0] += wait_s
+
+    monkeypatch.setattr("slakeeper.integrations.slack.time.sleep", sleep)
+    with FakeServer(slack) as server:
+        sender = SlackSender("chat", slack_settings(server))
+        sender._pace = Pace(1.0, lambda: now_s[0])
+        for _ in range(3):
+            sender.send(notification, Recipient())
+        assert slept == [0.0, 1.0, 1.0]
+        now_s[0] += 5
+        server.then(Reply(429, b"ratelimited", {"Retry-After": "30"}))
+        with pytest.raises(DeliveryError, match="ratelimited") as caught:
+            sender.send(notification, Recipient())
+        assert caught.value.retry_after_ms == 30_000
+        with pytest.raises(DeliveryError, match="not tried") as caught:
+            sender.send(notification, Recipient())
+        assert (caught.value.retryable, caught.value.uncertain) == (True, False)
+        assert caught.value.retry_after_ms == 30_000
+        assert len(server.requests) == 4
+        now_s[0] += 30
+        sender.send(notification, Recipient())
+    assert len(slack.rooms["#general"]) == 4
+
+
 # --- PagerDuty ---------------------------------------------------------------------------------------
-
-
-class PagerDuty:
-    """A service: the state of its incidents by dedup key."""
-
-    def __init__(self) -> None:
-        self.incidents: dict[str, str] = {}
-        self.events: list[dict[str, Any]] = []
-
-    def __call__(self, request: Request) -> Behaviour:
-        event = request.json()
-        if request.path != "/v2/enqueue" or event.get("routing_key") != "key-1":
-            return json_reply({"status": "invalid event"}, 400)
-        key, action = event["dedup_key"], event["event_action"]
-        if action == "trigger":
-            payload = event["payload"]
-            if not (payload["summary"] and payload["source"]):
-                return json_reply({"status": "invalid event"}, 400)
-            if payload["severity"] not in {"critical", "error", "warning", "info"}:
-                return json_reply({"status": "invalid event"}, 400)
-            self.incidents[key] = "triggered"
-        elif key in self.incidents:
-            self.incidents[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
-        self.events.append(event)
-        return json_reply({"status": "success", "message": "Event processed", "dedup_key": key}, 202)
 
 
 def pagerduty_settings(server: FakeServer) -> PagerDutyChannel:
@@ -131,6 +119,9 @@ def test_an_incident_is_raised_repeated_and_ended_under_one_key(notification: No
         ):
             sender.send(replace(notification, kind=kind), Recipient())
         assert pagerduty.incidents == {key: "triggered"}
+        taken = replace(notification, kind=NotificationKind.ACKNOWLEDGED)
+        assert sender.send(taken, Recipient()) == f"acknowledge of {key} taken"
+        assert pagerduty.incidents == {key: "acknowledged"}
         assert sender.send(replace(notification, kind=NotificationKind.RESOLVED), Recipient()) == (
             f"resolve of {key} taken"
         )
@@ -178,26 +169,6 @@ def test_an_event_keeps_within_what_is_taken(notification: Notification) -> None
 # --- webhooks ----------------------------------------------------------------------------------------
 
 
-class Receiver:
-    """Takes what is signed and new."""
-
-    def __init__(self, secret: str) -> None:
-        self.secret = secret
-        self.taken: dict[str, dict[str, Any]] = {}
-
-    def __call__(self, request: Request) -> Behaviour:
-        timestamp = request.headers["X-Slakeeper-Timestamp"]
-        expected = hmac.new(
-            self.secret.encode(), f"{timestamp}.".encode() + request.body, hashlib.sha256
-        ).hexdigest()
-        if request.headers["X-Slakeeper-Signature"] != f"sha256={expected}":
-            return Reply(401, b"forged")
-        if abs(time.time() - int(timestamp)) > 60:
-            return Reply(401, b"stale")
-        self.taken.setdefault(request.headers["Idempotency-Key"], request.json())
-        return Reply(204, b"")
-
-
 def test_a_webhook_carries_the_whole_notification_signed_and_with_its_key(notification: Notification) -> None:
     receiver = Receiver("s3cret")
     with FakeServer(receiver) as server:
@@ -235,6 +206,6 @@ def test_a_webhook_that_is_to_be_held_counts_as_one_that_looks_at_no_key(server:
 
 
 def test_the_signature_is_as_documented() -> None:
-    # printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-    digest = "9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
-    assert signature("key", "1700000000", b"{}") == digest
+    # printf '1700000000.opened-1.{}' | openssl dgst -sha256 -hmac key
+    digest = "912566c8ceb228958091e3bdfc17b56a6ba6eb9885298d64a386fcf3aa1018d6"
+    assert sign("key", "1700000000", "opened-1", b"{}") == f"sha256={digest}"

@@ -6,16 +6,14 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from email import message_from_bytes
+from dataclasses import replace
 from email.message import EmailMessage
-from email.policy import default as modern
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
 from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, open_channel
@@ -23,88 +21,7 @@ from slakeeper.integrations.mail import compose, message_id
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import EmailChannel
 from tests.unit.integrations.fake_http import CERTIFICATE, free_port, silent_listener
-
-PASSWORD = "hush-hush-4711"
-
-
-@dataclass
-class Post:
-    """A post office: what it took, and how it treats a phase of the conversation.
-
-    A plan is a reply such as ``450 later``, or ``hang``, or ``cut``.
-    """
-
-    plans: dict[str, str] = field(default_factory=dict)
-    letters: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
-    hellos: list[str] = field(default_factory=list)
-    logins: list[str | None] = field(default_factory=list)
-
-    async def _plan(self, phase: str, server: SMTP, usual: str) -> str:
-        plan = self.plans.get(phase, usual)
-        if plan == "hang":
-            await asyncio.Event().wait()
-        if plan == "cut":
-            assert isinstance(server.transport, asyncio.Transport)
-            server.transport.abort()
-        return plan
-
-    async def handle_EHLO(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
-    ) -> list[str]:
-        self.hellos.append(hostname)
-        session.host_name = hostname
-        await self._plan("ehlo", server, "")
-        return responses
-
-    async def handle_MAIL(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        reply = await self._plan("mail", server, "250 OK")
-        envelope.mail_from = address
-        envelope.mail_options.extend(options)
-        return reply
-
-    async def handle_RCPT(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        reply = await self._plan(address, server, "250 OK")
-        if reply.startswith("25"):
-            envelope.rcpt_tos.append(address)
-        return reply
-
-    async def handle_DATA(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope
-    ) -> str:
-        reply = await self._plan("data", server, "250 taken")
-        if reply.startswith("250"):
-            content = envelope.content if isinstance(envelope.content, bytes) else b""
-            letter = message_from_bytes(content, policy=modern)
-            assert isinstance(letter, EmailMessage)
-            self.letters.append((envelope.rcpt_tos, letter))
-        return reply
-
-    async def handle_QUIT(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope
-    ) -> str:
-        return await self._plan("quit", server, "221 Bye")
-
-    def authenticate(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
-    ) -> AuthResult:
-        assert isinstance(data, LoginPassword)
-        self.logins.append(data.login.decode())
-        return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
-
-
-@contextlib.contextmanager
-def running(post: Post, **options: Any) -> Iterator[int]:
-    # Port 0 is looked up as it stands by the controller's own check, so that a free one is taken.
-    controller = Controller(post, hostname="127.0.0.1", port=free_port(), server_hostname="fake", **options)
-    controller.start()
-    try:
-        yield controller.port
-    finally:
-        controller.stop()
+from tests.unit.integrations.fake_smtp import PASSWORD, Post, running
 
 
 def server_tls() -> ssl.SSLContext:
@@ -127,6 +44,12 @@ def failure(sender: Sender, notification: Notification, *addresses: str) -> Deli
 # --- what arrives ------------------------------------------------------------------------------------
 
 
+def text_of(letter: EmailMessage) -> str:
+    part = letter.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content())
+
+
 def test_a_message_arrives_as_plain_text(notification: Notification) -> None:
     post = Post()
     with running(post) as port:
@@ -140,7 +63,7 @@ def test_a_message_arrives_as_plain_text(notification: Notification) -> None:
     assert letter["Message-ID"] == message_id(notification.id, "example.com")
     assert letter["Auto-Submitted"] == "auto-generated"
     assert letter["Date"].datetime.timestamp() * 1000 == notification.at_ms
-    assert letter.get_content().replace("\r\n", "\n") == notification.body
+    assert text_of(letter).replace("\r\n", "\n") == notification.body
     assert post.hellos == ["[127.0.0.1]"]
 
 
@@ -159,7 +82,7 @@ def test_a_body_keeps_its_dots_its_umlauts_and_its_long_lines(notification: Noti
     body = ".\n..two\n.one\n" + "Grüße € " * 500 + "\nend\n"
     with running(post) as port:
         opened(port).send(replace(notification, body=body), Recipient(("a@example.com",)))
-    assert post.letters[0][1].get_content().replace("\r\n", "\n") == body
+    assert text_of(post.letters[0][1]).replace("\r\n", "\n") == body
 
 
 def test_a_subject_cannot_bring_headers_of_its_own(notification: Notification) -> None:
@@ -439,3 +362,11 @@ def test_a_server_that_takes_no_login_is_final(notification: Notification) -> No
     with running(Post()) as port:
         error = failure(opened(port, username="me", password=SecretStr(PASSWORD)), notification)
     assert (error.retryable, error.uncertain) == (False, False)
+
+
+def test_a_server_that_says_the_password_back_is_not_quoted(notification: Notification) -> None:
+    encoded = b64encode(PASSWORD.encode()).decode()
+    post = Post({"mail": f"554 {PASSWORD} {encoded}"})
+    with running(post, auth_require_tls=False, authenticator=post.authenticate) as port:
+        sender = opened(port, username="slakeeper", password=SecretStr(PASSWORD))
+        assert str(failure(sender, notification)).endswith("answered 554: *** ***")

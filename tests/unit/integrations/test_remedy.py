@@ -17,7 +17,6 @@ import pytest
 from pydantic import SecretStr
 
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult, run_remedy
-from slakeeper.integrations.webhook import signature
 from slakeeper.sla.policy import (
     AutomaticAction,
     CommandRemedy,
@@ -26,6 +25,7 @@ from slakeeper.sla.policy import (
     Remedy,
     WebhookRemedy,
 )
+from slakeeper.sla.signature import sign
 from tests.unit.integrations.fake_http import Cut, Drip, FakeServer, Reply, free_port
 
 
@@ -325,8 +325,8 @@ def test_a_webhook_is_told_what_to_do_signed_and_with_its_key(server: FakeServer
     [request] = server.requests
     assert request.headers["Idempotency-Key"] == "key-1"
     timestamp = request.headers["X-Slakeeper-Timestamp"]
-    assert (
-        request.headers["X-Slakeeper-Signature"] == f"sha256={signature('s3cret', timestamp, request.body)}"
+    assert request.headers["X-Slakeeper-Signature"] == sign(
+        "s3cret", timestamp, request.headers["Idempotency-Key"], request.body
     )
     assert request.json() == {
         "action": "scale_up",

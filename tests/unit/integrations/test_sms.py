@@ -1,6 +1,5 @@
 """Twilio's API, against an account that keeps what it sent."""
 
-from base64 import b64decode
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,34 +10,8 @@ from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, ope
 from slakeeper.integrations.sms import message
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import SmsChannel
-from tests.unit.integrations.fake_http import Behaviour, Cut, FakeServer, Hang, Reply, Request, json_reply
-
-
-class Twilio:
-    """An account: what was sent to whom; ``plans`` says how the next posts to a number end."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-        self.plans: dict[str, list[Behaviour]] = {}
-
-    def __call__(self, request: Request) -> Behaviour:
-        user, _, token = (
-            b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode().partition(":")
-        )
-        if request.path != f"/2010-04-01/Accounts/{user}/Messages.json" or token != "token":
-            return json_reply({"code": 20003, "message": "Authenticate"}, 401)
-        form = request.form()
-        if not ({"From", "MessagingServiceSid"} & form.keys()):
-            return json_reply({"code": 21603, "message": "A 'From' number is required"}, 400)
-        plan = self.plans.get(form["To"])
-        if plan:
-            return plan.pop(0)
-        self.sent.append((form["To"], form["Body"]))
-        return json_reply({"sid": f"SM{len(self.sent)}", "status": "queued"}, 201)
-
-    @property
-    def told(self) -> list[str]:
-        return [number for number, _ in self.sent]
+from tests.unit.integrations.fake_http import Cut, FakeServer, Hang, Reply, json_reply
+from tests.unit.integrations.fake_services import Twilio
 
 
 def opened(

@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -156,3 +158,13 @@ def test_an_oversized_header_is_refused(quiet_site: Site) -> None:
     except (ConnectionError, http.client.HTTPException):
         pass
     assert quiet_site.get("/healthz").status == 200
+
+
+def test_the_gateway_knows_nothing_of_contracts() -> None:
+    """Their models are an import of 12 MiB and a sixth of a second, which each restart of it would pay."""
+    heavy = ("pydantic", "jinja2", "thespian")
+    probe = f"import sys, slakeeper.web.server; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout == "[]\n"
