@@ -131,11 +131,12 @@ class ProcessSystem:
     def _await_ready(self) -> dict[str, Any]:
         stdout = self._heart.stdout
         line = stdout.readline() if stdout is not None else ""
-        if line:
+        facts: dict[str, Any] = json.loads(line) if line else {}
+        if "http" in facts:
             # What the heart may still say must never fill a pipe that nobody reads.
             threading.Thread(target=self._read_on, name="slakeeper-output", daemon=True).start()
-            facts: dict[str, Any] = json.loads(line)
             return facts
+        # Nothing, or why it did not start; standard error has that too, in full.
         _, errors = self._heart.communicate()
         raise StartError(errors.strip() or "the service ended before it was ready")
 
