@@ -21,7 +21,8 @@ Technometrics 21 (1979) (Latin hypercubes); Wilson and Hilferty, PNAS 17 (1931) 
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import cache
+from itertools import accumulate, pairwise
 from math import erfc, exp, inf, isfinite, log, pi, sqrt
 from typing import NamedTuple
 
@@ -130,20 +131,33 @@ def first_passage(path: Sequence[float], barrier: float, steps: int) -> float:
     last = path[-1]
     hits = index = 0
     so_far = beliefs[0].probability
-    for number, (draws, chi, rank) in enumerate(_CONTINUATIONS):
+    phi, mean, spread, doubt = _parameters(beliefs[0], count)
+    for number, (each, ratio) in enumerate(zip(_CONTINUATIONS, _ratios(count), strict=True)):
         while index + 1 < len(beliefs) and so_far < (number + 0.5) / PATHS:
             index += 1
             so_far += beliefs[index].probability
-        phi, mean, precision, squares, _ = beliefs[index]
-        sigma = sqrt(squares / (count * _chi_square_ratio(chi, count)))
-        drift = mean + sigma * rank / sqrt(precision)
+            phi, mean, spread, doubt = _parameters(beliefs[index], count)
+        sigma = spread / ratio
+        drift = mean + sigma * each.rank * doubt
+        # Most stay below for certain: a walk rises by its drift and the noise's highest climb, and about a level
+        # nothing gets above where the strongest noise, for ever, would hold it.
+        if phi < 1:
+            if drift + sigma * each.strongest < barrier * (1 - phi):
+                continue
+        elif last + max(drift, 0.0) * steps + sigma * each.climb < barrier:
+            continue
         x = last
-        for draw in draws[:steps]:
+        for draw in each.draws[:steps]:
             x = drift + phi * x + sigma * draw
             if x >= barrier:
                 hits += 1
                 break
     return hits / PATHS
+
+
+def _parameters(belief: _Belief, count: int) -> tuple[float, float, float, float]:
+    """``phi``, the mean of ``c``, the root mean square of the rest, and by how many sigma ``c`` is in doubt."""
+    return belief.phi, belief.mean, sqrt(belief.squares / count), 1 / sqrt(belief.precision)
 
 
 def _beliefs(path: Sequence[float]) -> list[_Belief]:
@@ -172,6 +186,12 @@ def _beliefs(path: Sequence[float]) -> list[_Belief]:
     top = max(weight for weight, _ in found)
     whole = sum(exp(weight - top) for weight, _ in found)
     return [belief._replace(probability=exp(weight - top) / whole) for weight, belief in found]
+
+
+@cache
+def _ratios(count: int) -> list[float]:
+    """For each continuation the root of its quantile of chi squared over its ``count`` degrees of freedom."""
+    return [sqrt(_chi_square_ratio(each.chi, count)) for each in _CONTINUATIONS]
 
 
 def _chi_square_ratio(z: float, count: int) -> float:
@@ -203,11 +223,32 @@ def _shuffled(items: Sequence[float], seed: int) -> list[float]:
     return order
 
 
-def _continuations() -> list[tuple[tuple[float, ...], float, float]]:
-    """(noise of each step, quantile for sigma, quantile for c), each column evenly spread, in its own order."""
+class _Continuation(NamedTuple):
+    """One way to go on.
+
+    Attributes:
+        draws: the noise of each step.
+        chi: quantile for sigma, as that of the normal.
+        rank: quantile for c.
+        strongest: the largest of the draws.
+        climb: the largest sum of the first of them, 0 for none.
+    """
+
+    draws: tuple[float, ...]
+    chi: float
+    rank: float
+    strongest: float
+    climb: float
+
+
+def _continuations() -> list[_Continuation]:
+    """Each column evenly spread, in its own order."""
     quantiles = [_normal_quantile((index + 0.5) / PATHS) for index in range(PATHS)]
     columns = [_shuffled(quantiles, 1_000 + column) for column in range(HORIZON_INTERVALS + 2)]
-    return [(tuple(row[2:]), row[0], row[1]) for row in zip(*columns, strict=True)]
+    return [
+        _Continuation(tuple(draws), chi, rank, max(draws), max(0.0, *accumulate(draws)))
+        for chi, rank, *draws in zip(*columns, strict=True)
+    ]
 
 
 _CONTINUATIONS = _continuations()
@@ -220,7 +261,7 @@ def _excess(draws: Sequence[float], chi: float, rank: float) -> float:
     return HORIZON_INTERVALS / count + sigma * sum(max(0.0, step + draw) for draw in draws)
 
 
-_EXCESSES = sorted(_excess(*continuation) for continuation in _CONTINUATIONS)
+_EXCESSES = sorted(_excess(each.draws, each.chi, each.rank) for each in _CONTINUATIONS)
 
 
 def excess_below(probability: float) -> float:
