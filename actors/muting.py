@@ -51,7 +51,7 @@ class Muting:
     def __init__(self, fresh_ms: int = FRESH_MS) -> None:
         self._fresh_ms = fresh_ms
         self._by_keeper: dict[str, tuple[Silence, ...]] = {}
-        self._silences: dict[str, Silence] = {}
+        self._silences: tuple[Silence, ...] = ()
         self._heard: dict[str, _Heard] = {}
 
     # -- silences ---------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ class Muting:
     @property
     def silences(self) -> tuple[Silence, ...]:
         """All that are known, by id."""
-        return tuple(each for _, each in sorted(self._silences.items()))
+        return self._silences
 
     def keep(self, keeper: str, silences: Iterable[Silence]) -> None:
         """What the actor at the address ``keeper`` knows, in place of what it knew before."""
@@ -74,7 +74,7 @@ class Muting:
             for each in kept:
                 known = merged.get(each.id)
                 merged[each.id] = each if known is None else silence.merge(known, each)
-        self._silences = merged
+        self._silences = tuple(each for _, each in sorted(merged.items()))
 
     # -- what is broken elsewhere -----------------------------------------------------------------------------
 
