@@ -99,6 +99,16 @@ class ServiceIngest(_Value):
     statsd_flush: SpanMs = SECOND_MS
     token_file: str | None = None
 
+    @field_validator("token_file")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        # A service in the background is not where it was started.
+        if path is not None and not path.startswith("/"):
+            raise PydanticCustomError(
+                "invalid_path", "a path from the root should stand here, such as /etc/slakeeper/senders"
+            )
+        return path
+
     @field_validator(*INGEST_MODULES)
     @classmethod
     def _installed(cls, is_open: bool | None, info: ValidationInfo) -> bool | None:

@@ -24,6 +24,9 @@ _MAX_DATAGRAM_BYTES = 65_535
 # Reading goes on for this long before the loop looks at its other sockets: HTTP keeps its pace in a flood.
 TURN_S = 0.002
 
+# At the end what is there is read, but whoever goes on sending does not keep the gateway.
+MAX_LAST_TURNS = 50
+
 # Asked of the kernel; it gives what net.core.rmem_max allows.
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
@@ -84,9 +87,19 @@ class StatsdDoor:
         loop.add_reader(self._socket, self._read)
         self._tasks = [loop.create_task(self._flush_regularly()), loop.create_task(self._send())]
 
+    @property
+    def failure(self) -> str:
+        """Why this door no longer works; empty while it does. Whoever looks after the gateway starts it again."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                return f"StatsD: {task.exception()!r}"
+        return ""
+
     async def close(self, within_s: float) -> None:
         """Reads what is there, flushes it, and gives the cells a moment to take it."""
-        self._read()
+        for _ in range(MAX_LAST_TURNS):
+            if not self._read():
+                break
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         self._flush()
@@ -100,7 +113,8 @@ class StatsdDoor:
         if self._waiting:
             logging.getLogger(__name__).error("%d samples of StatsD are lost with the end", self._waiting)
 
-    def _read(self) -> None:
+    def _read(self) -> int:
+        """Reads for a turn at most; returns how many datagrams there were."""
         until_s = time.monotonic() + TURN_S
         now_ms = time.time_ns() // 1_000_000
         datagrams = 0
@@ -123,6 +137,7 @@ class StatsdDoor:
         facts["datagrams_lost"] = self._lost
         if self._aggregate.values >= FULL_SAMPLES:
             self._flush()
+        return datagrams
 
     def _flush(self) -> None:
         samples = self._aggregate.flush(time.time_ns() // 1_000_000)

@@ -68,6 +68,7 @@ class Gateway:
         self._ingest: Mapping[str, Any] = args.get("ingest") or {}
         self._intake: Intake | None = None
         self._statsd: socket.socket | None = None
+        self._statsd_door: StatsdDoor | None = None
         self._cluster: Cluster | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: uvicorn.Server | None = None
@@ -140,10 +141,12 @@ class Gateway:
         """``{"age_ms"}`` of the event loop's last turn, samples in flight as the mailbox, and what the doors took.
 
         Raises:
-            RuntimeError: the server has ended by itself.
+            RuntimeError: the server, or a door, has ended by itself.
         """
         if self._thread is None or not self._thread.is_alive():
             raise RuntimeError(f"the gateway's server has ended: {self._failure}")
+        if self._statsd_door is not None and self._statsd_door.failure:
+            raise RuntimeError(self._statsd_door.failure)
         waiting = sum(self._cluster.in_flight.values()) if self._cluster is not None else 0
         return {
             "age_ms": round((time.monotonic() - self._ticked_at_s) * 1000),
@@ -176,7 +179,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._hub = app.state.hub
         ticking = asyncio.create_task(self._tick())
-        statsd = self._open_statsd()
+        statsd = self._statsd_door = self._open_statsd()
         try:
             # Off the main thread uvicorn leaves signals alone.
             await self._server.serve([listener])

@@ -113,3 +113,25 @@ def test_an_address_in_use_is_told() -> None:
             OSError, match=rf"cannot listen on 127.0.0.1:{port} \(UDP, StatsD\): Address already in use"
         ):
             bind_udp("127.0.0.1", port)
+
+
+def test_a_door_that_has_failed_is_a_failure_of_the_gateway(
+    open_door: Callable[..., Statsd], cells: list[FakeCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = open_door()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("slakeeper.web.statsd.Aggregate.flush", fail)
+    door.send(b"uptime:1|g")
+
+    def has_failed() -> bool:
+        try:
+            door.service.beat()
+        except RuntimeError as error:
+            return "a defect" in str(error)
+        return False
+
+    until(has_failed)
+    monkeypatch.undo()

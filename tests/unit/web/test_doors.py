@@ -94,6 +94,7 @@ def test_a_mistake_of_the_sender_is_400_and_the_good_samples_are_kept(
         (packed(LATENCY), {"Content_Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415),
         (packed(LATENCY), {"Authorization": "Bearer wrong-token-of-many-chars"}, 401),
     ],
+    ids=range(7),
 )  # fmt: skip
 def test_what_cannot_be_taken_is_4xx(
     quiet_site: Site, body: bytes, headers: dict[str, str], status: int
