@@ -44,7 +44,7 @@ ANSWER_WITHIN_S = 30.0
 EXIT_WITHIN_S = 5.0
 
 # A sample whose monitor is down is sent again for this long; one that stays down must not hold up all others.
-DOWN_PATIENCE_S = 60.0
+DOWN_PATIENCE_S = 10.0
 DOWN_WAIT_S = 1.0
 
 # The batch is wrong, and would be the next time. Of the others, a wrong token or address can be mended meanwhile.
@@ -114,7 +114,7 @@ class Client:
             run = json.loads(path.read_text(encoding="utf-8"))
             if not run.get("http"):
                 raise ValueError(f"{path}: no address of the gateway")
-            return f"http://{run['http']}", run["token"]
+            return f"http://{run['http']}", run.get("token", "")
 
         client = cls(*locate(), **options)
         client._locate = locate
@@ -251,17 +251,17 @@ class Client:
         """Sends once; None with a verdict, else how long the server asks to be left alone [s]."""
         try:
             status, headers, content = self._post(body)
-            answer = json.loads(content) if status == _ACCEPTED else {}
+            verdict = _verdict(content) if status == _ACCEPTED else None
         except (HTTPError, OSError, ValueError) as error:
             _log().debug("slakeeper is not reached: %s", error)
             self._pool = None  # it may be elsewhere by now
             return 0.0
-        if status == _ACCEPTED:
-            reasons = Counter(str(row["reason"]) for row in answer["rejected"])
+        if verdict is not None:
+            accepted, reasons = verdict
             if insists and reasons["monitor_down"]:
                 return DOWN_WAIT_S
             with self._lock:
-                self._accepted += answer["accepted"]
+                self._accepted += accepted
                 self._rejected.update(reasons)
             return None
         if status in _NEVER_AGAIN:
@@ -299,6 +299,19 @@ def _sample(metric: Any, value: Any, ts: Any, sla: Any, labels: Any) -> Sample:
     if labels is not None:
         sample["labels"] = {str(name): str(text) for name, text in labels.items()}
     return sample
+
+
+def _verdict(content: bytes) -> tuple[int, Counter[str]]:
+    """How many samples were accepted, and how many were not for each reason.
+
+    Raises:
+        ValueError: this is no answer of slakeeper's, whatever its status.
+    """
+    answer = json.loads(content)
+    try:
+        return int(answer["accepted"]), Counter(str(row["reason"]) for row in answer["rejected"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an answer of slakeeper: {content[:200]!r}") from error
 
 
 def _seconds(retry_after: str | None) -> float:

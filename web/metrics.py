@@ -67,9 +67,12 @@ _GAUGES = (
 
 # Facts of a door that have a metric of their own.
 DOOR_FACTS = {
-    "datagrams": "Datagrams that were read since the gateway started",
-    "datagrams_lost": "Datagrams that the kernel threw away because the door's buffer was full",
-    "waiting": "Samples that wait at the door for a cell",
+    "datagrams": (CounterMetricFamily, "Datagrams that were read"),
+    "datagrams_lost": (
+        CounterMetricFamily,
+        "Datagrams that the kernel threw away: the door's buffer was full",
+    ),
+    "waiting": (GaugeMetricFamily, "Samples that wait at the door for a cell"),
 }
 
 _DISK = {
@@ -171,8 +174,8 @@ class _Snapshot(Collector):
             labels=["door"],
         )
         facts = [
-            GaugeMetricFamily(f"slakeeper_ingest_{name}", text, labels=["door"])
-            for name, text in DOOR_FACTS.items()
+            make(f"slakeeper_ingest_{name}", text, labels=["door"])
+            for name, (make, text) in DOOR_FACTS.items()
         ]
         for door in self._doors:
             accepted.add_metric([door.name], door.accepted)

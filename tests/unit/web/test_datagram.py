@@ -65,7 +65,7 @@ def test_lines_become_samples_and_garbage_a_count(
     until(lambda: door.row()["rejected"] == {"bad_line": 2, "unknown_metric": 1})
     row = door.row()
     assert (row["accepted"], row["datagrams"], row["datagrams_lost"]) == (3, 4, 0)
-    assert b'slakeeper_ingest_datagrams{door="statsd"} 4.0' in door.site.get("/metrics").body
+    assert b'slakeeper_ingest_datagrams_total{door="statsd"} 4.0' in door.site.get("/metrics").body
 
 
 def test_what_a_dead_cell_does_not_take_waits_and_goes_under_one_id(

@@ -78,7 +78,7 @@ def test_many_threads_report_at_once(make_client: MakeClient, site: Site, cells:
 @pytest.mark.parametrize(
     "trouble",
     [[Reply(503, b"", {"Retry-After": "0"})], [Reply(500)] * 3, [Reply(429)], [Reply(401)],
-     [Reply(202, b"a proxy's page")]],
+     [Reply(202, b"a proxy's page"), Reply(202, b"{}"), Reply(202, b"[]")]],
 )  # fmt: skip
 def test_what_was_not_taken_is_sent_again_under_its_id(make_client: MakeClient, trouble: list[Reply]) -> None:
     answers = list(trouble)
