@@ -178,6 +178,7 @@ def test_a_point_is_taken_when_one_of_its_samples_is(site: Site, cells: list[Fak
         (gzip.compress(bytes(30_000_000)), {"Content_Encoding": "gzip"}, 413),
         (b"{}", {"Content_Encoding": "br"}, 415),
     ],
+    ids=range(6),
 )  # fmt: skip
 def test_an_otlp_body_that_cannot_be_taken_is_4xx(
     quiet_site: Site, body: bytes, headers: dict[str, str], status: int
