@@ -1,6 +1,7 @@
 """How slakeeper itself runs (``service.yaml`` as values)."""
 
-from typing import Annotated, Any, Literal, Self
+from importlib.util import find_spec
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -50,6 +51,20 @@ def _check_public_url(url: str) -> str:
     return url.rstrip("/")
 
 
+INGEST_MODULES: Final = {
+    "prometheus": ("google.protobuf", "cramjam"),
+    "otlp": ("google.protobuf", "opentelemetry.proto"),
+}
+"""What the extra ``ingest`` brings, by the door that needs it."""
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is in
+        return False
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,6 +79,47 @@ class ServiceRetention(_Value):
 
     log_bytes: Whole = Field(default=10_000_000, ge=100_000)
     log_files: Whole = Field(default=5, ge=0, le=1000)
+
+
+class ServiceIngest(_Value):
+    """What other systems may push.
+
+    Attributes:
+        prometheus: the door for Prometheus' remote write: open, which needs the extra ``ingest``; closed; or None, open
+            if the extra is installed.
+        otlp: the same for OTLP metrics.
+        statsd: HOST:PORT to listen on for StatsD over UDP; None does not listen.
+        statsd_flush: how often StatsD's counters, gauges and sets become samples [ms].
+        token_file: a file of tokens, one on each line, that let a sender send samples and do nothing else.
+    """
+
+    prometheus: bool | None = None
+    otlp: bool | None = None
+    statsd: Annotated[str, AfterValidator(_check_address)] | None = None
+    statsd_flush: SpanMs = SECOND_MS
+    token_file: str | None = None
+
+    @field_validator("token_file")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        # A service in the background is not where it was started.
+        if path is not None and not path.startswith("/"):
+            raise PydanticCustomError(
+                "invalid_path", "a path from the root should stand here, such as /etc/slakeeper/senders"
+            )
+        return path
+
+    @field_validator(*INGEST_MODULES)
+    @classmethod
+    def _installed(cls, is_open: bool | None, info: ValidationInfo) -> bool | None:
+        missing = [name for name in INGEST_MODULES[str(info.field_name)] if not _is_installed(name)]
+        if is_open and missing:
+            raise PydanticCustomError(
+                "missing_extra",
+                "{name} is not installed, and this needs it: pip install 'slakeeper[ingest]'",
+                {"name": missing[0]},
+            )
+        return is_open
 
 
 class ServiceSettings(_Value):
@@ -97,6 +153,7 @@ class ServiceSettings(_Value):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     min_free_bytes: Whole = Field(default=64_000_000, ge=0)
     retention: ServiceRetention = Field(default_factory=ServiceRetention)
+    ingest: ServiceIngest = Field(default_factory=ServiceIngest)
 
     @field_validator("cells")
     @classmethod

@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["App", "Metric", "Sla", "StartError", "__version__"]
+__all__ = ["App", "Client", "Metric", "Sla", "StartError", "__version__"]
 
 if TYPE_CHECKING:
     from slakeeper.app import App
     from slakeeper.launch import StartError
+    from slakeeper.reporter import Client
     from slakeeper.sla.contract import Metric, Sla
 
 _HOMES = {
     "App": "slakeeper.app",
+    "Client": "slakeeper.reporter",
     "Metric": "slakeeper.sla.contract",
     "Sla": "slakeeper.sla.contract",
     "StartError": "slakeeper.launch",

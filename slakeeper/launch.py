@@ -184,7 +184,7 @@ class Start:
         folder = None if self.without_config else config_directory(self.config, self.data, self.here)
         configuration = self._configuration(folder)
         _import_services()
-        _try_address(configuration.service.http)
+        _try_addresses(configuration.service.http, configuration.service.ingest.statsd)
         if self.live:
             try:
                 release(self.data, self.by, time.time_ns() // 1_000_000)
@@ -288,16 +288,19 @@ def _say_ready(fd: int) -> None:
     os.close(fd)
 
 
-def _try_address(http: str) -> None:
-    """Finds out whether HTTP can be served there, before any process defines a contract.
+def _try_addresses(http: str, statsd: str | None) -> None:
+    """Finds out whether HTTP and StatsD can be served there, before any process defines a contract.
 
     Raises:
         StartError: it cannot.
     """
+    from slakeeper.web.datagram import bind_udp
     from slakeeper.web.server import bind, parse_address
 
     try:
         bind(*parse_address(http)).close()
+        if statsd is not None:
+            bind_udp(*parse_address(statsd)).close()
     except OSError as error:
         raise StartError(f"gateway did not start: {error.strerror}") from error
 

@@ -53,6 +53,7 @@ def build_system(
             "names": _public_names(links),
             "ack_key": None if links is None else links.key,
             "inbound": inbound_secrets(configuration.enforcement),
+            "ingest": _ingest(configuration),
         }
         processes = (
             *extra,
@@ -83,6 +84,17 @@ def inbound_secrets(enforcement: EnforcementPolicy) -> dict[str, tuple[str, str]
             ) if secret.get_secret_value():
                 found[name] = channel.type, secret.get_secret_value()
     return found
+
+
+def _ingest(configuration: Configuration) -> dict[str, Any]:
+    ingest = configuration.service.ingest
+    return {
+        "prometheus": ingest.prometheus,
+        "otlp": ingest.otlp,
+        "statsd": ingest.statsd,
+        "statsd_flush_ms": ingest.statsd_flush,
+        "token_file": ingest.token_file,
+    }
 
 
 def _place(layout: Layout, cell: CellPlace, runtime: Path) -> dict[str, Any]:

@@ -79,8 +79,32 @@ def status_text(status: Mapping[str, Any]) -> str:
         head += f"\n{disk_text(status['disk'])}"
     is_whole = all(cell.get("up", True) for cell in status.get("cells", ()))
     nothing = "No contracts." if is_whole else "No contract is known now: not every cell answers."
-    parts = [head, slas if status["slas"] else nothing, "\n".join(noted), processes]
+    parts = [head, slas if status["slas"] else nothing, "\n".join(noted), _doors(status), processes]
     return "\n\n".join(part for part in parts if part)
+
+
+def _doors(status: Mapping[str, Any]) -> str:
+    """What came through the gateway's doors since it started; those that nobody used are left out."""
+    used = [
+        row
+        for row in status.get("ingest", ())
+        if row["accepted"] or row["rejected"] or row["refused_batches"]
+    ]
+    if not used:
+        return ""
+    return table(
+        ("DOOR", "ACCEPTED", "REJECTED", "REFUSED BATCHES", "MOSTLY"),
+        (
+            (
+                row["door"],
+                row["accepted"],
+                sum(row["rejected"].values()),
+                row["refused_batches"],
+                max(row["rejected"], key=row["rejected"].__getitem__, default=""),
+            )
+            for row in used
+        ),
+    )
 
 
 def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -3,25 +3,24 @@
 import asyncio
 import json
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from slakeeper.client import Cluster, RequestFailed, Unavailable
 from slakeeper.web.ack import AckPage
 from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.bridge import Bridge
+from slakeeper.web.doors import PUSH_PATHS, Asgi, Doors
 from slakeeper.web.events import MAX_SUBSCRIBERS, EventHub
 from slakeeper.web.gate import (
     ACK_PATH,
@@ -34,12 +33,11 @@ from slakeeper.web.gate import (
     signed_out,
 )
 from slakeeper.web.inbound import Inbound
-from slakeeper.web.ingest import BadBatch, Batch, is_text, parse_batch
-from slakeeper.web.metrics import CONTENT_TYPE, IngestCounts, exposition
+from slakeeper.web.ingest import is_text
+from slakeeper.web.intake import Intake
+from slakeeper.web.metrics import CONTENT_TYPE, exposition
 from slakeeper.web.status import process_rows
-
-# A body above this is read on a thread, so that it does not hold up everybody else (64 KiB parse in under 1 ms).
-PARSE_INLINE_BYTES = 64 * 1024
+from slakeeper.web.token_file import TokenFile
 
 # "by" and "note" of an acknowledgement.
 MAX_FORM_BYTES = 64 * 1024
@@ -70,6 +68,8 @@ def create_app(
     disk: Callable[[], Mapping[str, int] | None] = lambda: None,
     ack_key: bytes | None = None,
     inbound: Mapping[str, tuple[str, str]] | None = None,
+    intake: Intake | None = None,
+    ingest: Mapping[str, Any] | None = None,
 ) -> Starlette:
     """The application.
 
@@ -83,6 +83,8 @@ def create_app(
         disk: what the data directory takes, ``{…_bytes}``, or None; may wait for the disk.
         ack_key: what acknowledge links are signed with; None when none are sent.
         inbound: channels whose other side may acknowledge: name to (type, secret).
+        intake: where samples go, shared with doors that are not HTTP.
+        ingest: ``{"prometheus"?, "otlp"?, "token_file"?}``: which doors are closed, and who else may use them.
 
     Returns:
         The app; ``app.state.hub`` is the `EventHub` to close before the server stops.
@@ -90,10 +92,22 @@ def create_app(
     hub = EventHub()
     cluster.listen(hub.hear)
     sessions = Sessions(token)
-    api = _Api(cluster, hub, sessions, processes, run or _own_run(), disk)
+    settings = ingest or {}
+    intake = intake or Intake(cluster)
+    api = _Api(cluster, intake, Doors(intake, settings), hub, sessions, processes, run or _own_run(), disk)
+    senders = TokenFile(Path(settings["token_file"]) if settings.get("token_file") else None)
+    gate = Middleware(
+        Gate,
+        token=token,
+        sessions=sessions,
+        host=host,
+        names=tuple(names),
+        senders=senders,
+        push_paths=PUSH_PATHS,
+    )
     app = Starlette(
         routes=[*_proved_routes(cluster, ack_key, inbound or {}), *api.routes()],
-        middleware=[Middleware(Gate, token=token, sessions=sessions, host=host, names=tuple(names))],
+        middleware=[gate],
         exception_handlers={
             RequestFailed: _request_failed,
             BodyRefused: _body_refused,
@@ -122,6 +136,8 @@ class _Api:
     def __init__(
         self,
         cluster: Cluster,
+        intake: Intake,
+        doors: Doors,
         hub: EventHub,
         sessions: Sessions,
         processes: Callable[[], Rows],
@@ -129,12 +145,13 @@ class _Api:
         disk: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._cluster = cluster
+        self._intake = intake
+        self._doors = doors
         self._hub = hub
         self._sessions = sessions
         self._processes = processes
         self._run = run
         self._disk = disk
-        self._counts = IngestCounts()
         self._bridge = Bridge()
 
     def routes(self) -> list[Route]:
@@ -154,51 +171,15 @@ class _Api:
             "/v1/reports/{sla}": self.report,
         }
         return [
-            Route("/v1/samples", _Asgi(self.samples), methods=["POST"]),
+            *self._doors.routes(),
             *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()),
-            Route("/v1/events", _Asgi(self.events), methods=["GET"]),
+            Route("/v1/events", Asgi(self.events), methods=["GET"]),
             Route("/v1/violations/{id}/ack", self.acknowledge, methods=["POST"]),
             Route("/v1/violations/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/v1/silences", self.silence, methods=["POST"]),
             Route("/v1/silences/{id}", self.expire_silence, methods=["DELETE"]),
             *_pages(),
         ]
-
-    # --- samples ------------------------------------------------------------------------------------
-
-    async def samples(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive)
-        content_type = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
-        query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
-        arguments = (body, content_type, query.get("batch_id"))
-        try:
-            if len(body) > PARSE_INLINE_BYTES:
-                batch = await asyncio.to_thread(parse_batch, *arguments)
-            else:
-                batch = parse_batch(*arguments)
-        except BadBatch as error:
-            await error_response(error.status, "invalid", error.reason)(scope, receive, send)
-            return
-        batch_id = batch.batch_id or secrets.token_hex(8)
-        try:
-            result = await self._bridge.answer(self._cluster.samples(batch.samples, batch_id))
-        except Unavailable as error:
-            self._counts.refused_batches += 1
-            # Some of it may be durable already: sent again under this id, nothing counts twice.
-            error.details["batch_id"] = batch_id
-            raise
-        content = json.dumps(self._summary(batch, result), separators=(",", ":")).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 202, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
-
-    def _summary(self, batch: Batch, result: Mapping[str, Any]) -> dict[str, Any]:
-        rejected = [*batch.rejected, *((batch.places[place], reason) for place, reason in result["rejected"])]
-        self._counts.accepted += len(result["accepted"])
-        for _, reason in rejected:
-            self._counts.reject(reason)
-        rows = [{"index": index, "reason": reason} for index, reason in sorted(rejected)]
-        return {"accepted": len(result["accepted"]), "rejected": rows}
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -215,6 +196,7 @@ class _Api:
                 "processes": processes,
                 "cells": status["cells"],
                 "disk": disk,
+                "ingest": [door.row() for door in self._intake.doors],
             }
         )
 
@@ -312,7 +294,7 @@ class _Api:
         text = exposition(
             status,
             processes,
-            self._counts,
+            self._intake.doors,
             self._cluster.in_flight,
             self._hub.subscribers,
             await asyncio.to_thread(self._disk),
@@ -328,16 +310,6 @@ class _Api:
         response = RedirectResponse("/", 303)
         response.set_cookie(cookie_name(request.scope), cookie, SESSION_S, httponly=True, samesite="strict")
         return response
-
-
-class _Asgi:
-    """An endpoint that writes its answer itself, without a request and a response object for each sample."""
-
-    def __init__(self, serve: ASGIApp) -> None:
-        self._serve = serve
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._serve(scope, receive, send)
 
 
 async def _by_and_note(request: Request) -> tuple[str, str | None]:

@@ -1,6 +1,7 @@
 """Reading a request's body within limits: of size, counted while it arrives, and of time."""
 
 import asyncio
+from collections.abc import Collection
 
 from starlette.types import Receive, Scope
 
@@ -25,16 +26,25 @@ class BodyRefused(Exception):
         self.reason = reason
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body.
+async def read_body(
+    scope: Scope, receive: Receive, limit: int = MAX_BODY_BYTES, encodings: Collection[bytes] = (b"identity",)
+) -> bytes:
+    """The whole body, as it was sent.
+
+    Args:
+        scope: of the request.
+        receive: gives its parts.
+        limit: bytes that it may have.
+        encodings: how it may be compressed.
 
     Raises:
         BodyRefused: 413 over ``limit`` bytes, with or without a Content-Length; 408 not there within
-            ``BODY_WITHIN_S``; 415 compressed; 400 the sender went away.
+            ``BODY_WITHIN_S``; 415 compressed otherwise; 400 the sender went away.
     """
     headers = dict(scope["headers"])
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise BodyRefused(415, "unsupported", "a compressed body is not understood")
+    if headers.get(b"content-encoding", b"identity").lower() not in encodings:
+        wanted = b" or ".join(encodings).decode()
+        raise BodyRefused(415, "unsupported", f"the body's encoding is not understood; {wanted} is")
     if (
         headers.get(b"expect", b"").lower() == b"100-continue"
         and int(headers.get(b"content-length", 0)) > limit

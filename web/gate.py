@@ -12,13 +12,14 @@ import ipaddress
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slakeeper.client import ticket_times
+from slakeeper.web.token_file import TokenFile
 
 # A working day; after it a new ticket is needed.
 SESSION_S = 12 * 3600
@@ -101,12 +102,22 @@ class Gate:
         sessions: who knows a browser's cookie.
         host: the host that was bound. A wildcard address allows every numeric host, which cannot be rebound.
         names: further host names, e.g. of a proxy before this.
+        senders: whose tokens let them POST to ``push_paths``, and nothing else.
     """
 
     def __init__(
-        self, app: ASGIApp, token: str, sessions: Sessions, host: str = "127.0.0.1", names: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        token: str,
+        sessions: Sessions,
+        host: str = "127.0.0.1",
+        names: Iterable[str] = (),
+        senders: TokenFile | None = None,
+        push_paths: Collection[str] = (),
     ) -> None:
         self._app = app
+        self._senders = senders or TokenFile(None)
+        self._push_paths = push_paths
         self._token = token.encode()
         self._sessions = sessions
         self._names = {name.lower() for name in (*LOOPBACK_NAMES, host, *names)}
@@ -131,8 +142,12 @@ class Gate:
             return None
         given = headers.get(b"authorization", b"")
         # The scheme's case does not matter; what follows is compared in constant time.
-        if given[:7].lower() == b"bearer " and hmac.compare_digest(given[7:], self._token):
-            return None
+        if given[:7].lower() == b"bearer ":
+            if hmac.compare_digest(given[7:], self._token):
+                return None
+            if scope["path"] in self._push_paths and scope["method"] == "POST":
+                if self._senders.knows(given[7:]):
+                    return None
         if not given and self._has_session(scope, headers.get(b"cookie", b"").decode("latin-1")):
             if (
                 scope["method"] in _SAFE_METHODS

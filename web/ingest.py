@@ -16,7 +16,8 @@ MSGPACK_TYPES = frozenset({"application/msgpack", "application/x-msgpack", "appl
 
 MAX_NAME_CHARS = 256
 MAX_BATCH_ID_CHARS = 128
-MAX_LABELS = 32
+# What Kubernetes puts on a series can be forty.
+MAX_LABELS = 64
 
 # The last instant that datetime can show, year 9999; also well within what a float counts exactly.
 MAX_TS_MS = 253_402_300_799_999

@@ -1,12 +1,13 @@
 """What this system says of itself to a Prometheus server."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from slakeeper.web.intake import Door
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -64,6 +65,16 @@ _GAUGES = (
     ),
 )
 
+# Facts of a door that have a metric of their own.
+DOOR_FACTS = {
+    "datagrams": (CounterMetricFamily, "Datagrams that were read"),
+    "datagrams_lost": (
+        CounterMetricFamily,
+        "Datagrams that the kernel threw away: the door's buffer was full",
+    ),
+    "waiting": (GaugeMetricFamily, "Samples that wait at the door for a cell"),
+}
+
 _DISK = {
     "used_bytes": "What the data directory takes of the disk",
     "free_bytes": "What is left of the disk for the data directory",
@@ -75,19 +86,6 @@ _DISK = {
 }
 
 
-@dataclass
-class IngestCounts:
-    """Samples that came over HTTP since this gateway started."""
-
-    accepted: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    refused_batches: int = 0
-
-    def reject(self, reason: str) -> None:
-        """Counts one sample that was not taken."""
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
-
-
 class _Snapshot(Collector):
     """The metrics of one moment; asked once and thrown away."""
 
@@ -95,14 +93,14 @@ class _Snapshot(Collector):
         self,
         status: Mapping[str, Any],
         processes: Sequence[Mapping[str, Any]],
-        counts: IngestCounts,
+        doors: Sequence[Door],
         in_flight: Mapping[str, int],
         subscribers: int,
         disk: Mapping[str, int],
     ) -> None:
         self._status = status
         self._processes = processes
-        self._counts = counts
+        self._doors = doors
         self._in_flight = in_flight
         self._subscribers = subscribers
         self._disk = disk
@@ -164,17 +162,30 @@ class _Snapshot(Collector):
         yield restarts
 
     def _own(self) -> Iterable[Metric]:
-        accepted = self._counts.accepted
-        yield CounterMetricFamily("slakeeper_samples_accepted", "Samples taken and durable", value=accepted)
+        accepted = CounterMetricFamily(
+            "slakeeper_samples_accepted", "Samples taken and durable, by door", labels=["door"]
+        )
         rejected = CounterMetricFamily(
-            "slakeeper_samples_rejected", "Samples not taken, by reason", labels=["reason"]
+            "slakeeper_samples_rejected", "Samples not taken, by door and reason", labels=["door", "reason"]
         )
-        for reason, samples in sorted(self._counts.rejected.items()):
-            rejected.add_metric([reason], samples)
-        yield rejected
-        yield CounterMetricFamily(
-            "slakeeper_batches_refused", "Batches answered with 503", value=self._counts.refused_batches
+        refused = CounterMetricFamily(
+            "slakeeper_batches_refused",
+            "Batches that were to be sent again: 503, or kept for later by the door itself",
+            labels=["door"],
         )
+        facts = [
+            make(f"slakeeper_ingest_{name}", text, labels=["door"])
+            for name, (make, text) in DOOR_FACTS.items()
+        ]
+        for door in self._doors:
+            accepted.add_metric([door.name], door.accepted)
+            refused.add_metric([door.name], door.refused_batches)
+            for reason, samples in sorted(door.rejected.items()):
+                rejected.add_metric([door.name, reason], samples)
+            for family, name in zip(facts, DOOR_FACTS, strict=True):
+                if name in door.facts:
+                    family.add_metric([door.name], door.facts[name])
+        yield from (accepted, rejected, refused, *facts)
         yield GaugeMetricFamily("slakeeper_event_subscribers", "Open event streams", value=self._subscribers)
         for key, text in _DISK.items():
             if key in self._disk:
@@ -184,7 +195,7 @@ class _Snapshot(Collector):
 def exposition(
     status: Mapping[str, Any],
     processes: Sequence[Mapping[str, Any]],
-    counts: IngestCounts,
+    doors: Sequence[Door],
     in_flight: Mapping[str, int],
     subscribers: int,
     disk: Mapping[str, int] | None = None,
@@ -194,11 +205,11 @@ def exposition(
     Args:
         status: of the cluster, with ``slas`` and ``cells``.
         processes: rows of the process table.
-        counts: what this gateway took in.
+        doors: what came through each since this gateway started.
         in_flight: samples that each cell owes an answer for.
         subscribers: open event streams.
         disk: what the data directory takes, by the keys of the status; None while it cannot be told.
     """
     registry = CollectorRegistry()
-    registry.register(_Snapshot(status, processes, counts, in_flight, subscribers, disk or {}))
+    registry.register(_Snapshot(status, processes, doors, in_flight, subscribers, disk or {}))
     return generate_latest(registry)

@@ -16,10 +16,15 @@ import psutil
 import uvicorn
 from starlette.applications import Starlette
 
-from slakeeper.client import Cluster, DiskGauge, connect
+from slakeeper.client import MAX_IN_FLIGHT_SAMPLES, Cluster, DiskGauge, connect
 from slakeeper.web.app import create_app
+from slakeeper.web.datagram import StatsdDoor, bind_udp
+from slakeeper.web.intake import Intake
 
 DEFAULT_HTTP = "127.0.0.1:8765"
+
+# How often StatsD's counters become samples.
+DEFAULT_FLUSH_MS = 1_000
 
 # Connections at once; each may hold a body. More are answered 503 by the server itself.
 MAX_CONNECTIONS = 1_000
@@ -43,7 +48,9 @@ def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
 
     Args:
         args: ``{"http": "host:port", "cells": [{"name", "socket", "sla"?}], "partitions", "token", "run_file"?,
-            "names"?: further host names, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?}``.
+            "names"?: further host names, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?, "ingest"?:
+            {"prometheus"?, "otlp"?: False closes the door, "statsd"?: "host:port", "statsd_flush_ms"?,
+            "token_file"?}}``.
         context: the process's own facts; none are needed.
     """
     gc.set_threshold(GC_THRESHOLD)
@@ -58,6 +65,10 @@ class Gateway:
         self._run_file = RunFile(Path(args["run_file"])) if args.get("run_file") else None
         # The data directory is where the run's own file is.
         self._gauge = DiskGauge(Path(args["run_file"]).parent) if args.get("run_file") else None
+        self._ingest: Mapping[str, Any] = args.get("ingest") or {}
+        self._intake: Intake | None = None
+        self._statsd: socket.socket | None = None
+        self._statsd_door: StatsdDoor | None = None
         self._cluster: Cluster | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: uvicorn.Server | None = None
@@ -66,7 +77,7 @@ class Gateway:
         self._ticked_at_s = time.monotonic()
 
     def start(self) -> dict[str, Any]:
-        """Serves; returns ``{"http": "host:port"}`` when the port answers.
+        """Serves; returns ``{"http": "host:port", "statsd"?}`` when the port answers.
 
         Raises:
             OSError: the address cannot be bound; names it.
@@ -74,8 +85,18 @@ class Gateway:
         """
         host, port = parse_address(self._args.get("http") or DEFAULT_HTTP)
         listener = self._bind(host, port)
+        facts = {"http": address_text(host, listener.getsockname()[1])}
+        if self._ingest.get("statsd"):
+            try:
+                udp_host, udp_port = parse_address(self._ingest["statsd"])
+                self._statsd = bind_udp(udp_host, udp_port)
+            except OSError:
+                listener.close()
+                raise
+            facts["statsd"] = address_text(udp_host, self._statsd.getsockname()[1])
         limits = {name: self._args[name] for name in ("patience_s", "max_in_flight") if name in self._args}
         self._cluster = connect(self._args["cells"], self._args["partitions"], via="http", **limits)
+        self._intake = Intake(self._cluster, self._args.get("max_in_flight", MAX_IN_FLIGHT_SAMPLES))
         app = create_app(
             self._cluster,
             self._args["token"],
@@ -86,6 +107,8 @@ class Gateway:
             disk=self._disk,
             ack_key=self._args.get("ack_key"),
             inbound=self._args.get("inbound"),
+            intake=self._intake,
+            ingest=self._ingest,
         )
         self._server = uvicorn.Server(_configuration(app))
         self._thread = threading.Thread(target=self._serve, args=(app, listener), name="gateway", daemon=True)
@@ -97,7 +120,7 @@ class Gateway:
             if not self._thread.is_alive() or time.monotonic() > deadline_s:
                 self.stop(0.0)
                 raise RuntimeError(f"the gateway did not start: {self._failure}")
-        return {"http": address_text(host, listener.getsockname()[1])}
+        return facts
 
     def _disk(self) -> dict[str, int] | None:
         return None if self._gauge is None else self._gauge.read()
@@ -115,18 +138,21 @@ class Gateway:
             self._cluster.close()
 
     def beat(self) -> dict[str, Any]:
-        """``{"age_ms"}`` of the event loop's last turn, and samples in flight as the mailbox.
+        """``{"age_ms"}`` of the event loop's last turn, samples in flight as the mailbox, and what the doors took.
 
         Raises:
-            RuntimeError: the server has ended by itself.
+            RuntimeError: the server, or a door, has ended by itself.
         """
         if self._thread is None or not self._thread.is_alive():
             raise RuntimeError(f"the gateway's server has ended: {self._failure}")
+        if self._statsd_door is not None and self._statsd_door.failure:
+            raise RuntimeError(self._statsd_door.failure)
         waiting = sum(self._cluster.in_flight.values()) if self._cluster is not None else 0
         return {
             "age_ms": round((time.monotonic() - self._ticked_at_s) * 1000),
             "actors": 0,
             "mailbox": waiting,
+            "ingest": [door.row() for door in self._intake.doors] if self._intake is not None else [],
         }
 
     def _bind(self, host: str, port: int) -> socket.socket:
@@ -153,11 +179,22 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._hub = app.state.hub
         ticking = asyncio.create_task(self._tick())
+        statsd = self._statsd_door = self._open_statsd()
         try:
             # Off the main thread uvicorn leaves signals alone.
             await self._server.serve([listener])
         finally:
             ticking.cancel()
+            if statsd is not None:
+                await statsd.close(GRACE_S)
+
+    def _open_statsd(self) -> StatsdDoor | None:
+        if self._statsd is None or self._intake is None:
+            return None
+        flush_s = self._ingest.get("statsd_flush_ms", DEFAULT_FLUSH_MS) / 1000
+        door = StatsdDoor(self._statsd, self._intake, flush_s)
+        door.open()
+        return door
 
     async def _tick(self) -> None:
         while True:

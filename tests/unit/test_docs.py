@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from slakeeper.cli import main
+from slakeeper.config.service import ServiceSettings
 from slakeeper.integrations.webhook import signed_post
 from slakeeper.sla.signature import sign
+from tests.unit.integrations.fake_http import FakeServer, Reply, Request
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -67,3 +70,25 @@ def test_the_examples_of_simulate_say_what_stands_there(monkeypatch: pytest.Monk
 
 def _without_speed(text: str) -> str:
     return re.sub(r" in \S+ s, \d+ samples/s", "", text)
+
+
+def test_the_settings_and_the_program_of_ingest_are_right() -> None:
+    text = (DOCS / "ingest.md").read_text()
+    (settings,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    ingest = ServiceSettings.model_validate(yaml.safe_load(settings)).ingest
+    assert (ingest.statsd, ingest.statsd_flush) == ("127.0.0.1:8125", 1_000)
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    taken: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        taken.append(request)
+        return Reply(202, b'{"accepted": 2, "rejected": []}')
+
+    with FakeServer(answer) as server:
+        here = program.replace("http://127.0.0.1:8765", server.url)
+        exec(compile(here, "docs/ingest.md", "exec"), {"token": "a-token"})
+    samples = [sample for request in taken for sample in request.json()["samples"]]
+    assert [(sample["metric"], sample["value"]) for sample in samples] == [
+        ("latency", 312.0),
+        ("uptime", 1.0),
+    ]

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from slakeeper.config.loader import FILES, Configuration, load, load_contracts
 from slakeeper.config.schema import keys_of
-from slakeeper.config.service import ServiceRetention, ServiceSettings
+from slakeeper.config.service import ServiceIngest, ServiceRetention, ServiceSettings
 from slakeeper.sla import contract, monitoring, on_call, policy
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
@@ -25,6 +25,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     on_call.Override, on_call.EveryDays,
     monitoring.MonitoringPolicy, monitoring.Retention, monitoring.InternalSource, monitoring.HostSource,
     monitoring.PrometheusSource, monitoring.CustomSource, monitoring.HttpSource, ServiceSettings, ServiceRetention,
+    ServiceIngest,
 )  # fmt: skip
 
 

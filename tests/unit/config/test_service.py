@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from slakeeper.config.loader import DEFAULT_DIR, load
-from slakeeper.config.service import ServiceSettings, split_address
+from slakeeper.config.problem import ConfigError
+from slakeeper.config.service import ServiceIngest, ServiceSettings, split_address
 
 
 def reasons(**values: object) -> list[str]:
@@ -61,3 +62,33 @@ def test_every_shipped_key_is_known_and_every_known_key_is_shipped() -> None:
     text = Path(DEFAULT_DIR / "service.yaml").read_text()
     for key in ServiceSettings.model_fields:
         assert f"\n{key}:" in text
+
+
+@pytest.mark.parametrize("door", ["prometheus", "otlp"])
+def test_a_door_whose_extra_is_missing_can_be_left_alone_or_closed_but_not_opened(
+    door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert getattr(ServiceSettings(ingest=ServiceIngest(**{door: True})).ingest, door) is True
+    monkeypatch.setattr("slakeeper.config.service.find_spec", lambda name: None)
+    assert reasons(ingest={door: True}) == ["missing_extra"]
+    for other in (False, None):
+        assert getattr(ServiceIngest(**{door: other}), door) is other
+
+
+def test_a_missing_extra_is_told_with_its_line_and_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_of_it(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr("slakeeper.config.service.find_spec", none_of_it)
+    for file in DEFAULT_DIR.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    (tmp_path / "service.yaml").write_text("ingest:\n  statsd: null\n  otlp: true\n")
+    with pytest.raises(ConfigError, match=r"service\.yaml:3: .*pip install 'slakeeper\[ingest\]'"):
+        load(tmp_path, {})
+
+
+def test_a_token_file_is_found_from_everywhere() -> None:
+    assert reasons(ingest={"token_file": "senders"}) == ["invalid_path"]
+    assert reasons(ingest={"statsd": "8125"}) == ["invalid_address"]

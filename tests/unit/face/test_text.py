@@ -81,6 +81,22 @@ def test_status_shows_a_dash_for_what_a_contract_that_is_down_does_not_say() -> 
     assert "api: its actor is suspended" in shown
 
 
+def test_status_shows_the_doors_that_were_used() -> None:
+    idle = {"door": "otlp", "accepted": 0, "rejected": {}, "refused_batches": 0}
+    used = {
+        "door": "prometheus",
+        "accepted": 7,
+        "rejected": {"stale": 1, "unknown_metric": 30},
+        "refused_batches": 2,
+    }
+    status = {"state": "running", "uptime_s": 0, "http": None, "slas": [ROW], "processes": []}
+    assert "DOOR" not in text.status_text({**status, "ingest": [idle]})
+    shown = text.status_text({**status, "ingest": [idle, used]})
+    assert "otlp" not in shown
+    (line,) = (line.split() for line in shown.splitlines() if line.startswith("prometheus"))
+    assert line == ["prometheus", "7", "31", "2", "unknown_metric"]
+
+
 def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
     row = {**ROW, "escalations_failed": 1, "alerts_failed": 2, "billing_failed": 1,
            "metrics_down": ["latency", "errors"]}  # fmt: skip

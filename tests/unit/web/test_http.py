@@ -334,9 +334,9 @@ def test_metrics_are_prometheus_text(site: Site, cells: list[FakeCell]) -> None:
         'slakeeper_source_failing{cell="cell-0",source="prom"} 1.0',
         'slakeeper_cell_up{cell="cell-1"} 1.0',
         'slakeeper_cell_actors{cell="cell-0"} 9.0',
-        "slakeeper_samples_accepted_total 1.0",
-        'slakeeper_samples_rejected_total{reason="unknown_metric"} 1.0',
-        'slakeeper_samples_rejected_total{reason="not_a_number"} 1.0',
+        'slakeeper_samples_accepted_total{door="samples"} 1.0',
+        'slakeeper_samples_rejected_total{door="samples",reason="unknown_metric"} 1.0',
+        'slakeeper_samples_rejected_total{door="samples",reason="not_a_number"} 1.0',
     ):
         assert line in lines
     cells[1].die()

@@ -1,0 +1,340 @@
+"""`Client`: samples from any Python program to a running slakeeper, over HTTP, each counted once.
+
+A batch keeps its id until it is acknowledged, and slakeeper remembers the ids it has taken: whatever is killed in
+between, nothing that was sent is lost or counted twice. Needs the standard library and urllib3.
+"""
+
+import atexit
+import json
+import logging
+import math
+import os
+import random
+import threading
+import time
+import uuid
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from slakeeper.backlog import Backlog, Portion, Sample
+
+SAMPLES_PATH = "/v1/samples"
+
+# Between two tries: doubled each time up to the longest, then a part of it by chance, so that many senders do not come
+# back together. What the server asks for goes before.
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 15.0
+
+# A server that asks for more than this is not taken at its word.
+MAX_RETRY_AFTER_S = 300.0
+
+CONNECT_WITHIN_S = 3.0
+
+# Longer than a gateway waits for a cell's answer.
+ANSWER_WITHIN_S = 30.0
+
+# For what an interpreter that ends leaves unsent.
+EXIT_WITHIN_S = 5.0
+
+# A sample whose monitor is down is sent again for this long; one that stays down must not hold up all others.
+DOWN_PATIENCE_S = 10.0
+DOWN_WAIT_S = 1.0
+
+# The batch is wrong, and would be the next time. Of the others, a wrong token or address can be mended meanwhile.
+_NEVER_AGAIN = frozenset({400, 413, 415, 422})
+
+_ACCEPTED = 202
+_NOT_NOW = 503
+
+Where = tuple[str, str]
+"""(address, token)"""
+
+
+class Client:
+    """Reports samples. Safe to share between threads and to carry through a fork.
+
+    Args:
+        url: address of the gateway, such as ``http://127.0.0.1:8765``.
+        token: the API token, or one of the file ``ingest.token_file``.
+        batch_samples: samples in one request at most.
+        batch_wait_s: how long a sample waits for others.
+        buffer_samples: samples that may wait while slakeeper does not take them.
+        when_full: ``drop_oldest`` counts and forgets the oldest sample; ``block`` makes :meth:`observe` wait.
+        block_s: how long it waits at most; None: as long as it takes.
+
+    Raises:
+        ValueError: a size is not positive, or ``when_full`` none of the two.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        batch_samples: int = 1_000,
+        batch_wait_s: float = 0.2,
+        buffer_samples: int = 100_000,
+        when_full: Literal["drop_oldest", "block"] = "drop_oldest",
+        block_s: float | None = None,
+    ) -> None:
+        if when_full not in {"drop_oldest", "block"}:
+            raise ValueError(f"when_full is drop_oldest or block, not {when_full!r}")
+        if batch_samples < 1 or buffer_samples < 1 or batch_wait_s < 0:
+            raise ValueError("batch_samples and buffer_samples are 1 at least, batch_wait_s 0")
+        self._locate: Callable[[], Where] = lambda: (url, token)
+        self._block_s = block_s
+        self._new_backlog: Callable[[], Backlog] = lambda: Backlog(
+            buffer_samples, batch_samples, batch_wait_s, drops_oldest=when_full == "drop_oldest"
+        )
+        self._begin()
+        _clients.add(self)
+
+    @classmethod
+    def from_data(cls, data: str | os.PathLike[str], **options: Any) -> Self:
+        """A client of the service that runs on a data directory, wherever it listens; also of the one after it.
+
+        Args:
+            data: the data directory.
+            options: as for the client itself.
+
+        Raises:
+            OSError: there is no ``run.json`` that can be read.
+            ValueError: it says nothing of an address.
+        """
+        path = Path(data) / "run.json"
+
+        def locate() -> Where:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            if not run.get("http"):
+                raise ValueError(f"{path}: no address of the gateway")
+            return f"http://{run['http']}", run.get("token", "")
+
+        client = cls(*locate(), **options)
+        client._locate = locate
+        return client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def observe(
+        self,
+        metric: str,
+        value: float,
+        ts: int | None = None,
+        sla: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Reports a sample; does not wait for it to be sent.
+
+        Args:
+            metric: name of a metric.
+            value: a number. One that is not finite is counted as rejected.
+            ts: Unix milliseconds; now when left out.
+            sla: only for this contract; otherwise for every contract that has the metric.
+            labels: for metrics that ask for some.
+
+        Returns:
+            False when the sample was not taken: the client is closed, its buffer stayed full for ``block_s``, or the
+            value is not finite.
+
+        Raises:
+            TypeError: an argument is not of its type.
+        """
+        sample = _sample(metric, value, time.time_ns() // 1_000_000 if ts is None else ts, sla, labels)
+        if not math.isfinite(sample["value"]):
+            self._reject({"not_finite": 1})
+            return False
+        self._start()
+        if not self._backlog.put(sample, self._block_s):
+            self._reject({"closed" if self._closed else "no_room": 1})
+            return False
+        return True
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Waits until everything that was observed before is durable or was rejected; False when it is not in time."""
+        return self._backlog.flush(timeout_s)
+
+    def close(self, timeout_s: float = 30.0) -> bool:
+        """Sends what there is, and ends; False when something could not be sent in time and is lost."""
+        self._closed = True
+        self._backlog.close()
+        is_through = True
+        if self._thread is not None:
+            is_through = self._backlog.flush(timeout_s)
+            self._ended.set()
+            self._thread.join(timeout=CONNECT_WITHIN_S)
+            if self._pool is not None:
+                self._pool.clear()
+        _clients.discard(self)
+        if not is_through:
+            _log().error("%d samples could not be sent and are lost", self._backlog.waiting)
+        return is_through
+
+    def counts(self) -> dict[str, Any]:
+        """``{"accepted", "rejected": {reason: n}, "dropped", "waiting", "batches", "resent"}`` since the beginning.
+
+        ``dropped`` were the oldest of a full buffer; ``resent`` are requests beyond the first for a batch.
+        """
+        with self._lock:
+            return {
+                "accepted": self._accepted,
+                "rejected": dict(self._rejected),
+                "dropped": self._backlog.dropped,
+                "waiting": self._backlog.waiting,
+                "batches": self._batches,
+                "resent": self._resent,
+            }
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """An empty client without a thread; again in a forked child, whose parent sends what was there."""
+        self._lock = threading.Lock()
+        self._backlog = self._new_backlog()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pool: urllib3.PoolManager | None = None
+        self._url = ""
+        self._closed = False
+        self._accepted = self._batches = self._resent = 0
+        self._rejected: Counter[str] = Counter()
+
+    def _start(self) -> None:
+        """Starts the thread on the first sample: until then a process may fork."""
+        if self._thread is not None or self._closed:
+            return
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="slakeeper-client", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _reject(self, reasons: Mapping[str, int]) -> None:
+        with self._lock:
+            self._rejected.update(reasons)
+
+    def _run(self) -> None:
+        while not self._ended.is_set() and (portion := self._backlog.take()) is not None:
+            if self._send(portion):
+                self._backlog.done(portion)
+
+    def _send(self, portion: Portion) -> bool:
+        """Sends a batch until there is a verdict; False when the client ended before."""
+        body = json.dumps({"samples": portion.samples, "batch_id": uuid.uuid4().hex}).encode()
+        down_until_s = time.monotonic() + DOWN_PATIENCE_S
+        tries = 0
+        while not self._ended.is_set():
+            asked_s = self._try(portion, body, time.monotonic() < down_until_s)
+            if asked_s is None:
+                with self._lock:
+                    self._batches += 1
+                    self._resent += tries
+                return True
+            longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(tries, 16))
+            tries += 1
+            self._ended.wait(min(asked_s, MAX_RETRY_AFTER_S) + longest_s * random.uniform(0.5, 1))
+        return False
+
+    def _try(self, portion: Portion, body: bytes, insists: bool) -> float | None:
+        """Sends once; None with a verdict, else how long the server asks to be left alone [s]."""
+        try:
+            status, headers, content = self._post(body)
+            verdict = _verdict(content) if status == _ACCEPTED else None
+        except (HTTPError, OSError, ValueError) as error:
+            _log().debug("slakeeper is not reached: %s", error)
+            self._pool = None  # it may be elsewhere by now
+            return 0.0
+        if verdict is not None:
+            accepted, reasons = verdict
+            if insists and reasons["monitor_down"]:
+                return DOWN_WAIT_S
+            with self._lock:
+                self._accepted += accepted
+                self._rejected.update(reasons)
+            return None
+        if status in _NEVER_AGAIN:
+            _log().error("%d samples are refused (%d): %s", len(portion.samples), status, content[:500])
+            self._reject({f"http_{status}": len(portion.samples)})
+            return None
+        _log().log(
+            logging.DEBUG if status == _NOT_NOW else logging.WARNING,
+            "samples are not taken now (%d): %s", status, content[:500],
+        )  # fmt: skip
+        if status != _NOT_NOW:
+            self._pool = None
+        return _seconds(headers.get("retry-after"))
+
+    def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        if self._pool is None:
+            url, token = self._locate()
+            self._url = url.rstrip("/") + SAMPLES_PATH
+            self._pool = urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_WITHIN_S, read=ANSWER_WITHIN_S),
+                headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+            )
+        answer = self._pool.request("POST", self._url, body=body, retries=False, redirect=False)
+        return answer.status, answer.headers, answer.data
+
+
+def _sample(metric: Any, value: Any, ts: Any, sla: Any, labels: Any) -> Sample:
+    if not (isinstance(metric, str) and isinstance(ts, int) and (sla is None or isinstance(sla, str))):
+        raise TypeError(f"metric and sla are text, ts is Unix milliseconds: {metric!r}, {sla!r}, {ts!r}")
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{value!r} is no number")
+    sample: Sample = {"metric": metric, "value": float(value), "ts": ts}
+    if sla is not None:
+        sample["sla"] = sla
+    if labels is not None:
+        sample["labels"] = {str(name): str(text) for name, text in labels.items()}
+    return sample
+
+
+def _verdict(content: bytes) -> tuple[int, Counter[str]]:
+    """How many samples were accepted, and how many were not for each reason.
+
+    Raises:
+        ValueError: this is no answer of slakeeper's, whatever its status.
+    """
+    answer = json.loads(content)
+    try:
+        return int(answer["accepted"]), Counter(str(row["reason"]) for row in answer["rejected"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an answer of slakeeper: {content[:200]!r}") from error
+
+
+def _seconds(retry_after: str | None) -> float:
+    # slakeeper says seconds; a proxy before it that gives a date is asked again as if it had said nothing.
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 0.0
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger("slakeeper.client")
+
+
+_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
+
+
+def _end_all() -> None:
+    for client in list(_clients):
+        client.close(EXIT_WITHIN_S)
+
+
+def _forked() -> None:
+    for client in list(_clients):
+        client._begin()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forked)

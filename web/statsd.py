@@ -1,0 +1,196 @@
+"""StatsD: lines of datagrams in, samples out at each flush. No clock and no socket; see `datagram` for those.
+
+- counter (``c``): the sum of the interval, each value divided by its rate: one sample at the flush. It is for
+  ``aggregation: sum`` and ``rate``. An interval without one is no sample, not a zero.
+- gauge (``g``): its last value, one sample at the flush if it was set; ``+N`` and ``-N`` change the value before.
+- timer (``ms``, ``h``, ``d``): every value is a sample of its own, at the instant it came.
+- set (``s``): how many different values the interval had, one sample at the flush.
+
+Tags are DogStatsD's, ``|#name:text,name``; they become labels, one without a text has an empty one.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from slakeeper.web.ingest import MAX_LABELS, MAX_NAME_CHARS, Sample
+
+# Different names, with their tags, that are kept between two flushes. Somebody who puts an id into a name gets to
+# know it here, and not by the machine running out of memory.
+MAX_SERIES = 20_000
+
+# Samples of timers, and members of sets, between two flushes.
+MAX_VALUES = 100_000
+
+COUNTER, GAUGE, SET = "c", "g", "s"
+
+_LINE = re.compile(rb"([^:|]+):([^|]+)\|(ms|[cghds])((?:\|[^|]*)*)")
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+# DogStatsD's events and service checks are no metrics.
+_NO_METRICS = (b"_e{", b"_sc|")
+
+# (name, tags as sorted pairs)
+Series = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class BadLine(Exception):
+    """A line that is not understood; the reason as a word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one line says.
+
+    Attributes:
+        series: its name and tags.
+        kind: ``c``, ``g``, ``s`` or ``ms`` for all that are timers.
+        values: as they stand there: a gauge's sign has a meaning, a set's value may be anything.
+        rate: the share of events that the sender reports, 0 < rate <= 1.
+    """
+
+    series: Series
+    kind: str
+    values: tuple[bytes, ...]
+    rate: float = 1.0
+
+
+def parse_line(line: bytes) -> Line:
+    """Reads ``NAME:VALUE[:VALUE…]|TYPE[|@RATE][|#TAG[:TEXT],…]``; further fields are passed over.
+
+    Raises:
+        BadLine: it is none.
+    """
+    if line.startswith(_NO_METRICS):
+        raise BadLine("not_a_metric")
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise BadLine("bad_line")
+    kind = found[3].decode()
+    values = tuple(found[2].split(b":"))
+    if kind != SET and not all(_NUMBER.fullmatch(value) for value in values):
+        raise BadLine("not_a_number")
+    rate, tags = 1.0, b""
+    for part in found[4].split(b"|")[1:]:
+        if part.startswith(b"@"):
+            rate = _rate(part[1:])
+        elif part.startswith(b"#"):
+            tags = part[1:]
+    try:
+        name, labels = found[1].decode(), _labels(tags.decode())
+    except UnicodeDecodeError as error:
+        raise BadLine("not_utf8") from error
+    if len(name) > MAX_NAME_CHARS:
+        raise BadLine("invalid_metric")
+    return Line((name, labels), kind if kind in {COUNTER, GAUGE, SET} else "ms", values, rate)
+
+
+def _rate(text: bytes) -> float:
+    rate = float(text) if _NUMBER.fullmatch(text) else 0.0
+    if not 0 < rate <= 1:
+        raise BadLine("bad_rate")
+    return rate
+
+
+def _labels(text: str) -> tuple[tuple[str, str], ...]:
+    if not text:
+        return ()
+    pairs = {name: value for name, _, value in (tag.partition(":") for tag in text.split(",")) if name}
+    if len(pairs) > MAX_LABELS or any(len(part) > MAX_NAME_CHARS for pair in pairs.items() for part in pair):
+        raise BadLine("invalid_labels")
+    return tuple(sorted(pairs.items()))
+
+
+class Aggregate:
+    """What came since the last flush.
+
+    Attributes:
+        refused: lines that were not taken since the last flush, by reason.
+    """
+
+    def __init__(self, max_series: int = MAX_SERIES, max_values: int = MAX_VALUES) -> None:
+        self._max_series = max_series
+        self._max_values = max_values
+        self._counters: dict[Series, float] = {}
+        self._sets: dict[Series, set[bytes]] = {}
+        # The newest at the end; kept over flushes for those that are changed by +N and -N.
+        self._gauges: dict[Series, float] = {}
+        self._set_gauges: set[Series] = set()
+        self._timers: list[Sample] = []
+        self._members = 0
+        self.refused: dict[str, int] = {}
+
+    @property
+    def values(self) -> int:
+        """Samples of timers that wait for the flush."""
+        return len(self._timers)
+
+    def take(self, datagram: bytes, now_ms: int) -> None:
+        """Takes the lines of a datagram, each by itself."""
+        for line in datagram.split(b"\n"):
+            text = line.strip()
+            if text:
+                try:
+                    self._add(parse_line(text), now_ms)
+                except BadLine as error:
+                    self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
+
+    def flush(self, now_ms: int) -> list[Sample]:
+        """The samples of the interval that ends now; the next one begins."""
+        samples, self._timers = self._timers, []
+        samples += (_sample(series, value, now_ms) for series, value in self._finished())
+        self._counters, self._sets, self._set_gauges, self._members = {}, {}, set(), 0
+        # Those that were set least recently make room for new ones.
+        for series in list(self._gauges)[: max(0, len(self._gauges) - self._max_series // 2)]:
+            del self._gauges[series]
+        return samples
+
+    def _finished(self) -> Iterator[tuple[Series, float]]:
+        yield from self._counters.items()
+        for series in self._set_gauges:
+            yield series, self._gauges[series]
+        for series, members in self._sets.items():
+            yield series, float(len(members))
+
+    def _add(self, line: Line, now_ms: int) -> None:
+        series = line.series
+        if line.kind == COUNTER:
+            self._make_room(self._counters, series)
+            total = self._counters.get(series, 0.0)
+            self._counters[series] = total + sum(float(value) for value in line.values) / line.rate
+        elif line.kind == GAUGE:
+            self._make_room(self._gauges, series)
+            value = self._gauges.pop(series, 0.0)
+            for text in line.values:
+                value = value + float(text) if text[:1] in b"+-" else float(text)
+            self._gauges[series] = value if math.isfinite(value) else 0.0
+            if not math.isfinite(value):
+                raise BadLine("not_finite")
+            self._set_gauges.add(series)
+        elif line.kind == SET:
+            self._make_room(self._sets, series)
+            members = self._sets.setdefault(series, set())
+            new = {value for value in line.values if value not in members}
+            if self._members + len(new) > self._max_values:
+                raise BadLine("too_many_values")
+            self._members += len(new)
+            members |= new
+        else:
+            if len(self._timers) + len(line.values) > self._max_values:
+                raise BadLine("too_many_values")
+            self._timers += (_sample(series, float(value), now_ms) for value in line.values)
+
+    def _make_room(self, kept: dict[Series, Any], series: Series) -> None:
+        if series not in kept and len(kept) >= self._max_series:
+            raise BadLine("too_many_names")
+
+
+def _sample(series: Series, value: float, at_ms: int) -> Sample:
+    name, labels = series
+    return [name, value, at_ms, None, dict(labels) or None]
