@@ -20,19 +20,24 @@ class Watched:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a simulated world goes: a sample of every metric each ``sample_every_ms``, windows of ``interval``."""
+    """How fast a simulated world goes: a sample of every metric each ``sample_every_ms``, windows of ``interval``.
+
+    Cells ask each other as often as samples come, which is more seldom than in earnest, where it is every second: runs
+    are hours of virtual time.
+    """
 
     sample_every_ms: int
     interval: str
+
+    @property
+    def neighbour_fresh_ms(self) -> int:
+        """How long what a neighbour said is believed [ms]."""
+        return 5 * self.sample_every_ms
 
 
 # For short runs, in which much is to happen; and for long ones.
 QUICK = Pace(60_000, "1m")
 STEADY = Pace(300_000, "15m")
-
-
-# Cells ask each other more seldom than in earnest, where it is a second: runs are hours of virtual time.
-NEIGHBOUR_EVERY_MS, NEIGHBOUR_FRESH_MS = 60_000, 300_000
 
 
 @dataclass(frozen=True)

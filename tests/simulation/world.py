@@ -36,8 +36,6 @@ from tests.simulation.outside import Channel, Outside, lost
 from tests.simulation.settings import (
     ENFORCEMENT,
     MONITORING,
-    NEIGHBOUR_EVERY_MS,
-    NEIGHBOUR_FRESH_MS,
     PLANS,
     QUICK,
     STEADY,
@@ -137,6 +135,7 @@ class SlaWorld(Observer):
         self.problems: list[str] = []
         self.set_aside: set[str] = set()
         self.seen: dict[str, dict[str, Any]] = {}
+        self.pace = climate.pace
         self.contracts = contract_documents(climate.pace)
         self.shadows: dict[str, Shadow] = {}
         self.died: dict[str, int] = {}
@@ -215,10 +214,10 @@ class SlaWorld(Observer):
             {},
             Path("/locks"),
             audit_files=AuditFiles(AUDIT, boot.fs),
-            muting=Muting(NEIGHBOUR_FRESH_MS),
+            muting=Muting(self.pace.neighbour_fresh_ms),
             neighbours={each.name: Beside(self, each.name) for each in PLANS if each is not plan},
             partition_names=tuple(partitions),
-            neighbour_every_ms=NEIGHBOUR_EVERY_MS,
+            neighbour_every_ms=self.pace.sample_every_ms,
         )
         kinds: dict[str, Any] = boot.mortal(KINDS)
         kinds["monitor"] = recorded(
