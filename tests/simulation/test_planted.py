@@ -23,6 +23,9 @@ from slakeeper.sla import alert
 from slakeeper.sla.audit import What
 from tests.simulation import soak
 
+# Hours of virtual time take a minute of a busy machine.
+pytestmark = pytest.mark.timeout(240)
+
 SEEDS, HOURS = 6, 1.5
 
 # What needs two accidents at a time.

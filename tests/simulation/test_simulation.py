@@ -19,7 +19,8 @@ SEEDS, SEEDS_A_TEST = 200, 5
 HOURS = 0.5
 
 
-pytestmark = pytest.mark.usefixtures("quiet")
+# Hours of virtual time take a minute of a busy machine; what hangs is found by this, too.
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.timeout(240)]
 
 
 @pytest.mark.slow
