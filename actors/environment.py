@@ -15,7 +15,7 @@ from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.messenger import Messenger
-from slakeeper.integrations.source import Poller, open_source
+from slakeeper.integrations.source import Catching, Poller, open_source
 from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.room import Room
 from slakeeper.sla import calendar, compliance, settlement, silence
@@ -136,6 +136,9 @@ class Environment:
         catalog: metric name to monitors; see :meth:`enter`.
         bindings: source name to {monitor address: query}; read by source actors; see :meth:`enter`.
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
+        gaps: address of a monitor that waits for what its source can still tell it, to the first instant [Unix ms] of
+            which it misses anything, as of now; written by monitors, read by source actors.
+        sources: how each source does, as ``status`` and ``source list`` show it; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
         contracts: contract id to what is known of it; written by contracts.
@@ -166,6 +169,8 @@ class Environment:
     catalog: Catalog = field(default_factory=Catalog)
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     source_errors: dict[str, str] = field(default_factory=dict)
+    gaps: dict[str, Callable[[int], int]] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources_failing: dict[str, str] = field(default_factory=dict)
     room: Room | None = None
     contracts: dict[str, Known] = field(default_factory=dict)
@@ -287,6 +292,14 @@ class Environment:
             if query is not None:
                 return name, query
         return None
+
+    def catch_up_ms(self, metric: Metric) -> int:
+        """How long what a metric misses can wait for its source to tell it later [ms]; 0: that source cannot."""
+        bound = self.source_of(metric)
+        if bound is None or not isinstance(self.pollers.get(bound[0]), Catching):
+            return 0
+        patience_ms: int = getattr(self.monitoring.sources.get(bound[0]), "catch_up", 0)
+        return patience_ms
 
 
 def open_environment(

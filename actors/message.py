@@ -178,6 +178,11 @@ class ReportSourceError:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceAnswered:
+    """The source has given the monitor all it has up to now: what is missing then is silence, and no error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rebase:
     """The contract has a new version.
 

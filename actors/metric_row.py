@@ -81,11 +81,11 @@ def metric_line(host: Host, sla_id: str, view: MetricView) -> dict[str, Any]:
     """How a metric stands, in short; ``reason`` says why its source has no value for it."""
     environment: Environment = host.environment
     address = monitor_address(sla_id, view.metric.name)
-    is_failing = MonitorState(view.state) is MonitorState.SOURCE_ERROR
+    has_none = MonitorState(view.state) in (MonitorState.SOURCE_ERROR, MonitorState.NO_DATA)
     return {
         "name": view.metric.name,
         "state": view.state,
-        "reason": environment.source_errors.get(address) if is_failing else None,
+        "reason": environment.source_errors.get(address) if has_none else None,
         "value": view.value,
         "threshold": float(view.metric.value),
         "condition": view.metric.condition.value,

@@ -21,6 +21,7 @@ from slakeeper.actors.message import (
     ReportSourceError,
     SayAgain,
     SetSuspended,
+    SourceAnswered,
     Tick,
     contract_address,
 )
@@ -36,7 +37,7 @@ from slakeeper.sla.spending import Spending
 DEADLINE_TIMER = "deadline"
 
 # Events are plain tuples: samples are the bulk of the journal. The first item says what it is.
-SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE, DUPLICATES = (
+SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE, DUPLICATES, HOLD, ANSWERED = (
     "s",
     "t",
     "e",
@@ -45,7 +46,11 @@ SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE, DUPLICATES = (
     "c",
     "r",
     "d",
+    "h",
+    "a",
 )
+
+_SHOWS_AN_ERROR = frozenset({State.SOURCE_ERROR, State.VIOLATING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class MetricMonitorActor(Actor):
         monitor = self._monitor
         if not fresh:
             self._catch_up(ctx, monitor)
+            self._hold(ctx)  # nobody asked its source while this was down
             self._say_again(ctx)
         self._enter(ctx)
         due_ms = monitor.next_deadline_ms()
@@ -144,7 +150,15 @@ class MetricMonitorActor(Actor):
             case CountDuplicates(count):
                 signals = ctx.emit((DUPLICATES, ctx.now_ms, count))
             case ReportSourceError(text):
+                self._hold(ctx)
+                if self._monitor.error is not None and self._monitor.state in _SHOWS_AN_ERROR:
+                    return  # as at every poll of a long failure: the first has said it
                 signals = ctx.emit((SOURCE_ERROR, ctx.now_ms, text))
+            case SourceAnswered():
+                if self._monitor.error is None and not self._monitor.is_held:
+                    return
+                signals = ctx.emit((ANSWERED, ctx.now_ms))
+                self._show_gap(ctx)
             case SetSuspended(suspended):
                 signals = ctx.emit((SUSPEND if suspended else RESUME, ctx.now_ms))
             case ForceClose():
@@ -196,6 +210,11 @@ class MetricMonitorActor(Actor):
             return self._monitor.tick(now_ms)
         if what == SOURCE_ERROR:
             return self._monitor.source_error(rest[0], now_ms)
+        if what == HOLD:
+            self._monitor.hold(rest[0])
+            return []
+        if what == ANSWERED:
+            return self._monitor.source_answered(now_ms)
         if what == SUSPEND:
             self._monitor.suspend(now_ms)
             return []
@@ -268,6 +287,21 @@ class MetricMonitorActor(Actor):
         if not retired and is_suspended != monitor.is_suspended:
             self._follow(ctx, ctx.emit((SUSPEND if is_suspended else RESUME, ctx.now_ms)))
 
+    def _hold(self, ctx: Context) -> None:
+        """Has what is missing wait for the source, where that can tell it later."""
+        environment: Environment = ctx.environment
+        patience_ms = 0 if self._retired else environment.catch_up_ms(self._metric)
+        if patience_ms and not self._monitor.is_held:
+            ctx.emit((HOLD, ctx.now_ms, patience_ms))
+        self._show_gap(ctx)
+
+    def _show_gap(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
+        if self._monitor.is_held and not self._retired:
+            environment.gaps[self.address] = self._monitor.gap_from_ms
+        else:
+            environment.gaps.pop(self.address, None)
+
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
         name, contract = self._metric.name, contract_address(self._contract.id)
         followed = list(signals)
@@ -317,5 +351,7 @@ class MetricMonitorActor(Actor):
     def _leave(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         environment.catalog.leave(self.address, self._metric.name)
+        environment.gaps.pop(self.address, None)
+        environment.source_errors.pop(self.address, None)
         for queries in environment.bindings.values():
             queries.pop(self.address, None)

@@ -236,6 +236,7 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         "silences": sum(
             each.state(host.now_ms) is SilenceState.ACTIVE for each in environment.muting.silences
         ),
+        "sources": list(environment.sources.values()),
         "sources_failing": dict(environment.sources_failing),
         "channels_failing": {sender.name: sender.trouble for sender in _messengers(host) if sender.trouble},
         "audit_failing": dict(environment.audit_failing),

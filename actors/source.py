@@ -1,31 +1,62 @@
-"""SourceActor: asks one source at its interval and hands what it says to the monitors bound to it."""
+"""SourceActor: asks one source at its interval and hands what it says to the monitors bound to it.
+
+A monitor that may have missed something (its source failed, or nobody asked it while the cell was down) stands in
+the environment's gaps. It is given what it missed first, oldest first, and the present only then.
+"""
 
 import logging
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import Observe, ReportSourceError, Tick
-from slakeeper.integrations.source import Reading
+from slakeeper.actors.message import Observe, ReportSourceError, SourceAnswered, Tick
+from slakeeper.integrations.source import Catching, Filling, Gap, Reading
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla.monitoring import InternalSource
-from slakeeper.sla.sample import check_sample
+from slakeeper.sla.sample import Sample, check_sample
 
 POLL_TIMER = "poll"
+POLL, CATCH_UP = "poll", "catch-up"
+
+SAMPLES_A_GAP = 2_000
+"""So many samples of one metric are fetched at once at most; Prometheus gives no more than 11 000 in an answer."""
+SAMPLES_A_ROUND = 20_000
+"""So many of all metrics together: a cell takes them in within a tenth of a second, and live samples get through."""
+TRIES = 3
+"""A gap that cannot be fetched this often, while the source answers otherwise, is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """What ``actor state`` shows of a source; ``failing`` says why it fails now."""
+    """How a source does.
+
+    Attributes:
+        metrics: how many monitors ask it.
+        polls, missed: how often it was asked, and was not because it had not answered yet.
+        errors: readings that were none, so far.
+        failing, failing_metrics, failing_since_ms: why it fails now and for how many monitors; empty, 0 and None
+            when it answers.
+        polled_at_ms, took_ms: the last poll that ended, and how long it took.
+        catching_up: how many monitors wait for what they have missed.
+    """
 
     name: str
-    polls: int
-    errors: int
-    last_error: str
-    failing: str
+    type: str = ""
+    interval_ms: int = 0
+    metrics: int = 0
+    polls: int = 0
+    missed: int = 0
+    errors: int = 0
+    last_error: str = ""
+    failing: str = ""
+    failing_metrics: int = 0
+    failing_since_ms: int | None = None
+    polled_at_ms: int | None = None
+    took_ms: int | None = None
+    catching_up: int = 0
 
 
 class SourceActor(Actor):
@@ -40,88 +71,221 @@ class SourceActor(Actor):
     def __init__(self, address: str, arg: str) -> None:
         super().__init__(address, arg)
         self._name = arg
-        self._polls = 0
-        self._errors = 0
-        self._last_error = ""
-        self._failing = ""
-        self._asking = False
+        self._view = SourceView(arg)
+        self._due_ms = 0
+        self._asked_ms: int | None = None
+        self._fetching: dict[str, Gap] = {}
+        self._fetched_ms: dict[str, int] = {}
+        self._tries: dict[str, int] = {}
+        self._rounds = 0
 
     def init(self, ctx: Context, fresh: bool) -> None:
-        ctx.set_timer(POLL_TIMER, ctx.now_ms, Tick())
-
-    def handle_info(self, ctx: Context, message: Any) -> None:
-        match message:
-            case Tick():
-                self._poll(ctx)
-            case Performed(_, readings, error):
-                self._asking = False
-                self._take(ctx, readings, error)
-            case _:
-                super().handle_info(ctx, message)
-
-    def dump(self) -> SourceView:
-        return SourceView(self._name, self._polls, self._errors, self._last_error, self._failing)
-
-    def _poll(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         source = environment.monitoring.sources[self._name]
         if isinstance(source, InternalSource):
             raise LookupError(f"source {self._name} is not polled")
         interval_ms = environment.monitoring.check_interval if source.interval is None else source.interval
+        self._jitter_ms = source.jitter
+        self._show(ctx, type=source.type, interval_ms=interval_ms)
+        self._due_ms = ctx.now_ms
+        ctx.set_timer(POLL_TIMER, self._due_ms, Tick())
+
+    def handle_info(self, ctx: Context, message: Any) -> None:
+        match message:
+            case Tick():
+                self._poll(ctx)
+            case Performed(key, readings, error) if key.startswith(POLL):
+                self._take(ctx, readings, error)
+            case Performed(_, fillings, error):
+                self._fill(ctx, fillings, error)
+            case _:
+                super().handle_info(ctx, message)
+
+    def dump(self) -> SourceView:
+        return self._view
+
+    # -- the present --------------------------------------------------------------------------------------------
+
+    def _poll(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
         queries = dict(environment.bindings.get(self._name, {}))
-        if queries and not self._asking:
-            # A source that answers more slowly than its interval is asked again only when it has answered.
-            self._asking = True
-            self._polls += 1
+        view = self._view
+        if queries and self._asked_ms is None:
+            self._asked_ms = ctx.now_ms
+            self._show(ctx, polls=view.polls + 1, metrics=len(queries))
             poller = environment.pollers[self._name]
-            ctx.perform(f"poll-{self._polls}", lambda: poller.poll(queries), lane=f"source-{self._name}")
-        # Spread by name and count: not all cells ask at the same moment, and a replay asks at the same ones.
-        spread = zlib.crc32(f"{self.address}{self._polls}".encode()) % (source.jitter + 1)
-        ctx.set_timer(POLL_TIMER, ctx.now_ms + interval_ms + spread, Tick())
+            ctx.perform(f"{POLL}-{view.polls}", lambda: poller.poll(queries), lane=f"source-{self._name}")
+        else:
+            # A source that answers more slowly than its interval is asked again only when it has answered.
+            self._show(ctx, missed=view.missed + bool(queries), metrics=len(queries))
+        # Spread by name and count: not all cells ask at the same moment, and a replay asks at the same ones. The
+        # next is reckoned from when this was due, so that the time a turn takes adds to no interval.
+        spread = zlib.crc32(f"{self.address}{self._view.polls}".encode()) % (self._jitter_ms + 1)
+        self._due_ms += view.interval_ms + spread
+        if self._due_ms <= ctx.now_ms:
+            self._due_ms = ctx.now_ms + view.interval_ms + spread
+        ctx.set_timer(POLL_TIMER, self._due_ms, Tick())
 
     def _take(self, ctx: Context, readings: Any, error: BaseException | None) -> None:
         environment: Environment = ctx.environment
+        began_ms, self._asked_ms = self._asked_ms, None
+        bound = environment.bindings.get(self._name, {})
+        for address in [each for each in self._fetched_ms if each not in environment.gaps]:
+            del self._fetched_ms[address]
         if error is not None:
-            errors = dict.fromkeys(
-                environment.bindings.get(self._name, {}), str(error) or type(error).__name__
-            )
+            errors = dict.fromkeys(bound, str(error) or type(error).__name__)
         else:
-            errors = self._hand_on(ctx, readings)
-            for reading in readings:
-                if reading.metric not in errors:
-                    environment.source_errors.pop(reading.metric, None)
+            errors = self._hand_on(ctx, (each for each in readings if each.metric in bound))
         for address, text in errors.items():
             environment.source_errors[address] = text
             ctx.cast(address, ReportSourceError(text))
-        if errors or error is not None:
-            self._errors += 1 if error is not None else len(errors)
-            self._last_error = next(iter(errors.values()), str(error))
-        self._tell(ctx, self._last_error if errors else "")
+        view = self._view
+        count = len(errors) or int(error is not None)
+        text = next(iter(errors.values()), "" if error is None else str(error))
+        self._tell(ctx, text if errors else "", len(errors))
+        self._show(
+            ctx,
+            errors=view.errors + count,
+            last_error=text if count else view.last_error,
+            polled_at_ms=ctx.now_ms,
+            took_ms=None if began_ms is None else ctx.now_ms - began_ms,
+            catching_up=sum(address in environment.gaps for address in bound),
+        )
+        if error is None:
+            self._catch_up(ctx, errors)
 
     def _hand_on(self, ctx: Context, readings: Iterable[Reading]) -> dict[str, str]:
         """Gives each monitor its reading; returns what was wrong with the others, by monitor."""
+        environment: Environment = ctx.environment
         errors: dict[str, str] = {}
         for reading in readings:
+            address = reading.metric
+            if reading.is_silence:
+                environment.source_errors[address] = reading.error or "no value"
+                if not self._misses(ctx, address):
+                    ctx.cast(address, SourceAnswered())
+                continue
             if reading.error is not None or reading.value is None:
-                errors[reading.metric] = reading.error or "no value"
+                errors[address] = reading.error or "no value"
                 continue
             ts_ms = ctx.now_ms if reading.ts_ms is None else reading.ts_ms
             refused = check_sample(reading.value, ts_ms, ctx.now_ms)
             if refused is not None:
-                errors[reading.metric] = f"the source said {reading.value!r}: {refused}"
-            else:
-                ctx.cast(reading.metric, Observe(((ts_ms, reading.value),)))
+                errors[address] = f"the source said {reading.value!r}: {refused}"
+                continue
+            environment.source_errors.pop(address, None)
+            if address not in environment.gaps:
+                ctx.cast(address, Observe(((ts_ms, reading.value),)))
+            elif not self._misses(ctx, address):
+                ctx.cast(address, Observe(((ts_ms, reading.value),)))
+                ctx.cast(address, SourceAnswered())
         return errors
 
-    def _tell(self, ctx: Context, failing: str) -> None:
+    # -- the past -----------------------------------------------------------------------------------------------
+
+    def _gap(self, ctx: Context, address: str) -> Gap | None:
+        """What is to be fetched next for a monitor; None when nothing is missing."""
+        environment: Environment = ctx.environment
+        since = environment.gaps.get(address)
+        query = environment.bindings.get(self._name, {}).get(address)
+        if since is None or query is None:
+            return None
+        step_ms = self._view.interval_ms
+        # A step after the last: where the next would have been. What was asked for already may have had no samples.
+        from_ms = max(since(ctx.now_ms), self._fetched_ms.get(address, 0) + 1) + step_ms - 1
+        to_ms = min(ctx.now_ms, from_ms + (SAMPLES_A_GAP - 1) * step_ms)
+        return Gap(query, from_ms, to_ms) if from_ms <= to_ms else None
+
+    def _misses(self, ctx: Context, address: str) -> bool:
+        return address in self._fetching or self._gap(ctx, address) is not None
+
+    def _catch_up(self, ctx: Context, failing: Iterable[str] = ()) -> None:
+        """Fetches what the monitors miss whose queries are answered, a round at a time."""
+        environment: Environment = ctx.environment
+        poller = environment.pollers[self._name]
+        if self._fetching or not isinstance(poller, Catching):
+            return
+        step_ms, room = self._view.interval_ms, SAMPLES_A_ROUND
+        gaps: dict[str, Gap] = {}
+        skipped = set(failing)
+        for address in environment.bindings.get(self._name, {}):
+            if address not in environment.gaps or address in skipped:
+                continue
+            gap = self._gap(ctx, address)
+            if gap is None:
+                continue
+            gaps[address] = gap
+            room -= (gap.to_ms - gap.from_ms) // step_ms + 1
+            if room <= 0:
+                break
+        if gaps:
+            self._fetching = gaps
+            self._rounds += 1
+            ctx.perform(
+                f"{CATCH_UP}-{self._rounds}",
+                lambda: poller.fetch(gaps, step_ms),
+                lane=f"{CATCH_UP}-{self._name}",
+            )
+
+    def _fill(self, ctx: Context, fillings: Any, error: BaseException | None) -> None:
+        environment: Environment = ctx.environment
+        gaps, self._fetching = self._fetching, {}
+        if error is not None:
+            fillings = [Filling(address, (), str(error) or type(error).__name__) for address in gaps]
+        bound = environment.bindings.get(self._name, {})
+        failed = False
+        for filling in fillings:
+            address = filling.metric
+            if address not in bound or address not in environment.gaps:
+                continue  # it has another source now, or another version of its contract
+            if filling.error is not None:
+                failed = True
+                self._put_off(ctx, address, filling.error)
+                continue
+            self._tries.pop(address, None)
+            samples = tuple(_fit(filling.samples, ctx.now_ms))
+            if samples:
+                ctx.cast(address, Observe(samples))
+            self._fetched_ms[address] = gaps[address].to_ms
+            if gaps[address].to_ms + self._view.interval_ms > ctx.now_ms:
+                self._end(ctx, address)
+        self._show(ctx, catching_up=sum(address in environment.gaps for address in bound))
+        if not failed:
+            self._catch_up(ctx)
+
+    def _put_off(self, ctx: Context, address: str, text: str) -> None:
+        tries = self._tries.get(address, 0) + 1
+        self._tries[address] = tries
+        if tries >= TRIES:
+            logging.getLogger("slakeeper.source").warning(
+                "source %s: what %s has missed is given up: %s", self._name, address, text
+            )
+            self._end(ctx, address)
+
+    def _end(self, ctx: Context, address: str) -> None:
+        self._tries.pop(address, None)
+        ctx.cast(address, SourceAnswered())
+
+    # -- how it does --------------------------------------------------------------------------------------------
+
+    def _show(self, ctx: Context, **changes: Any) -> None:
+        environment: Environment = ctx.environment
+        self._view = replace(self._view, **changes)
+        environment.sources[self._name] = asdict(self._view)
+
+    def _tell(self, ctx: Context, failing: str, count: int) -> None:
         """Logs a failure when it begins and when it ends: in between every poll would say the same."""
         environment: Environment = ctx.environment
         logger = logging.getLogger("slakeeper.source")
-        if failing and not self._failing:
+        before = self._view.failing
+        if failing and not before:
             logger.warning("%s fails: %s", self.address, failing)
-        elif self._failing and not failing:
+        elif before and not failing:
             logger.info("%s answers again", self.address)
-        self._failing = failing
+        since_ms = self._view.failing_since_ms if before else ctx.now_ms
+        self._show(
+            ctx, failing=failing, failing_metrics=count, failing_since_ms=since_ms if failing else None
+        )
         if failing:
             environment.sources_failing[self._name] = failing
         else:
@@ -130,3 +294,8 @@ class SourceActor(Actor):
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
         environment.sources_failing.pop(self._name, None)
+        environment.sources.pop(self._name, None)
+
+
+def _fit(samples: Iterable[Sample], now_ms: int) -> Iterator[Sample]:
+    return (sample for sample in samples if check_sample(sample[1], sample[0], now_ms) is None)

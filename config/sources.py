@@ -11,6 +11,7 @@ SOURCE_TYPES: Final = {
     "custom": "url",
     "http": "url",
     "host": None,
+    "process": "process",
 }
 """The types of sources, each with what the one value of the seed's pair means for it."""
 

@@ -73,9 +73,22 @@ class _Encrypted(ssl.SSLSocket):
         return super().send(*args, **kwargs)
 
 
-def tls_context() -> ssl.SSLContext:
-    """The system's trust, names checked; its sockets take a deadline."""
-    context = ssl.create_default_context()
+def tls_context(
+    ca_file: str | None = None, cert_file: str | None = None, key_file: str | None = None
+) -> ssl.SSLContext:
+    """Names are checked, and certificates against the system's authorities, or those of ``ca_file`` alone.
+
+    Its sockets take a deadline.
+
+    Args:
+        cert_file, key_file: who asks; one PEM file may hold both. A key with a passphrase is refused.
+
+    Raises:
+        OSError: a file cannot be read. ssl.SSLError, which is one, when there is no sense in it.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    if cert_file is not None:
+        context.load_cert_chain(cert_file, key_file, password="")
     context.sslsocket_class = _Encrypted
     return context
 

@@ -14,6 +14,8 @@ import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -33,6 +35,8 @@ _PATH_SIGNS = "/%:@!$&'()*+,;=~-._"
 
 # Shorter than this nothing is a key that keeps anybody out.
 _KEY_CHARS = 8
+# X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h.
+_CERT_HAS_EXPIRED = 10
 
 _Failure = (OSError, http.client.HTTPException, HTTPError)
 
@@ -43,12 +47,28 @@ class HttpError(Exception):
     Attributes:
         sent: the request, or a part of it, may have reached the other side.
         lasting: trying again the same way is of no use.
+        expired: the peer's certificate was valid once.
     """
 
-    def __init__(self, message: str, *, sent: bool, lasting: bool = False) -> None:
+    def __init__(self, message: str, *, sent: bool, lasting: bool = False, expired: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
         self.lasting = lasting
+        self.expired = expired
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: whom to trust (None: the system's authorities), and who asks (None: nobody in particular)."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def seen(self) -> tuple[tuple[str, int], ...]:
+        """The files and when each was written, 0 when it is not there: a renewed one is another."""
+        names = (name for name in (self.ca_file, self.cert_file, self.key_file) if name is not None)
+        return tuple((name, Path(name).stat().st_mtime_ns if Path(name).is_file() else 0) for name in names)
 
 
 class HttpClient:
@@ -58,10 +78,15 @@ class HttpClient:
         url: base address; user and password in it become basic authorisation.
         headers: sent with every request.
         secrets: texts that never appear in an error or an excerpt.
+        tls: files other than the system's, read anew when they change.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        secrets: Iterable[str] = (),
+        tls: Tls = Tls(),
     ) -> None:
         parts = urlsplit(url)
         self.scheme = parts.scheme
@@ -80,7 +105,8 @@ class HttpClient:
             self.headers.setdefault("Authorization", authorization)
             secrets = (*secrets, password, authorization)
         self.secrets = tuple(sorted({secret for secret in secrets if secret}, key=len, reverse=True))
-        self._context: ssl.SSLContext | None = None
+        self._tls = tls
+        self._context: tuple[tuple[tuple[str, int], ...], ssl.SSLContext] | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -105,11 +131,23 @@ class HttpClient:
             return connection.request("POST", target, body=body, headers={**headers, "Connection": "close"})
 
     def tls(self) -> ssl.SSLContext:
-        """Made once, when first needed: reading the system's certificates takes a while."""
+        """Made when first needed, as reading the system's certificates takes a while; anew when a file has changed.
+
+        Raises:
+            HttpError: a file cannot be used.
+        """
         with self._lock:
-            if self._context is None:
-                self._context = tls_context()
-            return self._context
+            seen = self._tls.seen()
+            if self._context is None or self._context[0] != seen:
+                tls = self._tls
+                try:
+                    self._context = seen, tls_context(tls.ca_file, tls.cert_file, tls.key_file)
+                except (OSError, ValueError) as error:
+                    names = ", ".join(name for name, _ in seen) or "the system's certificates"
+                    raise HttpError(
+                        f"cannot use {names}: {getattr(error, 'strerror', None) or error}", sent=False
+                    ) from None
+            return self._context[1]
 
 
 class HttpConnection:
@@ -119,6 +157,8 @@ class HttpConnection:
         self._client = client
         self._deadline = deadline
         self._connection: HTTPConnection | None = None
+        self.certificate_end_s: float | None = None
+        """Until when the peer's certificate is valid [Unix s]; None before there is one."""
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +207,11 @@ class HttpConnection:
             raise HttpError(self._reason(error, sent=True), sent=True) from None
         except _Failure as error:
             self.close()
-            raise HttpError(self._reason(error, sent=sent), sent=sent) from None
+            expired = any(
+                isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == _CERT_HAS_EXPIRED
+                for cause in _causes(error)
+            )
+            raise HttpError(self._reason(error, sent=sent), sent=sent, expired=expired) from None
         content, broken = bytearray(), ""
         try:
             while len(content) <= answer_limit and (piece := response.read(64 * 1024)):
@@ -206,6 +250,9 @@ class HttpConnection:
         if connection.sock is None or not connection.is_connected:
             connection.close()
             connection.connect()
+            if isinstance(connection.sock, ssl.SSLSocket):
+                end = (connection.sock.getpeercert() or {}).get("notAfter")
+                self.certificate_end_s = float(ssl.cert_time_to_seconds(str(end))) if end else None
         limit(connection.sock, self._deadline)
         connection.timeout = self._deadline.remaining_s()
         return connection

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slakeeper.integrations.deadline import Deadline
-from slakeeper.integrations.http_client import HttpClient, HttpError
+from slakeeper.integrations.http_client import HttpClient, HttpError, Tls
 from slakeeper.integrations.source import Reading
 from slakeeper.sla.monitoring import CustomSource
 
@@ -28,7 +28,9 @@ class JsonDocumentPoller:
             secrets.append(token)
         self.name = name
         self._timeout_ms = settings.timeout
-        self._client = HttpClient(settings.url, headers, secrets)
+        self._client = HttpClient(
+            settings.url, headers, secrets, Tls(settings.ca_file, settings.cert_file, settings.key_file)
+        )
 
     def poll(self, queries: Mapping[str, str]) -> list[Reading]:
         """See :class:`slakeeper.integrations.source.Poller`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, runtime_checkable
 
 from slakeeper.sla.monitoring import (
     AnySource,
@@ -10,8 +10,10 @@ from slakeeper.sla.monitoring import (
     HostSource,
     HttpSource,
     InternalSource,
+    ProcessSource,
     PrometheusSource,
 )
+from slakeeper.sla.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,32 @@ class Reading:
         value: finite; None with an error.
         ts_ms: when the source measured it [Unix ms]; None means now.
         error: why there is no value, None with a value.
+        is_silence: the source did answer, that there is no value now. Then ``error`` says so in its words, and the
+            contract's ``no_data`` what it means; it is no error of the source.
     """
 
     metric: str
     value: float | None
     ts_ms: int | None = None
+    error: str | None = None
+    is_silence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Samples that are missing: of a query, from one instant to another, both included [Unix ms]."""
+
+    query: str
+    from_ms: int
+    to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What a source still knows of a gap: samples, oldest first, maybe none; or why that could not be asked."""
+
+    metric: str
+    samples: tuple[Sample, ...]
     error: str | None = None
 
 
@@ -52,6 +75,23 @@ class Poller(Protocol):
         ...
 
 
+@runtime_checkable
+class Catching(Protocol):
+    """A poller whose source can also be asked what was."""
+
+    def fetch(self, gaps: Mapping[str, Gap], step_ms: int) -> list[Filling]:
+        """Asks for what is missing, blocking for at most the source's ``timeout`` in all.
+
+        Args:
+            gaps: by an opaque name, which comes back as ``Filling.metric``.
+            step_ms: the distance of two samples [ms].
+
+        Returns:
+            One filling for each gap, in the order of ``gaps``.
+        """
+        ...
+
+
 def open_source(name: str, settings: AnySource) -> Poller:
     """The poller of a source; nothing is asked before the first poll.
 
@@ -63,6 +103,10 @@ def open_source(name: str, settings: AnySource) -> Poller:
             from slakeeper.integrations.host import HostPoller
 
             return HostPoller(name)
+        case ProcessSource():
+            from slakeeper.integrations.process import ProcessPoller
+
+            return ProcessPoller(name, settings)
         case PrometheusSource():
             from slakeeper.integrations.prometheus import PrometheusPoller
 

@@ -5,6 +5,7 @@ judged on the samples outside the cuts. Windows without samples are settled a wh
 """
 
 from array import array
+from collections import deque
 from copy import copy
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -42,6 +43,13 @@ class Place(NamedTuple):
 CUT = Place(None, 0, 0, 0)
 
 
+class Hold(NamedTuple):
+    """Windows that end after ``since_ms`` wait ``patience_ms`` longer: their samples are still to be fetched."""
+
+    since_ms: int
+    patience_ms: int
+
+
 class Accounting:
     """The running account of one metric, and its windows still open.
 
@@ -54,8 +62,8 @@ class Accounting:
         joined_late: the metric came to the contract with that version; what was before is not its time.
     """
 
-    __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_last", "_lateness_ms", "_metric",
-                 "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms",
+    __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_hold", "_last", "_lateness_ms",
+                 "_metric", "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms",
                  "spending", "timeline")  # fmt: skip
 
     def __init__(
@@ -65,6 +73,7 @@ class Accounting:
         self.timeline = Timeline(contract, metric.interval, since_ms)
         self._tallies: dict[int, Tally] = {}
         self._errors: list[Span] = []
+        self._hold: Hold | None = None
         self._point_ms, self._points = array("q"), array("d")
         self._last: Account | None = None
         self.spending = Spending(0)
@@ -125,11 +134,47 @@ class Accounting:
             start_ms, _ = self._errors.pop()
             self._errors.append((start_ms, max(start_ms + 1, now_ms)))
 
+    # --- waiting for what can still be fetched ---------------------------------------------------------
+
+    @property
+    def is_held(self) -> bool:
+        """Between :meth:`hold` and :meth:`release`."""
+        return self._hold is not None
+
+    def hold(self, since_ms: int, patience_ms: int) -> None:
+        """Has the windows that end after ``since_ms`` wait up to ``patience_ms`` longer than lateness."""
+        self._hold = Hold(since_ms, min(patience_ms, MAX_LATENESS_INTERVALS * self._metric.interval))
+
+    def release(self) -> None:
+        """Ends a :meth:`hold`: nothing more will be fetched."""
+        self._hold = None
+
+    def open_from_ms(self, now_ms: int) -> int:
+        """The first instant whose window still takes samples at ``now_ms``."""
+        horizon_ms = self._horizon_ms(now_ms)
+        period = self.timeline.period
+        if period is None or horizon_ms <= self.cursor_ms:
+            return self.cursor_ms
+        window = self.timeline.window(horizon_ms)
+        return max(self.cursor_ms, window[0] if window else horizon_ms)
+
+    def _horizon_ms(self, now_ms: int) -> int:
+        """Up to where windows are settled at ``now_ms``."""
+        horizon_ms = now_ms - self._lateness_ms
+        if self._hold is None:
+            return horizon_ms
+        return min(horizon_ms, max(self._hold.since_ms, horizon_ms - self._hold.patience_ms))
+
+    def _settled_at_ms(self, end_ms: int) -> int:
+        """When a window with that end is settled."""
+        waits = self._hold is not None and end_ms > self._hold.since_ms
+        return end_ms + self._lateness_ms + (self._hold.patience_ms if self._hold and waits else 0)
+
     # --- settling --------------------------------------------------------------------------------------
 
     def settle(self, now_ms: int, signals: list[Signal]) -> bool:
         """Judges every window whose late samples have had their time; whether there was one."""
-        return self._settle_to(now_ms - self._lateness_ms, signals)
+        return self._settle_to(self._horizon_ms(now_ms), signals)
 
     def close(self, at_ms: int, signals: list[Signal]) -> None:
         """Judges every window that has ended by ``at_ms``, whether or not late samples could still come."""
@@ -137,6 +182,7 @@ class Accounting:
 
     def _settle_to(self, horizon_ms: int, signals: list[Signal]) -> bool:
         before_ms = self.cursor_ms
+        waiting = deque(sorted(self._tallies))
         while (period := self.timeline.period) is not None:
             interval_ms = self._metric.interval
             limit_ms = period.end_ms
@@ -144,13 +190,13 @@ class Accounting:
                 limit_ms = period.start_ms + (horizon_ms - period.start_ms) // interval_ms * interval_ms
             if limit_ms <= self.cursor_ms:
                 break
-            first_ms = min(self._tallies, default=FOREVER)
+            first_ms = waiting[0] if waiting else FOREVER
             if first_ms >= limit_ms:
                 self._silence(limit_ms, signals)
             else:
                 if first_ms > self.cursor_ms:
                     self._silence(first_ms, signals)
-                self._judge(first_ms, min(first_ms + interval_ms, period.end_ms), signals)
+                self._judge(waiting.popleft(), min(first_ms + interval_ms, period.end_ms), signals)
             if self.cursor_ms >= period.end_ms:
                 self._close(period, signals)
         if self.cursor_ms == before_ms:
@@ -241,6 +287,7 @@ class Accounting:
             How many samples from after ``at_ms`` the new version cannot use, because their tallies do not
             hold what it asks for.
         """
+        self.release()
         self._settle_to(at_ms, signals)
         if self.timeline.period is not None and at_ms > self.cursor_ms:
             window = self.timeline.window(self.cursor_ms)
@@ -321,12 +368,17 @@ class Accounting:
 
     @property
     def _most_points(self) -> int:
+        """So many of the newest aggregates are ever looked at."""
         return max(POINTS, self._metric.trend_points)
 
     def points(self, before_ms: int) -> list[Point]:
         """Recent interval aggregates, also of windows still open for late samples, that begin before an instant."""
-        points = list(zip(self._point_ms, self._points, strict=True))
-        for start_ms in sorted(start_ms for start_ms in self._tallies if start_ms < before_ms):
+        keep, newest = self._most_points, list[Point]()
+        for start_ms in sorted(
+            (start_ms for start_ms in self._tallies if start_ms < before_ms), reverse=True
+        ):
+            if len(newest) == keep:
+                break  # of a long gap that is being filled thousands are open
             window = self.timeline.window(start_ms)
             # A new version cut the window in two: its first part is a point already.
             first_ms = max(start_ms, self.cursor_ms)
@@ -334,8 +386,8 @@ class Accounting:
             if left_ms:
                 value = self._tallies[start_ms].value(left_ms)
                 if value - value == 0:
-                    points.append((first_ms, value))
-        return points
+                    newest.append((first_ms, value))
+        return [*zip(self._point_ms, self._points, strict=True), *reversed(newest)]
 
     def slope(self, before_ms: int) -> float | None:
         """Slope of the last ``trend_points`` aggregates before an instant; None while there are fewer."""
@@ -405,11 +457,11 @@ class Accounting:
             due_ms = min(due_ms, self._end_of(self.cursor_ms))
         elif self._tallies:
             due_ms = min(due_ms, self._end_of(min(self._tallies)))
-        return due_ms + self._lateness_ms
+        return self._settled_at_ms(due_ms)
 
     def next_window_ms(self) -> int:
         """When the next window, whatever is in it, can be settled; samples for it are late from then on."""
-        return self._end_of(self.cursor_ms) + self._lateness_ms if self.timeline.period else FOREVER
+        return self._settled_at_ms(self._end_of(self.cursor_ms)) if self.timeline.period else FOREVER
 
     def _end_of(self, at_ms: int) -> int:
         window = self.timeline.window(at_ms)
@@ -424,6 +476,7 @@ class Accounting:
             "ms": [self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms],
             "tallies": [[start_ms, *tally.dump()] for start_ms, tally in self._tallies.items()],
             "errors": [list(span) for span in self._errors],
+            "hold": list(self._hold) if self._hold else None,
             "points": [list(self._point_ms), list(self._points)],
             "last": dump_account(self._last) if self._last else None,
             "spending": self.spending.dump(),
@@ -443,6 +496,8 @@ class Accounting:
             self._tallies[start_ms] = open_tally(metric)
             self._tallies[start_ms].load(fields)
         self._errors = [(a, b) for a, b in dump["errors"]]
+        hold = dump.get("hold")  # before sources could catch up there was none
+        self._hold = Hold(*hold) if hold else None
         self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
         self._last = load_account(dump["last"]) if dump["last"] else None
         period = self.timeline.period

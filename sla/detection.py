@@ -232,6 +232,11 @@ class Detection:
         if self.state is not MonitorState.VIOLATING:
             self._enter(MonitorState.SOURCE_ERROR, now_ms, signals)
 
+    def source_answered(self, now_ms: int, signals: list[Signal]) -> None:
+        """The source can be asked again, and has no value."""
+        if self.state is MonitorState.SOURCE_ERROR:
+            self._enter(MonitorState.NO_DATA, now_ms, signals)
+
     def pause(self) -> None:
         """The contract is suspended: neither span goes on."""
         self._failing_since_ms = self._holding_since_ms = None

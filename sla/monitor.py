@@ -360,6 +360,25 @@ class Monitor:
         self._detection.source_failed(now_ms, signals)
         return signals
 
+    def hold(self, patience_ms: int) -> None:
+        """Samples after the newest may be missing that the source can still give.
+
+        Their windows wait for them, up to ``patience_ms`` longer than for late ones, until :meth:`source_answered`.
+        """
+        self._accounting.hold(max(self._newest_ms, self._accounting.cursor_ms), patience_ms)
+        self._leave_place()
+
+    def source_answered(self, now_ms: int) -> list[Signal]:
+        """The source has given all there is until now; what is missing then is silence."""
+        signals: list[Signal] = []
+        if self._source_error is not None:
+            self._source_error = None
+            self._accounting.source_recovered(now_ms)
+            self._detection.source_answered(now_ms, signals)
+        self._accounting.release()
+        self._settle(now_ms, signals)
+        return signals
+
     def suspend(self, now_ms: int) -> None:
         """From now on nothing counts: samples are cut away, an open violation stays as it is."""
         self._accounting.timeline.suspend(now_ms)
@@ -457,6 +476,15 @@ class Monitor:
     def last_sample_ms(self) -> int | None:
         """The instant of the newest sample used; None before the first."""
         return self._newest_ms if self._newest_ms != NEVER else None
+
+    @property
+    def is_held(self) -> bool:
+        """Between :meth:`hold` and :meth:`source_answered`."""
+        return self._accounting.is_held
+
+    def gap_from_ms(self, now_ms: int) -> int:
+        """The first instant of which a sample may be missing and would still count [Unix ms]."""
+        return max(self._newest_ms + 1, self._accounting.open_from_ms(now_ms))
 
     @property
     def is_suspended(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import DAY_MS, SECOND_MS, DurationMs, SpanMs
+from slakeeper.sla.duration import DAY_MS, HOUR_MS, SECOND_MS, DurationMs, SpanMs
 from slakeeper.sla.field import Flag, Number, Url, Whole
 
 
@@ -40,11 +40,55 @@ class HostSource(Source):
     type: Literal["host"]
 
 
-class PrometheusSource(Source):
-    """PromQL instant queries against ``url``; a token, or a username with its password, when it asks for one."""
+class ProcessSource(Source):
+    """The processes of a ``pid_file``, a ``pid`` or a name (``process``) that have all of ``args`` as arguments.
+
+    Queries: ``up`` (100 or 0 percent), ``count``, and of all that match together ``cpu`` (percent of one core),
+    ``memory`` (bytes), ``open_files``, ``threads``; ``age`` of the oldest [s].
+    """
+
+    type: Literal["process"]
+    pid_file: str | None = None
+    pid: Annotated[Whole, Field(gt=0)] | None = None
+    process: str | None = None
+    args: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_told_which(self) -> Self:
+        if sum(each is not None for each in (self.pid_file, self.pid, self.process)) != 1:
+            raise PydanticCustomError("no_process", "give one of pid_file, pid and process")
+        return self
+
+
+class _Tls(Source):
+    """How an https peer is trusted, and who asks: PEM files; without ``ca_file`` the system's authorities.
+
+    There is no key that turns the check off.
+    """
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @model_validator(mode="after")
+    def _has_both_or_none(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise PydanticCustomError("no_certificate", "a key_file needs its cert_file")
+        return self
+
+
+class PrometheusSource(_Tls):
+    """PromQL against ``url``; a token, or a username with its password, when it asks for one.
+
+    Attributes:
+        catch_up: how far back what was missed is fetched by range queries, and waited for [ms]; 0: not at all.
+        concurrency: so many queries are on their way at once at most.
+    """
 
     type: Literal["prometheus"]
     url: Url
+    catch_up: DurationMs = HOUR_MS
+    concurrency: Annotated[Whole, Field(ge=1, le=64)] = 4
     token: SecretStr | None = None
     username: str | None = None
     password: SecretStr | None = None
@@ -57,7 +101,7 @@ class PrometheusSource(Source):
         return self
 
 
-class CustomSource(Source):
+class CustomSource(_Tls):
     """A JSON document at ``url``; a query is a JSON pointer (RFC 6901) into it."""
 
     type: Literal["custom"]
@@ -67,17 +111,26 @@ class CustomSource(Source):
     enabled: Flag = True
 
 
-class HttpSource(Source):
-    """A GET of ``url``; queries: ``up`` (100 or 0 percent), ``status``, ``latency`` [ms], ``error`` (0 or 100)."""
+class HttpSource(_Tls):
+    """A request to ``url``.
+
+    Queries: ``up`` (100 or 0 percent), ``error`` (0 or 100), ``status``, ``latency`` [ms], ``certificate_days``.
+    Up is an answer with one of ``expect_status`` and with ``expect_text`` in its first MiB.
+    """
 
     type: Literal["http"]
     url: Url
+    method: Annotated[str, Field(pattern="^[A-Z]+$", max_length=16)] = "GET"
+    body: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
     expect_status: tuple[Whole, ...] = (200,)
+    expect_text: str | None = None
     enabled: Flag = True
 
 
 AnySource = Annotated[
-    InternalSource | HostSource | PrometheusSource | CustomSource | HttpSource, Discriminator("type")
+    InternalSource | HostSource | ProcessSource | PrometheusSource | CustomSource | HttpSource,
+    Discriminator("type"),
 ]
 
 

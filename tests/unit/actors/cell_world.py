@@ -18,7 +18,7 @@ from slakeeper.actors.request import make_handlers
 from slakeeper.actors.silence import begin_silences
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
-from slakeeper.integrations.source import Reading
+from slakeeper.integrations.source import Filling, Gap, Reading
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.context import Context
@@ -124,6 +124,7 @@ class FakePoller:
     value: float | None = GOOD
     ts_ms: int | None = None
     reading_error: str | None = None
+    is_silent: bool = False
     error: Exception | None = None
     type: str = "fake"
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -132,7 +133,34 @@ class FakePoller:
         self.asked.append(dict(queries))
         if self.error is not None:
             raise self.error
+        if self.is_silent:
+            return [Reading(each, None, None, "no data", is_silence=True) for each in queries]
         return [Reading(each, self.value, self.ts_ms, self.reading_error) for each in queries]
+
+
+@dataclass
+class RememberingPoller(FakePoller):
+    """One that can also be asked what was: ``past`` says the value at an instant, None when there was none."""
+
+    past: Callable[[int], float | None] = lambda at_ms: GOOD
+    fetch_error: str | None = None
+    fetched: list[dict[str, Gap]] = field(default_factory=list)
+
+    def fetch(self, gaps: Mapping[str, Gap], step_ms: int) -> list[Filling]:
+        self.fetched.append(dict(gaps))
+        if self.fetch_error is not None:
+            return [Filling(each, (), self.fetch_error) for each in gaps]
+        return [
+            Filling(
+                each,
+                tuple(
+                    (at_ms, value)
+                    for at_ms in range(gap.from_ms, gap.to_ms + 1, step_ms)
+                    if (value := self.past(at_ms)) is not None
+                ),
+            )
+            for each, gap in gaps.items()
+        ]
 
 
 class ManualExecutor:

@@ -78,7 +78,9 @@ def json_reply(document: Any, status: int = 200) -> Reply:
 class FakeServer:
     """Runs until the ``with`` block ends; then every thread of it has ended too."""
 
-    def __init__(self, application: Application | None = None, *, tls: bool = False) -> None:
+    def __init__(
+        self, application: Application | None = None, *, tls: bool = False, wants_certificate: bool = False
+    ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self.closing = threading.Event()
@@ -88,6 +90,9 @@ class FakeServer:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE)
+            if wants_certificate:
+                context.load_verify_locations(CERTIFICATE)
+                context.verify_mode = ssl.CERT_REQUIRED
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="fake http")
         self.port: int = self._server.server_address[1]

@@ -88,5 +88,8 @@ def test_an_address_where_nobody_listens_is_down(host_name: str) -> None:
 def test_an_unknown_query_is_an_error_of_its_own(server: FakeServer) -> None:
     poller = open_source("web", HttpSource(type="http", url=server.url))
     wrong, right = poller.poll({"w": "down", "r": "up"})
-    assert (wrong.value, wrong.error) == (None, "unknown query 'down': up, status, latency, error")
+    assert (wrong.value, wrong.error) == (
+        None,
+        "unknown query 'down': up, status, latency, error, certificate_days",
+    )
     assert right == Reading("r", 100.0)

@@ -4,21 +4,25 @@ import json
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from slakeeper.integrations.prometheus import value_of
-from slakeeper.integrations.source import Poller, Reading, open_source
+from slakeeper.integrations.source import Catching, Filling, Gap, Poller, Reading, open_source
 from slakeeper.sla.monitoring import (
     PrometheusSource,
 )
 from tests.unit.integrations.asking import ask
 from tests.unit.integrations.fake_http import (
+    CERTIFICATE,
     Behaviour,
     Cut,
+    CutBody,
+    Drip,
     FakeServer,
+    Flood,
     Hang,
     Reply,
     Request,
@@ -38,6 +42,8 @@ class Prometheus:
     def __call__(self, request: Request) -> Behaviour:
         if request.headers.get("Authorization") != self.authorization:
             return Reply(401, b"Unauthorized hush-4711")
+        if request.path == "/prefix/api/v1/query_range":
+            return self._span(request)
         if request.path != "/prefix/api/v1/query":
             return Reply(404, b"404 page not found")
         assert request.query["timeout"].endswith("ms")
@@ -53,6 +59,16 @@ class Prometheus:
         if self.warnings:
             document["warnings"] = self.warnings
         return json_reply(document)
+
+    def _span(self, request: Request) -> Behaviour:
+        start, end, step = (float(request.query[name]) for name in ("start", "end", "step"))
+        result = self.results.get(request.query["query"])
+        if isinstance(result, Reply | Hang | Cut):
+            return result
+        if result is None:
+            at = [start + k * step for k in range(int((end - start) / step + 1e-9) + 1)]
+            result = [{"metric": {}, "values": [[each, str(each)] for each in at]}]
+        return json_reply({"status": "success", "data": {"resultType": "matrix", "result": result}})
 
 
 def series(value: str, ts: float = 1_700_000_000.123) -> dict[str, Any]:
@@ -73,7 +89,7 @@ def test_an_instant_query_comes_down_to_a_number_with_its_time() -> None:
         readings = prometheus(server).poll(
             {"one": 'avg_over_time(up{job="api"}[5m]) * 100', "two": "scalar(x)"}
         )
-        assert server.connections == 1
+        assert server.connections <= 2
     assert readings == [Reading("one", 99.95, 1_700_000_000_123), Reading("two", 42.0, 1_700_000_001_000)]
 
 
@@ -86,17 +102,30 @@ def test_one_query_for_several_metrics_is_asked_once() -> None:
     assert [(reading.metric, reading.value) for reading in readings] == [("a", 1.0), ("b", 1.0)]
 
 
-@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1e999"])
+def asked(kind: str, result: Any) -> Reading:
+    data = {"resultType": kind, "result": result}
+    with FakeServer(lambda _: json_reply({"status": "success", "data": data})) as server:
+        return ask(prometheus(server), "x")
+
+
+@pytest.mark.parametrize("value", ["+Inf", "-Inf", "1e999"])
 def test_a_value_that_is_not_finite_is_an_error(value: str) -> None:
-    number, ts_ms, error = value_of("vector", [series(value)])
-    assert (number, ts_ms) == (None, None)
-    assert error == f"no data: the value is {value}"
+    reading = asked("vector", [series(value)])
+    assert (reading.value, reading.error, reading.is_silence) == (None, f"the value is {value}", False)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [([], "no data: the result is empty"), ([series("NaN")], "no data: the value is NaN")],
+)
+def test_no_value_is_silence_and_no_error_of_the_source(result: Any, words: str) -> None:
+    reading = asked("vector", result)
+    assert (reading.value, reading.error, reading.is_silence) == (None, words, True)
 
 
 @pytest.mark.parametrize(
     ("kind", "result", "error"),
     [
-        ("vector", [], "no data: the result is empty"),
         ("vector", [series("1"), series("2")], "2 series where one number is wanted: aggregate them"),
         (
             "vector",
@@ -112,7 +141,8 @@ def test_a_value_that_is_not_finite_is_an_error(value: str) -> None:
     ],
 )
 def test_a_result_that_is_no_number_says_why(kind: str, result: Any, error: str) -> None:
-    assert value_of(kind, result) == (None, None, error)
+    reading = asked(kind, result)
+    assert (reading.value, reading.error, reading.is_silence) == (None, error, False)
 
 
 def test_a_query_that_fails_does_not_disturb_the_others() -> None:
@@ -147,7 +177,7 @@ def test_the_timeout_is_that_of_the_whole_poll() -> None:
     fake.results = {"slow": Hang(), "good": [series("1")]}
     with FakeServer(fake) as server:
         began_s = time.monotonic()
-        slow, good = prometheus(server, timeout=300).poll({"s": "slow", "g": "good"})
+        slow, good = prometheus(server, timeout=300, concurrency=1).poll({"s": "slow", "g": "good"})
         assert time.monotonic() - began_s < 2
     assert str(slow.error).endswith("within 300ms")
     assert good.error == "not asked: the queries before it took all the time"
@@ -189,3 +219,104 @@ def test_a_warning_of_the_server_is_logged_until_it_changes(caplog: pytest.LogCa
         ("slakeeper.source", logging.WARNING)
     ] * 3
     assert caplog.records[0].getMessage() == "source prom warns of up: partial"
+
+
+def test_queries_go_over_as_many_connections_as_the_concurrency_says() -> None:
+    fake = Prometheus()
+    queries = {f"m{number}": f"q{number}" for number in range(200)}
+    fake.results = {query: [series("1")] for query in queries.values()}
+    with FakeServer(fake) as server:
+        readings = prometheus(server, concurrency=3).poll(queries)
+        assert server.connections <= 3
+        assert len(server.requests) == 200
+    assert [reading.metric for reading in readings] == list(queries)
+    assert {reading.value for reading in readings} == {1.0}
+
+
+def test_a_slow_query_holds_up_only_its_own_connection() -> None:
+    fake = Prometheus()
+    fake.results = {"slow": Hang(), **{f"q{n}": [series("1")] for n in range(20)}}
+    with FakeServer(fake) as server:
+        slow, *others = prometheus(server, concurrency=2, timeout=1000).poll({q: q for q in fake.results})
+    assert slow.value is None
+    assert [reading.value for reading in others] == [1.0] * 20
+
+
+def test_a_server_that_cuts_every_connection_is_not_asked_for_each_query() -> None:
+    with FakeServer(lambda _: Cut()) as server:
+        readings = prometheus(server, concurrency=2).poll({str(n): str(n) for n in range(500)})
+        assert len(server.requests) < 10
+    assert all(str(reading.error).endswith("cut the connection") for reading in readings)
+
+
+@pytest.mark.parametrize(
+    "behaviour", [Flood(), Drip(), CutBody(), Reply(200, b"<html>Sign in</html>"), Hang()]
+)
+def test_whatever_a_server_does_its_queries_are_errors_in_time(behaviour: Behaviour) -> None:
+    with FakeServer(lambda _: behaviour) as server:
+        began_s = time.monotonic()
+        readings = prometheus(server, timeout=400).poll({str(n): str(n) for n in range(8)})
+        assert time.monotonic() - began_s < 5
+    assert all(reading.error and not reading.is_silence for reading in readings)
+
+
+def fetch(server: FakeServer, **queries: str) -> list[Filling]:
+    poller = prometheus(server)
+    assert isinstance(poller, Catching)
+    gaps = {name: Gap(query, 1_700_000_000_500, 1_700_000_030_500) for name, query in queries.items()}
+    return poller.fetch(gaps, 10_000)
+
+
+def test_a_gap_is_fetched_by_a_range_query_a_step_apart() -> None:
+    with FakeServer(Prometheus()) as server:
+        [filling] = fetch(server, a="x")
+    at_ms = [1_700_000_000_500, 1_700_000_010_500, 1_700_000_020_500, 1_700_000_030_500]
+    assert filling == Filling("a", tuple((each, each / 1000) for each in at_ms))
+
+
+def test_what_is_no_number_in_a_range_is_left_out() -> None:
+    fake = Prometheus()
+    fake.results = {
+        "x": [{"metric": {}, "values": [[1, "NaN"], [2, "7"], [3, "+Inf"], [4, None]]}],
+        "none": [],
+    }
+    with FakeServer(fake) as server:
+        some, none = fetch(server, some="x", none="none")
+    assert (some.samples, some.error) == (((2000, 7.0),), None)
+    assert (none.samples, none.error) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        ([{"values": []}, {"values": []}], "2 series where one number is wanted: aggregate them"),
+        ([{"histograms": []}], "the result is a histogram: take a quantile of it"),
+        ([{"values": [7]}], 'a result that makes no sense: [{"values": [7]}]'),
+        (Reply(502, b"<html>"), "answered 502 and no JSON: <html>"),
+    ],
+)
+def test_a_range_that_makes_no_sense_says_why(result: Any, error: str) -> None:
+    fake = Prometheus()
+    fake.results = {"x": result}
+    with FakeServer(fake) as server:
+        [filling] = fetch(server, x="x")
+    assert (filling.samples, filling.error) == ((), error)
+
+
+def test_over_tls_the_server_is_trusted_by_its_own_authority_alone(tmp_path: Path) -> None:
+    fake = Prometheus()
+    fake.results = {"up": [series("1")]}
+    with FakeServer(fake, tls=True) as server:
+        assert "is not trusted" in str(ask(prometheus(server), "up").error)
+        assert ask(prometheus(server, ca_file=str(CERTIFICATE)), "up").value == 1.0
+        missing = ask(prometheus(server, ca_file=str(tmp_path / "none.pem")), "up")
+    assert missing.error == f"cannot use {tmp_path / 'none.pem'}: No such file or directory"
+
+
+def test_a_server_that_wants_to_know_who_asks_is_shown_a_certificate(tmp_path: Path) -> None:
+    fake = Prometheus()
+    fake.results = {"up": [series("1")]}
+    with FakeServer(fake, tls=True, wants_certificate=True) as server:
+        assert ask(prometheus(server, ca_file=str(CERTIFICATE)), "up").value is None
+        shown = prometheus(server, ca_file=str(CERTIFICATE), cert_file=str(CERTIFICATE))
+        assert ask(shown, "up").value == 1.0
