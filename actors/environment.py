@@ -24,7 +24,7 @@ from slakeeper.sla.ack_link import Links
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.burn import Burn
 from slakeeper.sla.compliance import Standing
-from slakeeper.sla.contract import Sla
+from slakeeper.sla.contract import Metric, Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
@@ -295,7 +295,7 @@ class Environment:
 
     def catch_up_ms(self, metric: Metric) -> int:
         """How long what a metric misses can wait for its source to tell it later [ms]; 0: that source cannot."""
-        bound = self.source_of(metric)
+        bound = self._source_of(metric.name, metric.source, metric.query)
         if bound is None or not isinstance(self.pollers.get(bound[0]), Catching):
             return 0
         patience_ms: int = getattr(self.monitoring.sources.get(bound[0]), "catch_up", 0)

@@ -215,7 +215,8 @@ class Monitor:
         self._note_percentile()
         if place.window_ms > self._foreseen_ms and not self._is_trend:
             self._foreseen_ms = place.window_ms
-            self._foresee()
+            if not self._accounting.is_held:  # what is filled in afterwards foretells nothing
+                self._foresee()
         window = self._window
         if isinstance(window, CounterWindow) and window.newest_ms < place.start_ms:
             since_ms = max(window.newest_ms, place.start_ms - self._metric.interval)

@@ -107,6 +107,7 @@ def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any])
         "silences": answer["silences"],
         "processes": rows,
         "cells": answer["cells"],
+        "sources": answer["sources"],
         "sources_failing": failing,
         "ingest": doors,
     }

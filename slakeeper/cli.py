@@ -25,6 +25,7 @@ from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
 from slakeeper.cli_silence import silence
 from slakeeper.cli_simulate import compare, simulate
+from slakeeper.cli_source import source
 from slakeeper.cli_violation import ack, escalate, remediate, resolve, violations
 from slakeeper.session import (
     BAD_CONFIGURATION,
@@ -351,6 +352,7 @@ command(main, "simulate")(simulate)
 command(main, "compare")(compare)
 main.add_command(actor)
 main.add_command(audit)
+main.add_command(source)
 main.add_command(import_)
 main.add_command(export)
 main.add_command(channel)

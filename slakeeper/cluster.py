@@ -10,6 +10,7 @@ from slakeeper.future import chain, failed, first_found, gather, then, translate
 from slakeeper.otp.placement import owner_of, partition_of
 from slakeeper.request import RequestFailed, failure_of
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample
+from slakeeper.source_row import source_rows
 
 # Processes of the system that are not below the root.
 _ABOVE_ROOT = frozenset({"heart", "launcher", "thespian-admin", "thespian-logger", "root"})
@@ -435,7 +436,7 @@ class Cluster:
                 facts = {"low_on_room": answer.message}
             cells.append({"name": name, "up": up, "actors": 0, "mailbox": 0, **facts})
         silences = max((cell.get("silences", 0) for cell in cells), default=0)
-        return {"slas": sorted(slas, key=_id_of), "silences": silences, "cells": cells}
+        return {"slas": sorted(slas, key=_id_of), "silences": silences, "cells": cells, "sources": source_rows(cells)}
 
 
 def circle_of(start: str, graph: Mapping[str, Sequence[str]]) -> list[str]:

@@ -107,6 +107,64 @@ def _doors(status: Mapping[str, Any]) -> str:
     )
 
 
+def sources_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """``source list`` for people."""
+    if not rows:
+        return "No source is polled."
+    return table(
+        ("SOURCE", "TYPE", "EVERY", "METRICS", "POLLS", "MISSED", "LAST", "TOOK", "CATCHING UP", "STATE"),
+        (
+            (
+                row["name"],
+                row["type"],
+                duration(row["interval_ms"]),
+                row["metrics"],
+                row["polls"],
+                row["missed"],
+                instant(row["polled_at_ms"]),
+                duration(row["took_ms"]),
+                row["catching_up"],
+                _source_state(row),
+            )
+            for row in rows
+        ),
+        whole="STATE",
+    )
+
+
+def _source_state(row: Mapping[str, Any]) -> str:
+    if row["failing"]:
+        count, since = row["failing_metrics"], instant(row["failing_since_ms"])
+        return f"failing for {count} of {row['metrics']} since {since}: {row['failing']}"
+    if not row["metrics"]:
+        return "nobody asks it"
+    return "ok" if row["polled_at_ms"] else "not answered yet"
+
+
+def readings_text(document: Mapping[str, Any]) -> str:
+    """``source test`` for people."""
+    rows = document["readings"]
+    head = f"{document['name']} ({document['type']})" + ("" if document["enabled"] else ", not enabled")
+    if not rows:
+        return f"{head}: no metric of a contract asks it, and it binds none itself."
+    return f"{head}\n" + table(
+        ("SLA", "METRIC", "QUERY", "VALUE", "AT", "TOOK", "SAYS"),
+        (
+            (
+                row["sla_id"] or "-",
+                row["metric"],
+                row["query"],
+                number(row["value"]),
+                instant(row["ts_ms"]),
+                duration(row["took_ms"]),
+                row["error"] or "ok",
+            )
+            for row in rows
+        ),
+        whole="SAYS",
+    )
+
+
 def violations_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Violations for people, one a line."""
     if not rows:
