@@ -43,9 +43,10 @@ def test(session: Session, name: str, config: Path | None) -> None:
     try:
         configuration = load(folder, os.environ)
     except ConfigError as error:
-        for problem in error.errors:
-            click.echo(f"slakeeper: {problem}", err=True)
-        sys.exit(BAD_CONFIGURATION)
+        fail(
+            BAD_CONFIGURATION,
+            f"the configuration is not valid, {error.errors[0]}; all that is wrong: slakeeper check",
+        )
     sources = configuration.monitoring.sources
     if name not in sources:
         fail(BAD_CONFIGURATION, f"there is no source {name!r} in {folder}{suggest(name, sources)}")

@@ -24,8 +24,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     policy.AppriseChannel, policy.MessageTemplate, on_call.Responder, on_call.Rotation, on_call.HandOver,
     on_call.Override, on_call.EveryDays,
     monitoring.MonitoringPolicy, monitoring.Retention, monitoring.InternalSource, monitoring.HostSource,
-    monitoring.PrometheusSource, monitoring.CustomSource, monitoring.HttpSource, ServiceSettings, ServiceRetention,
-    ServiceIngest,
+    monitoring.ProcessSource, monitoring.PrometheusSource, monitoring.CustomSource, monitoring.HttpSource,
+    ServiceSettings, ServiceRetention, ServiceIngest,
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_the_examples_load_together(loaded: Configuration) -> None:
         policy.EmailChannel, policy.SmsChannel, policy.SlackChannel, policy.PagerDutyChannel, policy.WebhookChannel,
     }  # fmt: skip
     assert {source.type for source in loaded.monitoring.sources.values()} == {
-        "internal", "host", "prometheus", "custom", "http",
+        "internal", "host", "process", "prometheus", "custom", "http",
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
+EXPIRED = Path(__file__).with_name("expired.pem")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,12 @@ class FakeServer:
     """Runs until the ``with`` block ends; then every thread of it has ended too."""
 
     def __init__(
-        self, application: Application | None = None, *, tls: bool = False, wants_certificate: bool = False
+        self,
+        application: Application | None = None,
+        *,
+        tls: bool = False,
+        wants_certificate: bool = False,
+        certificate: Path = CERTIFICATE,
     ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
@@ -89,7 +95,7 @@ class FakeServer:
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(CERTIFICATE)
+            context.load_cert_chain(certificate)
             if wants_certificate:
                 context.load_verify_locations(CERTIFICATE)
                 context.verify_mode = ssl.CERT_REQUIRED
