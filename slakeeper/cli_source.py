@@ -45,7 +45,7 @@ def test(session: Session, name: str, config: Path | None) -> None:
     except ConfigError as error:
         fail(
             BAD_CONFIGURATION,
-            f"the configuration is not valid, {error.errors[0]}; all that is wrong: slakeeper check",
+            f"{error.errors[0]}; see: slakeeper check",
         )
     sources = configuration.monitoring.sources
     if name not in sources:

@@ -12,6 +12,7 @@ from slakeeper.sla.monitoring import (
 )
 from tests.unit.integrations.asking import ask
 from tests.unit.integrations.fake_http import (
+    CERTIFICATE,
     Behaviour,
     Cut,
     CutBody,
@@ -142,3 +143,9 @@ def test_the_examples_of_rfc_6901_hold() -> None:
         "/m~0n": 8,
     }
     assert {pointer: resolve_pointer(document, pointer) for pointer in examples} == examples
+
+
+def test_over_tls_it_is_trusted_by_its_own_authority_alone() -> None:
+    with FakeServer(lambda _: Reply(200, b"7"), tls=True) as server:
+        assert "is not trusted" in str(ask(custom(server), "").error)
+        assert ask(custom(server, ca_file=str(CERTIFICATE)), "").value == 7.0

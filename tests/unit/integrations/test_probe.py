@@ -4,12 +4,15 @@ import time
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from slakeeper.integrations.source import Reading, open_source
 from slakeeper.sla.monitoring import (
     HttpSource,
 )
 from tests.unit.integrations.fake_http import (
+    CERTIFICATE,
+    EXPIRED,
     Behaviour,
     Cut,
     CutBody,
@@ -93,3 +96,54 @@ def test_an_unknown_query_is_an_error_of_its_own(server: FakeServer) -> None:
         "unknown query 'down': up, status, latency, error, certificate_days",
     )
     assert right == Reading("r", 100.0)
+
+
+def certificate_days(url: str, **settings: Any) -> Reading:
+    poller = open_source("web", HttpSource(type="http", url=url, **settings))
+    [reading] = poller.poll({"c": "certificate_days"})
+    return reading
+
+
+def test_it_says_how_long_the_certificate_is_valid() -> None:
+    with FakeServer(tls=True) as server:
+        reading = certificate_days(server.url, ca_file=str(CERTIFICATE))
+    assert reading.value is not None
+    assert reading.value > 0
+
+
+def test_a_certificate_that_has_expired_has_no_days_and_is_down() -> None:
+    with FakeServer(tls=True, certificate=EXPIRED) as server:
+        assert certificate_days(server.url, ca_file=str(EXPIRED)) == Reading("c", 0.0)
+        assert probe(server.url, ca_file=str(EXPIRED))["u"].value == 0.0
+
+
+def test_a_certificate_that_is_not_trusted_is_down_and_its_days_are_silence() -> None:
+    with FakeServer(tls=True) as server:
+        reading = certificate_days(server.url)
+        assert probe(server.url)["u"].value == 0.0
+    assert (reading.value, reading.is_silence) == (None, True)
+    assert "is not trusted" in str(reading.error)
+
+
+def test_without_tls_there_is_no_certificate(server: FakeServer) -> None:
+    assert certificate_days(server.url).error == "no certificate: the address is not https"
+
+
+def test_it_asks_as_it_is_told_to(server: FakeServer) -> None:
+    settings = {"method": "POST", "body": SecretStr("who=me"), "headers": {"X-Key": SecretStr("hush-4711")}}
+    assert probe(server.url, **settings)["u"].value == 100.0
+    [request] = server.requests
+    assert (request.method, request.body, request.headers["X-Key"]) == ("POST", b"who=me", "hush-4711")
+
+
+def test_an_answer_without_the_expected_text_is_not_up(server: FakeServer) -> None:
+    server.then(Reply(200, b"all is well"), Reply(200, b"all is lost"))
+    assert probe(server.url, expect_text="is well")["u"].value == 100.0
+    found = probe(server.url, expect_text="is well")
+    assert (found["u"].value, found["e"].value, found["s"].value) == (0.0, 100.0, 200.0)
+
+
+def test_what_a_down_address_cannot_tell_is_silence() -> None:
+    found = probe(f"http://127.0.0.1:{free_port()}/")
+    assert found["l"].is_silence
+    assert not found["u"].is_silence
