@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Prometheus:
         self.authorization = authorization
         self.results: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.joined: list[str] = []
+        self.joined_answer: Behaviour | None = None
 
     def __call__(self, request: Request) -> Behaviour:
         if request.headers.get("Authorization") != self.authorization:
@@ -46,6 +49,8 @@ class Prometheus:
             return self._span(request)
         if request.path != "/prefix/api/v1/query":
             return Reply(404, b"404 page not found")
+        if request.method == "POST":
+            return self._joined(request.form()["query"])
         assert request.query["timeout"].endswith("ms")
         result = self.results.get(request.query["query"])
         if result is None:
@@ -59,6 +64,23 @@ class Prometheus:
         if self.warnings:
             document["warnings"] = self.warnings
         return json_reply(document)
+
+    def _joined(self, expression: str) -> Behaviour:
+        """As a server evaluates queries joined by ``or``: one that fails fails them all."""
+        self.joined.append(expression)
+        if self.joined_answer is not None:
+            return self.joined_answer
+        found: list[Any] = []
+        for query, number in re.findall(
+            r'label_replace\(\(\n(.*?)\n\), "slakeeper_query", "(\d+)", "", ""\)', expression
+        ):
+            result = self.results.get(query)
+            if isinstance(result, Hang):
+                return result
+            if not isinstance(result, list):
+                return json_reply({"status": "error", "errorType": "bad_data", "error": "not a vector"}, 400)
+            found += [{**each, "metric": {**each["metric"], "slakeeper_query": number}} for each in result]
+        return json_reply({"status": "success", "data": {"resultType": "vector", "result": found}})
 
     def _span(self, request: Request) -> Behaviour:
         start, end, step = (float(request.query[name]) for name in ("start", "end", "step"))
@@ -320,3 +342,90 @@ def test_a_server_that_wants_to_know_who_asks_is_shown_a_certificate(tmp_path: P
         assert ask(prometheus(server, ca_file=str(CERTIFICATE)), "up").value is None
         shown = prometheus(server, ca_file=str(CERTIFICATE), cert_file=str(CERTIFICATE))
         assert ask(shown, "up").value == 1.0
+
+
+def values(readings: list[Reading]) -> list[float | None]:
+    return [reading.value for reading in readings]
+
+
+def test_queries_that_have_answered_quickly_are_asked_together() -> None:
+    fake = Prometheus()
+    queries = {f"m{n}": f'x{{n="{n}"}} # {n}' for n in range(60)}
+    fake.results = {query: [series(str(n))] for n, query in enumerate(queries.values())}
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        first, second = poller.poll(queries), poller.poll(queries)
+        assert len(server.requests) == 60 + 3
+    assert first == second
+    assert values(second) == [float(n) for n in range(60)]
+
+
+def test_together_as_alone_each_query_has_its_own_silence_and_its_own_error() -> None:
+    fake = Prometheus()
+    fake.results = {name: [series("1")] for name in ("good", "empty", "nan", "two")}
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        poller.poll({each: each for each in fake.results})
+        fake.results |= {"empty": [], "nan": [series("NaN")], "two": [series("1"), series("2")]}
+        readings = poller.poll({each: each for each in fake.results})
+    assert [(reading.value, reading.is_silence, reading.error) for reading in readings] == [
+        (1.0, False, None),
+        (None, True, "no data: the result is empty"),
+        (None, True, "no data: the value is NaN"),
+        (None, False, "2 series where one number is wanted: aggregate them"),
+    ]
+    assert len(fake.joined) == 1
+
+
+def test_when_one_fails_all_of_them_they_are_asked_one_by_one_and_it_stays_apart() -> None:
+    fake = Prometheus()
+    fake.results = {name: [series("1")] for name in ("a", "b", "c")}
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        poller.poll({each: each for each in fake.results})
+        del fake.results["b"]
+        queries = {each: each for each in ("a", "b", "c")}
+        for _ in range(2):
+            assert values(poller.poll(queries)) == [1.0, None, 1.0]
+    assert len(fake.joined) == 2
+    assert "b" not in re.findall(r"\n(\w)\n", fake.joined[1])
+
+
+def test_a_scalar_is_never_joined() -> None:
+    fake = Prometheus()
+    fake.results = {"a": [series("1")], "b": [series("2")], "s": (1_700_000_000, "3")}
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        for _ in range(3):
+            assert values(poller.poll({each: each for each in fake.results})) == [1.0, 2.0, 3.0]
+    assert len(fake.joined) == 2
+    assert all("\ns\n" not in expression for expression in fake.joined)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Reply(405, b"Method Not Allowed"), Cut(), json_reply({"status": "success", "data": {"resultType": "vector",
+     "result": [series("1")]}})],
+    ids=["405", "cut", "nonsense"],
+)  # fmt: skip
+def test_a_server_that_does_not_take_them_together_is_asked_for_each_from_then_on(answer: Behaviour) -> None:
+    fake = Prometheus()
+    fake.results = {"a": [series("1")], "b": [series("2")]}
+    fake.joined_answer = answer
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        for _ in range(4):
+            assert values(poller.poll({"a": "a", "b": "b"})) == [1.0, 2.0]
+    assert len(fake.joined) == 1
+
+
+def test_a_query_that_has_become_slow_leaves_the_others_half_of_the_time() -> None:
+    fake = Prometheus()
+    fake.results = {"a": [series("1")], "b": [series("2")]}
+    with FakeServer(fake) as server:
+        poller = prometheus(server, timeout=1_000)
+        poller.poll({"a": "a", "b": "b"})
+        fake.results["a"] = Hang()
+        began_s = time.monotonic()
+        assert values(poller.poll({"a": "a", "b": "b"})) == [None, 2.0]
+        assert time.monotonic() - began_s < 3
