@@ -70,6 +70,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "samples": Ingest(partition_of).take,
         "catalog": _catalog,
         "status": _status,
+        "sources": _sources,
         "tree": lambda host, payload: host.tree.describe(),
         "sla.list": lambda host, payload: {
             "slas": [query.status_line(host, each) for each in contract_ids(host)]
@@ -225,6 +226,11 @@ def _catalog(host: Host, payload: Any) -> dict[str, Any]:
     if isinstance(payload, dict) and payload.get("version") == version:
         return {"version": version}
     return {"version": version, "metrics": dict(environment.catalog.metrics()), "slas": contract_ids(host)}
+
+
+def _sources(host: Host, payload: Any) -> dict[str, Any]:
+    environment: Environment = host.environment
+    return {"sources": list(environment.sources.values())}
 
 
 def _status(host: Host, payload: Any) -> dict[str, Any]:

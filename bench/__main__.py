@@ -21,7 +21,18 @@ RESULTS = Path(__file__).parent / "results"
 SOAK = "soak"
 
 # Each table is made by `measure(quick: bool) -> Table` of the module of its name.
-TABLES = ("start", "restart", "path", "durability", "engine", "process", "cell", "simulation", "sla")
+TABLES = (
+    "start",
+    "restart",
+    "path",
+    "durability",
+    "engine",
+    "process",
+    "cell",
+    "simulation",
+    "sources",
+    "sla",
+)
 
 
 def measure_of(name: str) -> Callable[[bool], Table]:

@@ -179,6 +179,7 @@ _REJECTED = {
 _COMMANDS: dict[str, _Command] = {
     "ping": lambda service, cluster, payload: {},
     "status": _status,
+    "sources": lambda service, cluster, payload: cluster.sources().result(PATIENCE_S),
     "tree": _tree,
     "slas": lambda service, cluster, payload: {"slas": cluster.slas().result(PATIENCE_S)},
     "sla": lambda service, cluster, payload: cluster.sla(payload["id"]).result(PATIENCE_S),

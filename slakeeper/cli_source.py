@@ -20,7 +20,7 @@ def list_(session: Session) -> None:
     """Every polled source of the running system: when it was asked, and why it fails."""
     from slakeeper.text import sources_text
 
-    rows = session.ask("status").get("sources", [])
+    rows = session.ask("sources")["sources"]
     session.show(rows, sources_text)
 
 

@@ -126,6 +126,19 @@ class Cluster:
         """
         return then(self._ask("status", {}), self._merge_status)
 
+    def sources(self) -> Future[dict[str, Any]]:
+        """``{"sources": [...], "cells": [{"name", "sources"}]}``: how each source does, together and in each cell."""
+
+        def merge(answers: dict[str, Any]) -> dict[str, Any]:
+            cells = [
+                {"name": name, "sources": answer["sources"]}
+                for name, answer in answers.items()
+                if not isinstance(answer, Exception)
+            ]
+            return {"sources": source_rows(cells), "cells": cells}
+
+        return then(self._ask("sources", {}), merge)
+
     def tree(self, processes: Sequence[Mapping[str, Any]] = ()) -> Future[dict[str, Any]]:
         """The whole tree below the root, with what ``processes`` (rows of the process table) says of each process."""
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 # Answered at once or not at all: they ask how things are now, and "away" is an answer.
-AT_ONCE = frozenset({"ping", "status", "tree"})
+AT_ONCE = frozenset({"ping", "sources", "status", "tree"})
 
 # Sending these twice does what sending them once does.
 REPEATABLE = AT_ONCE | {
