@@ -178,8 +178,27 @@ class ReportSourceError:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservePresent:
+    """What a source says now that can also be asked what was: not taken by a monitor that misses earlier samples.
+
+    Attributes:
+        step_ms: how often the source is asked; a sample further than this from the newest leaves a gap [ms].
+    """
+
+    sample: tuple[int, float]
+    step_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceAnswered:
-    """The source has given the monitor all it has up to now: what is missing then is silence, and no error."""
+    """The source has given the monitor all it has up to now: what is missing then is silence, and no error.
+
+    Attributes:
+        step_ms: when it was only asked for the present, how often it is [ms]: then a monitor that misses more than that
+            goes on waiting for it. 0: it was asked for everything.
+    """
+
+    step_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

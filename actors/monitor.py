@@ -17,6 +17,7 @@ from slakeeper.actors.message import (
     MetricRecovered,
     MetricViolated,
     Observe,
+    ObservePresent,
     Rebase,
     ReportSourceError,
     SayAgain,
@@ -154,8 +155,14 @@ class MetricMonitorActor(Actor):
                 if self._monitor.error is not None and self._monitor.state in _SHOWS_AN_ERROR:
                     return  # as at every poll of a long failure: the first has said it
                 signals = ctx.emit((SOURCE_ERROR, ctx.now_ms, text))
-            case SourceAnswered():
+            case ObservePresent(sample, step_ms):
+                if self._misses(ctx, step_ms, sample[0]):
+                    return  # as when this message has woken it: the source actor learns of the gap, and fills it
+                signals = ctx.emit((SAMPLES, ctx.now_ms, (sample,)))
+            case SourceAnswered(step_ms):
                 if self._monitor.error is None and not self._monitor.is_held:
+                    return
+                if step_ms and self._misses(ctx, step_ms, ctx.now_ms):
                     return
                 signals = ctx.emit((ANSWERED, ctx.now_ms))
                 self._show_gap(ctx)
@@ -294,6 +301,11 @@ class MetricMonitorActor(Actor):
         if patience_ms and not self._monitor.is_held:
             ctx.emit((HOLD, ctx.now_ms, patience_ms))
         self._show_gap(ctx)
+
+    def _misses(self, ctx: Context, step_ms: int, until_ms: int) -> bool:
+        """Whether it waits for samples between the newest and the one at ``until_ms``."""
+        monitor = self._monitor
+        return monitor.is_held and monitor.gap_from_ms(ctx.now_ms) + step_ms <= until_ms
 
     def _show_gap(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

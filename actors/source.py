@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import Observe, ReportSourceError, SourceAnswered, Tick
+from slakeeper.actors.message import Observe, ObservePresent, ReportSourceError, SourceAnswered, Tick
 from slakeeper.integrations.source import Catching, Filling, Gap, Reading
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
@@ -158,12 +158,13 @@ class SourceActor(Actor):
         """Gives each monitor its reading; returns what was wrong with the others, by monitor."""
         environment: Environment = ctx.environment
         errors: dict[str, str] = {}
+        is_catching = isinstance(environment.pollers[self._name], Catching)
         for reading in readings:
             address = reading.metric
             if reading.is_silence:
                 environment.source_errors[address] = reading.error or "no value"
                 if not self._misses(ctx, address):
-                    ctx.cast(address, SourceAnswered())
+                    ctx.cast(address, SourceAnswered(self._view.interval_ms if is_catching else 0))
                 continue
             if reading.error is not None or reading.value is None:
                 errors[address] = reading.error or "no value"
@@ -174,10 +175,13 @@ class SourceActor(Actor):
                 errors[address] = f"the source said {reading.value!r}: {refused}"
                 continue
             environment.source_errors.pop(address, None)
-            if address not in environment.gaps:
-                ctx.cast(address, Observe(((ts_ms, reading.value),)))
+            sample = ts_ms, reading.value
+            if not is_catching:
+                ctx.cast(address, Observe((sample,)))
+            elif address not in environment.gaps:
+                ctx.cast(address, ObservePresent(sample, self._view.interval_ms))
             elif not self._misses(ctx, address):
-                ctx.cast(address, Observe(((ts_ms, reading.value),)))
+                ctx.cast(address, Observe((sample,)))
                 ctx.cast(address, SourceAnswered())
         return errors
 

@@ -449,7 +449,12 @@ class Cluster:
                 facts = {"low_on_room": answer.message}
             cells.append({"name": name, "up": up, "actors": 0, "mailbox": 0, **facts})
         silences = max((cell.get("silences", 0) for cell in cells), default=0)
-        return {"slas": sorted(slas, key=_id_of), "silences": silences, "cells": cells, "sources": source_rows(cells)}
+        return {
+            "slas": sorted(slas, key=_id_of),
+            "silences": silences,
+            "cells": cells,
+            "sources": source_rows(cells),
+        }
 
 
 def circle_of(start: str, graph: Mapping[str, Sequence[str]]) -> list[str]:

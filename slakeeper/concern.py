@@ -92,14 +92,15 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
     for key, noun in (("sources_failing", "source"), ("channels_failing", "channel")):
         if failing := _failing(status.get("cells", ()), key):
             verb = "fail" if len(failing) > 1 else "fails"
-            reasons = "; ".join(f"{name}: {why}{_since(status, name) if key == 'sources_failing' else ''}" for name, why in failing.items())
+            rows = status.get("sources", ()) if noun == "source" else ()
+            reasons = "; ".join(f"{name}: {why}{_since(rows, name)}" for name, why in failing.items())
             lines.append(f"{_count(len(failing), noun)} {verb}: {reasons}")
     return lines
 
 
-def _since(status: Mapping[str, Any], name: str) -> str:
+def _since(rows: Iterable[Mapping[str, Any]], name: str) -> str:
     """For how many metrics a source fails, and since when; empty when nothing is known of that."""
-    row = next((row for row in status.get("sources", ()) if row["name"] == name), None)
+    row = next((row for row in rows if row["name"] == name), None)
     if row is None or row["failing_since_ms"] is None:
         return ""
     since = format_instant(row["failing_since_ms"])
