@@ -236,7 +236,7 @@ RUBBISH: list[Any] = [
 ]  # fmt: skip
 
 KINDS_OF_REQUEST = [
-    "ping", "samples", "catalog", "status", "tree", "sla.list", "sla.show", "sla.document", "sla.define",
+    "ping", "samples", "catalog", "status", "sources", "tree", "sla.list", "sla.show", "sla.document", "sla.define",
     "sla.suspend", "sla.resume", "sla.remove", "violations", "violation.show", "violation.ack", "violation.resolve",
     "violation.escalate", "violation.enforce", "violation.remediate", "compensation", "compensation.decide",
     "compensation.settle",

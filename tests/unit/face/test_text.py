@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from slakeeper import text
+from slakeeper.concern import status_concerns
 from slakeeper.reading import config_directory, problems_of, read_ts
+from slakeeper.source_row import source_rows
 from slakeeper.view import _busiest, _event_text
 from slakeeper.violation_text import violation_text
 
@@ -407,3 +409,30 @@ def test_an_escalation_says_which_level_was_told_and_whom() -> None:
         == "v1: told critical level 2: pager lead (sending)"
     )
     assert "told nobody: no further level is left" in text.escalated_text({"id": "v1", "told": []})
+
+
+def test_sources_are_shown_with_why_they_fail_and_since_when() -> None:
+    row = {
+        "name": "prom", "type": "prometheus", "interval_ms": 10_000, "metrics": 3, "polls": 7, "missed": 1, "errors": 2,
+        "last_error": "refused", "failing": "refused", "failing_metrics": 2, "failing_since_ms": 1_800_000_000_000,
+        "polled_at_ms": 1_800_000_010_000, "took_ms": 12, "catching_up": 2,
+    }  # fmt: skip
+    fine = {**row, "name": "web", "failing": "", "failing_metrics": 0, "failing_since_ms": None}
+    cells = [{"sources": [row]}, {"sources": [{**row, "failing_since_ms": 1_700_000_000_000}, fine]}, {}]
+    joined, alone = source_rows(cells)
+    assert (joined["metrics"], joined["missed"], joined["failing_metrics"]) == (6, 2, 4)
+    assert joined["failing_since_ms"] == 1_700_000_000_000
+    assert alone == fine
+    shown = text.sources_text([joined, alone]).splitlines()
+    assert shown[1].endswith("failing for 4 of 6 since 2023-11-14T22:13:20Z: refused")
+    assert shown[2].endswith("  ok")
+    assert text.sources_text([]) == "No source is polled."
+    status = {
+        "slas": [],
+        "processes": [],
+        "sources": [row],
+        "cells": [{"sources_failing": {"prom": "refused"}}],
+    }
+    assert status_concerns(status) == [
+        "1 source fails: prom: refused (2 of 3 metrics, since 2027-01-15T08:00:00.000Z)"
+    ]
