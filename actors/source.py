@@ -25,6 +25,8 @@ SAMPLES_A_GAP = 2_000
 """So many samples of one metric are fetched at once at most; Prometheus gives no more than 11 000 in an answer."""
 SAMPLES_A_ROUND = 20_000
 """So many of all metrics together: a cell takes them in within a tenth of a second, and live samples get through."""
+METRICS_A_ROUND = 500
+"""Monitors that are given what they missed in one round: more would keep whoever asks the cell waiting."""
 TRIES = 3
 """A gap that cannot be fetched this often, while the source answers otherwise, is given up."""
 
@@ -220,7 +222,7 @@ class SourceActor(Actor):
                 continue
             gaps[address] = gap
             room -= (gap.to_ms - gap.from_ms) // step_ms + 1
-            if room <= 0:
+            if room <= 0 or len(gaps) == METRICS_A_ROUND:
                 break
         if gaps:
             self._fetching = gaps
