@@ -19,6 +19,7 @@ from slakeeper.sla.monitoring import (
     HostSource,
     HttpSource,
     InternalSource,
+    McpSource,
     PrometheusSource,
 )
 
@@ -28,6 +29,7 @@ _KINDS: Final[Mapping[str, type[BaseModel]]] = {
     "prometheus": PrometheusSource,
     "custom": CustomSource,
     "http": HttpSource,
+    "mcp": McpSource,
 }
 
 _ADDRESS_KEYS: Final = ("url", "URL", "baseUrl", "baseURL", "address", "endpoint", "server", "host")

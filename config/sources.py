@@ -10,6 +10,7 @@ SOURCE_TYPES: Final = {
     "prometheus": "url",
     "custom": "url",
     "http": "url",
+    "mcp": "url",
     "host": None,
     "process": "process",
 }

@@ -18,24 +18,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slakeeper.integrations import program
+from slakeeper.integrations.program import Tail
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
 from slakeeper.sla.duration import format_duration
 from slakeeper.sla.policy import AutomaticAction, CommandRemedy, PythonRemedy
 
-# What a program may know of our own environment; anything else, credentials first, it is given by name.
-_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
-
 _PYTHON_CALL = Path(__file__).with_name("python_call.py")
 
 _CHUNK = 64 * 1024
-
-# After SIGKILL a process is gone at once, unless the kernel itself holds it (a dead network file system).
-_KILL_GRACE_S = 5.0
-
-# How often the program is looked at where the kernel has no pidfd.
-_LOOK_S = 0.02
-
-_DETAIL_LIMIT = 200
 
 
 def run_command(
@@ -45,9 +36,7 @@ def run_command(
 
     See :func:`slakeeper.integrations.remedy.run_remedy`.
     """
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment.update(remedy.env)
-    environment.update(_facts(action, idempotency_key))
+    environment = program.environment({**remedy.env, **_facts(action, idempotency_key)})
     return _run(remedy.argv, environment, remedy.cwd, timeout_ms)
 
 
@@ -82,19 +71,10 @@ def _run(
 ) -> RemedyResult:
     began_s = time.monotonic()
     try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:  # not there, not executable, a NUL in an argument, too long
-        reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
-        return RemedyResult(False, f"cannot be started: {reason}", "", None, _since_ms(began_s))
-    tail = _Tail()
+        process = program.start(argv, environment, cwd, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    except program.StartFailed as error:
+        return RemedyResult(False, str(error), "", None, _since_ms(began_s))
+    tail = Tail(OUTPUT_LIMIT)
     watch = _Watch(process, tail)
     try:
         in_time = watch.until(began_s + timeout_ms / 1000)
@@ -112,7 +92,7 @@ def _run(
     return RemedyResult(code == 0, _ended(code, tail), output, code, duration_ms)
 
 
-def _ended(code: int, tail: "_Tail") -> str:
+def _ended(code: int, tail: Tail) -> str:
     """How it went, with the last thing that was said."""
     if code < 0:
         words = f"ended by {_signal_name(-code)}"
@@ -132,41 +112,12 @@ def _since_ms(began_s: float) -> int:
     return round((time.monotonic() - began_s) * 1000)
 
 
-class _Tail:
-    """The end of an output, in bounded space."""
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-        self._is_cut = False
-
-    def add(self, piece: bytes) -> None:
-        self._kept += piece
-        if len(self._kept) > OUTPUT_LIMIT:
-            self._is_cut = True
-            del self._kept[:-OUTPUT_LIMIT]
-
-    def text(self) -> str:
-        kept = bytes(self._kept)
-        if self._is_cut:
-            # The cut may go through a sign; at most three bytes of it are left.
-            while kept and kept[0] & 0xC0 == 0x80:
-                kept = kept[1:]
-        # A sign that stands for a broken byte takes three: the limit holds for what is handed on, too.
-        return kept.decode("utf-8", "replace").encode()[-OUTPUT_LIMIT:].decode("utf-8", "ignore")
-
-    @property
-    def last_line(self) -> str:
-        lines = self.text().strip().splitlines()
-        line = "".join(sign if sign.isprintable() else " " for sign in lines[-1]).strip() if lines else ""
-        return line if len(line) <= _DETAIL_LIMIT else line[: _DETAIL_LIMIT - 1] + "…"
-
-
 @dataclass(slots=True)
 class _Watch:
     """Reads a program's output while waiting for its end."""
 
     process: subprocess.Popen[bytes]
-    tail: _Tail
+    tail: Tail
 
     def until(self, end_s: float) -> bool:
         """Waits for the program's end.
@@ -183,13 +134,13 @@ class _Watch:
             pipe = self._pipe()
             os.set_blocking(pipe, False)
             selector.register(pipe, selectors.EVENT_READ)
-            longest_s = _LOOK_S
+            longest_s = program.LOOK_S
             with contextlib.suppress(OSError, AttributeError):  # a kernel or a sandbox without pidfd
                 end = os.pidfd_open(pid)
                 stack.callback(os.close, end)
                 selector.register(end, selectors.EVENT_READ)
                 longest_s = math.inf
-            while not _has_ended(pid):
+            while not program.has_ended(pid):
                 left_s = end_s - time.monotonic()
                 if left_s <= 0:
                     return False
@@ -204,13 +155,8 @@ class _Watch:
         Returns:
             Whether the program is gone.
         """
-        # The program is not yet waited for, so that its number cannot be somebody else's by now.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
         try:
-            self.process.wait(_KILL_GRACE_S)
-        except subprocess.TimeoutExpired:
-            return False
+            return program.end_group(self.process)
         finally:
             # As much as the pipe holds; something outside the group may go on writing.
             for _ in range(64):
@@ -218,7 +164,6 @@ class _Watch:
                     break
             if self.process.stdout is not None:
                 self.process.stdout.close()
-        return True
 
     def _pipe(self) -> int:
         if self.process.stdout is None:
@@ -233,12 +178,3 @@ class _Watch:
             return False
         self.tail.add(piece)
         return bool(piece)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a child has ended; it stays to be waited for."""
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        # Somebody else in this process waits for all children; subprocess copes with it.
-        return True

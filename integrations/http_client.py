@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -181,12 +181,14 @@ class HttpConnection:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         answer_limit: int = ANSWER_LIMIT,
+        enough: Callable[[bytearray], bool] | None = None,
     ) -> Answer:
         """One request and its answer.
 
         Args:
             target: path and query, encoded.
             answer_limit: how much of the body is read [bytes]; what is beyond makes it ``broken``.
+            enough: whether the body so far is all that is wanted; the rest of a stream is not waited for then.
 
         Raises:
             HttpError: no status line and headers came back.
@@ -214,8 +216,12 @@ class HttpConnection:
             raise HttpError(self._reason(error, sent=sent), sent=sent, expired=expired) from None
         content, broken = bytearray(), ""
         try:
-            while len(content) <= answer_limit and (piece := response.read(64 * 1024)):
+            read = response.read if enough is None else response.read1
+            while len(content) <= answer_limit and (piece := read(64 * 1024)):
                 content += piece
+                if enough is not None and enough(content):
+                    self.close()
+                    break
         except _Failure as error:
             broken = self._reason(error, sent=True)
         is_cut = bool(broken)

@@ -8,6 +8,7 @@ from slakeeper.sla.policy import (
     AutomaticAction,
     CommandRemedy,
     DryRunRemedy,
+    KubernetesRemedy,
     PythonRemedy,
     Remedy,
     WebhookRemedy,
@@ -70,6 +71,10 @@ def run_remedy(
             from slakeeper.integrations.webhook import call_webhook
 
             return call_webhook(remedy, action, idempotency_key=idempotency_key, timeout_ms=limit_ms)
+        case KubernetesRemedy():
+            from slakeeper.integrations.kubernetes import scale
+
+            return scale(remedy, timeout_ms=limit_ms)
         case _:
             assert_never(remedy)
 
@@ -90,5 +95,8 @@ def _deed(remedy: Remedy, action: AutomaticAction) -> str:
         case WebhookRemedy():
             # Not the whole address: a path or a query may be the key to it.
             return f"post to {remedy.url.split('/')[2].rpartition('@')[2]}"
+        case KubernetesRemedy():
+            size = f"to {remedy.replicas}" if remedy.add is None else f"by {remedy.add:+d}"
+            return f"scale {remedy.namespace}/{remedy.deployment} {size}"
         case _:
             return f"do {action.action}"

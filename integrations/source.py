@@ -10,6 +10,7 @@ from slakeeper.sla.monitoring import (
     HostSource,
     HttpSource,
     InternalSource,
+    McpSource,
     ProcessSource,
     PrometheusSource,
 )
@@ -119,6 +120,10 @@ def open_source(name: str, settings: AnySource) -> Poller:
             from slakeeper.integrations.json_document import JsonDocumentPoller
 
             return JsonDocumentPoller(name, settings)
+        case McpSource():
+            from slakeeper.integrations.mcp import McpPoller
+
+            return McpPoller(name, settings)
         case InternalSource():
             raise ValueError(f"source {name} is pushed to, not polled")
         case _:

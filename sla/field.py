@@ -49,6 +49,23 @@ def _sane(number: Decimal) -> Decimal:
 Number = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False), AfterValidator(_sane)]
 """A finite number held exactly, given as an int, a float (its shortest text counts), a Decimal or text."""
 
+
+def _plain(value: Any) -> Any:
+    """Exact decimals of a file as floats: what leaves for programs and JSON is plain."""
+    match value:
+        case Decimal():
+            return float(value)
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+Parameters = Annotated[dict[str, Any], BeforeValidator(_plain)]
+"""What is handed to programs and calls of others as it stands: plain JSON values by name."""
+
 Flag = Annotated[bool, Field(strict=True)]
 """true or false; neither ``"no"`` nor 1."""
 

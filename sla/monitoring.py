@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, mod
 from pydantic_core import PydanticCustomError
 
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, SECOND_MS, DurationMs, SpanMs
-from slakeeper.sla.field import Flag, Number, Url, Whole
+from slakeeper.sla.field import Flag, Number, Parameters, Url, Whole
 
 
 class _Value(BaseModel):
@@ -128,8 +128,45 @@ class HttpSource(_Tls):
     enabled: Flag = True
 
 
+class McpSource(Source):
+    """A server of the Model Context Protocol: at ``url`` (streamable HTTP), or the program ``argv`` (stdio).
+
+    Every poll is a session of its own: initialize, ping, and ``calls`` calls of ``tool`` with ``arguments`` (of
+    ping when no tool is named). Queries: ``up`` (100 or 0 percent), ``error`` (percent of the calls), ``latency``
+    [ms, mean of the calls], ``throughput`` [calls/s], ``handshake`` [ms], ``status`` (0, or the code of the refusal).
+    """
+
+    type: Literal["mcp"]
+    url: Url | None = None
+    token: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: dict[str, SecretStr] = Field(default_factory=dict)
+    tool: str | None = None
+    arguments: Parameters = Field(default_factory=dict)
+    calls: Whole = Field(default=1, ge=1, le=1000)
+    enabled: Flag = True
+
+    @model_validator(mode="after")
+    def _has_one_transport(self) -> Self:
+        if (self.url is None) == (not self.argv):
+            raise PydanticCustomError("one_transport", "give the server's url, or its argv, and not both")
+        alien = ("cwd", "env") if self.url else ("token", "headers")
+        for key in alien:
+            if getattr(self, key):
+                raise PydanticCustomError(
+                    "wrong_transport",
+                    "{key} is of no use with {transport}",
+                    {"key": key, "transport": "url" if self.url else "argv"},
+                )
+        if self.arguments and self.tool is None:
+            raise PydanticCustomError("no_tool", "arguments are for a tool: name it")
+        return self
+
+
 AnySource = Annotated[
-    InternalSource | HostSource | ProcessSource | PrometheusSource | CustomSource | HttpSource,
+    InternalSource | HostSource | ProcessSource | PrometheusSource | CustomSource | HttpSource | McpSource,
     Discriminator("type"),
 ]
 

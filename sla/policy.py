@@ -1,7 +1,6 @@
 """What is done about a violation: actions, escalation policies, channels (``enforcement.yaml`` as values)."""
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +8,6 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -27,6 +25,7 @@ from slakeeper.sla.field import (
     Flag,
     Name,
     Number,
+    Parameters,
     SecretUrl,
     Url,
     Whole,
@@ -53,19 +52,6 @@ class Severity(StrEnum):
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-def _plain(value: Any) -> Any:
-    """Exact decimals of a file as floats: what leaves for programs and JSON is plain."""
-    match value:
-        case Decimal():
-            return float(value)
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case dict():
-            return {key: _plain(item) for key, item in value.items()}
-        case _:
-            return value
 
 
 class EscalationLevel(_Value):
@@ -145,13 +131,57 @@ class PythonRemedy(_Value):
     timeout: SpanMs | None = None
 
 
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+# RFC 1123: a label for a namespace, a subdomain for a deployment.
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
+
+class KubernetesRemedy(_Value):
+    """Scales a deployment: to ``replicas``, or by ``add`` within ``min_replicas`` and ``max_replicas``.
+
+    The token is read anew for each run. ``token_file`` None sends none, ``ca_file`` None trusts what the system does.
+    """
+
+    type: Literal["kubernetes"]
+    url: Url = "https://kubernetes.default.svc"
+    namespace: str = Field(pattern=rf"^{_LABEL}$")
+    deployment: str = Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)
+    replicas: Whole | None = Field(default=None, ge=0, le=100_000)
+    add: Whole | None = Field(default=None, ge=-100_000, le=100_000)
+    min_replicas: Whole = Field(default=1, ge=0, le=100_000)
+    max_replicas: Whole | None = Field(default=None, ge=1, le=100_000)
+    token_file: str | None = f"{_SERVICE_ACCOUNT}/token"
+    ca_file: str | None = f"{_SERVICE_ACCOUNT}/ca.crt"
+    timeout: SpanMs | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if (self.replicas is None) == (self.add is None):
+            raise PydanticCustomError("one_size", "give replicas or add, and not both")
+        if self.add == 0:
+            raise PydanticCustomError("no_step", "add 0 changes nothing")
+        if self.add is not None and self.add > 0 and self.max_replicas is None:
+            raise PydanticCustomError("no_bound", "add needs max_replicas: attempts add up")
+        if self.max_replicas is not None and self.max_replicas < self.min_replicas:
+            raise PydanticCustomError("wrong_bounds", "max_replicas is less than min_replicas")
+        if self.token_file is not None and not self.url.startswith("https:"):
+            raise PydanticCustomError(
+                "token_in_clear",
+                "a token goes over https only; set token_file to null for a proxy without one",
+            )
+        return self
+
+
 class DryRunRemedy(_Value):
     """Nothing is done; what would have been done is logged and recorded."""
 
     type: Literal["dry_run"] = "dry_run"
 
 
-Remedy = Annotated[CommandRemedy | WebhookRemedy | PythonRemedy | DryRunRemedy, Discriminator("type")]
+Remedy = Annotated[
+    CommandRemedy | WebhookRemedy | PythonRemedy | KubernetesRemedy | DryRunRemedy, Discriminator("type")
+]
 
 
 class AutomaticAction(_Value):
@@ -164,7 +194,7 @@ class AutomaticAction(_Value):
     trigger_metric: Name
     condition: ActionCondition
     action: str
-    parameters: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
     enabled: Flag = True
     target: str | None = None
 

@@ -20,4 +20,4 @@ compile() {
 
 compile requirements-build.lock --group build "$@"
 compile requirements.lock pyproject.toml --group build --constraint requirements-build.lock "$@"
-compile requirements-dev.lock pyproject.toml --group dev --constraint requirements.lock "$@"
+compile requirements-dev.lock pyproject.toml --group dev --all-extras --constraint requirements.lock "$@"

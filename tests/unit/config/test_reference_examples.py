@@ -54,7 +54,7 @@ def test_the_examples_load_together(loaded: Configuration) -> None:
         policy.EmailChannel, policy.SmsChannel, policy.SlackChannel, policy.PagerDutyChannel, policy.WebhookChannel,
     }  # fmt: skip
     assert {source.type for source in loaded.monitoring.sources.values()} == {
-        "internal", "host", "process", "prometheus", "custom", "http",
+        "internal", "host", "process", "prometheus", "custom", "http", "mcp",
     }  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             with contextlib.suppress(ConnectionError):
                 self._behave(fake.behaviour(request))
 
-        do_POST = do_GET  # noqa: N815 # http.server's own name
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 # http.server's own names
 
         def _behave(self, behaviour: Behaviour) -> None:
             match behaviour:
