@@ -21,6 +21,7 @@ from slakeeper.cli_backup import backup, restore
 from slakeeper.cli_channel import channel, oncall
 from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
+from slakeeper.cli_mcp import mcp
 from slakeeper.cli_openslo import export, import_
 from slakeeper.cli_schema import schema
 from slakeeper.cli_silence import silence
@@ -359,5 +360,5 @@ main.add_command(channel)
 main.add_command(oncall)
 main.add_command(compensation)
 main.add_command(silence)
-for each in (violations, ack, resolve, escalate, remediate):
+for each in (mcp, violations, ack, resolve, escalate, remediate):
     main.add_command(each)

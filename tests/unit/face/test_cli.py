@@ -1,6 +1,7 @@
 """The command line as far as no system runs: usage, configuration, exit statuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_it_says_its_version() -> None:
      ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
      ["compensation", "settle", "c1", "--by", "a", "--reason", "b"], ["compensation", "export"],
-     ["violations", "show", "v1"],
+     ["violations", "show", "v1"], ["mcp"],
      ["silence", "list"], ["silence", "expire", "s1", "--by", "a"],
      ["silence", "add", "--sla", "api", "--for", "2h", "--by", "a", "--reason", "b"],
      ["channel", "list"], ["channel", "test", "email"], ["oncall"],
@@ -55,7 +56,8 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
      ["silence", "add", "--sla", "a", "--for", "long", "--by", "a", "--reason", "b"],
      ["silence", "add", "--sla", "a", "--until", "soon", "--by", "a", "--reason", "b"],
      ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"],
-     ["channel", "test"], ["oncall", "--at", "soon"]],
+     ["channel", "test"], ["oncall", "--at", "soon"],
+     ["mcp", "--by", "a"], ["mcp", "--allow-acknowledge"], ["mcp", "--allow-acknowledge", "--by", " "]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     result = run("--data", tmp_path, *words)
@@ -68,6 +70,18 @@ def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
     assert json.loads(as_json.stdout) == {
         "error": {"reason": "usage", "message": line.removeprefix("slakeeper: ")}
     }
+
+
+def test_without_its_package_the_door_for_assistants_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "slakeeper.mcp_server", raising=False)
+    for name in [name for name in sys.modules if name.split(".")[0] == "mcp"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    result = run("--data", tmp_path, "mcp")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "slakeeper: its package is missing: pip install 'slakeeper[mcp]'\n"
 
 
 def test_a_group_without_a_command_shows_its_help() -> None:
