@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.definition import Definition
 from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
+from slakeeper.actors.restraint_table import RestraintTable
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.messenger import Messenger
@@ -153,6 +154,7 @@ class Environment:
         audit_files: where audit entries are written; None: they stay in the journal.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
         muting: silences, and what is broken in other cells.
+        restraint: what holds automatic remediation back; written by its keepers.
         neighbours: the other cells by name.
         partition_names: of this cell.
         neighbour_every_ms: how often each of them is asked at most [ms].
@@ -184,6 +186,7 @@ class Environment:
     audit_files: AuditFiles | None = None
     audit_failing: dict[str, str] = field(default_factory=dict)
     muting: Muting = field(default_factory=Muting)
+    restraint: RestraintTable = field(default_factory=RestraintTable)
     neighbours: Mapping[str, Neighbour] = field(default_factory=dict)
     partition_names: tuple[str, ...] = ()
     neighbour_every_ms: int = NEIGHBOUR_EVERY_MS

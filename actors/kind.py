@@ -10,6 +10,7 @@ from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.neighbour import NeighbourActor
 from slakeeper.actors.remediation import RemediationActor
 from slakeeper.actors.report import ReportActor
+from slakeeper.actors.restraint import RestraintActor
 from slakeeper.actors.silence import SilencesActor
 from slakeeper.actors.source import SourceActor
 from slakeeper.actors.violation import ViolationActor
@@ -26,6 +27,7 @@ KINDS: dict[str, type[Actor]] = {
     "neighbour": NeighbourActor,
     "remediation": RemediationActor,
     "report": ReportActor,
+    "restraint": RestraintActor,
     "silences": SilencesActor,
     "source": SourceActor,
     "violation": ViolationActor,

@@ -2,7 +2,7 @@
 
 Addresses are made here too, so that a sender and a starter agree: ``contract:ID``, ``monitor:ID:METRIC``,
 ``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``,
-``ingest:PARTITION``, ``audit:PARTITION``, ``silences:PARTITION``, ``neighbour:CELL@CELL``.
+``ingest:PARTITION``, ``audit:PARTITION``, ``silences:PARTITION``, ``restraint:PARTITION``, ``neighbour:CELL@CELL``.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from slakeeper.sla.compliance import Status
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
+from slakeeper.sla.restraint import Switch
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.silence import Silence
 from slakeeper.sla.violation import Violation
@@ -68,6 +69,10 @@ def audit_address(partition_name: str) -> str:
 
 def silences_address(partition_name: str) -> str:
     return f"silences:{partition_name}"
+
+
+def restraint_address(partition_name: str) -> str:
+    return f"restraint:{partition_name}"
 
 
 def neighbour_address(name: str, cell: str) -> str:
@@ -151,6 +156,25 @@ class LearnSilences:
     """What is known of silences elsewhere: they are in force here too."""
 
     silences: tuple[Silence, ...]
+
+
+# -- to what keeps automatic remediation back ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRemediation:
+    """Call: an operator switches automatic remediation on or off; the :class:`Switch` as it is then."""
+
+    is_on: bool
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LearnSwitch:
+    """Call or cast: how the switch stands elsewhere; the later of both is in force here too."""
+
+    switch: Switch | None
 
 
 # -- to a metric monitor ------------------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from slakeeper.actors import restraint
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import LearnSilences, Tick, silences_address
+from slakeeper.actors.message import LearnSilences, LearnSwitch, Tick, restraint_address, silences_address
 from slakeeper.actors.payload import sequence, text
 from slakeeper.actors.silence import from_documents
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
+from slakeeper.sla import restraint as sla_restraint
 from slakeeper.sla.duration import SECOND_MS
 
 QUESTION = "neighbour"
@@ -87,10 +89,15 @@ class NeighbourActor(Actor):
             learn = LearnSilences(from_documents(answer["silences"]))
             for name in environment.partition_names:
                 ctx.cast(silences_address(name), learn)
+        # A cell of a version before had no switch.
+        switch = restraint.from_document(answer.get("switch"))
+        if sla_restraint.merge(environment.restraint.switch, switch) != environment.restraint.switch:
+            for name in environment.partition_names:
+                ctx.cast(restraint_address(name), LearnSwitch(switch))
 
 
 def answer(host: Host, payload: Any) -> dict[str, Any]:
-    """What a neighbour asks: ``{"broken", "silences"?}``, the last only when it does not know the same ones.
+    """What a neighbour asks: ``{"broken", "switch", "silences"?}``, the last only when it does not know the same ones.
 
     Args:
         payload: ``{"parents": contract ids, "silences": the digest of what it knows}``.
@@ -99,7 +106,11 @@ def answer(host: Host, payload: Any) -> dict[str, Any]:
     parents = sequence(payload, "parents")
     known = [each for each in parents if isinstance(each, str) and each in environment.contracts]
     muting = environment.muting
-    said: dict[str, Any] = {"broken": [each for each in known if environment.contracts[each].is_broken]}
+    switch = environment.restraint.switch
+    said: dict[str, Any] = {
+        "broken": [each for each in known if environment.contracts[each].is_broken],
+        "switch": None if switch is None else switch.to_document(),
+    }
     if text(payload, "silences") == muting.digest(host.now_ms):
         return said
     return {**said, "silences": [each.to_document(host.now_ms) for each in muting.silences]}

@@ -21,6 +21,7 @@ from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.actors.report import History, PastPeriod, Purged
+from slakeeper.actors.restraint import HelpForgotten, RestraintState
 from slakeeper.actors.silence import SilencesForgotten, SilencesState
 from slakeeper.actors.violation import HelpCalled, HelpEnded, ViolationState
 from slakeeper.otp.codec import Codec, Upcast
@@ -33,6 +34,7 @@ from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.remediation import Run
+from slakeeper.sla.restraint import Helped, Switch
 from slakeeper.sla.silence import Matcher, Silence
 from slakeeper.sla.violation import Acknowledgement, Violation
 
@@ -59,6 +61,8 @@ RECORDS: tuple[type, ...] = (
     Group,
     HelpCalled,
     HelpEnded,
+    HelpForgotten,
+    Helped,
     History,
     Incident,
     Item,
@@ -79,12 +83,14 @@ RECORDS: tuple[type, ...] = (
     PeriodSettled,
     Purged,
     RemediationOrder,
+    RestraintState,
     Run,
     SettlePeriod,
     Silence,
     SilencesForgotten,
     SilencesState,
     StatusChanged,
+    Switch,
     Told,
     Violation,
     ViolationState,

@@ -15,6 +15,7 @@ from slakeeper.actors.message import (
     SayAgain,
     Tick,
     ViolationResolved,
+    restraint_address,
     violation_address,
 )
 from slakeeper.integrations.remedy import RemedyResult, run_remedy
@@ -25,6 +26,7 @@ from slakeeper.sla.audit import What
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings
 from slakeeper.sla.remediation import Execute, Finished, Outcome, Phase, Recorded, Run, Step, Verify
+from slakeeper.sla.restraint import Helped
 
 DEADLINE_TIMER = "deadline"
 
@@ -148,6 +150,9 @@ class RemediationActor(Actor):
         # The configuration may have changed since the run began.
         is_configured = any(each.name == run.action for each in environment.enforcement.automatic_actions)
         refusal = "" if run.dry_run else breaker.refusal(self._settings(ctx), ctx.now_ms)
+        if not run.by:
+            # An attempt that is under way is left to end: half a remedy may be worse than none or all of it.
+            refusal = environment.restraint.off() or refusal
         step = remediation.on_deadline(
             run,
             self._settings(ctx),
@@ -244,6 +249,8 @@ class RemediationActor(Actor):
 
     def _finish(self, ctx: Context, outcome: Outcome) -> None:
         run = self._current()
+        if outcome is Outcome.EFFECTIVE and not run.by:
+            self._count(ctx, run)
         helped = not run.exhausted
         ctx.cast(
             violation_address(run.violation_id), RemediationEnded(run.action, self._order.number, helped)
@@ -251,6 +258,16 @@ class RemediationActor(Actor):
         payload = {"violation_id": run.violation_id, "action": run.action, "outcome": outcome.value}
         ctx.publish("remediation.ended", payload)
         ctx.stop()
+
+    def _count(self, ctx: Context, run: Run) -> None:
+        """Has it remembered that the action helped: one that has to help too often does not last."""
+        environment: Environment = ctx.environment
+        for action in environment.enforcement.automatic_actions:
+            if action.name == run.action:
+                helped = Helped(
+                    self._order.sla_id, action.trigger_metric, run.action, run.violation_id, ctx.now_ms
+                )
+                ctx.entrust(restraint_address(ctx.partition or ""), helped)
 
 
 def _alone(lock_path: Path, attempt: Callable[[], RemedyResult]) -> RemedyResult:

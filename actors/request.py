@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slakeeper.actors import neighbour, query, silence_request
+from slakeeper.actors import neighbour, query, restraint_request, silence_request
 from slakeeper.actors.audit import note_act, recorded_chain
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.ingest import Ingest
@@ -123,6 +123,8 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "silence.add": silence_request.add,
         "silence.expire": silence_request.expire,
         "silence.learn": neighbour.learn,
+        "remediation.turn": restraint_request.turn,
+        "remediation.learn": restraint_request.learn,
         neighbour.QUESTION: neighbour.answer,
         "sla.dependencies": _dependencies,
         "report": _report,
@@ -158,7 +160,7 @@ ACTS = frozenset(
     {
         "sla.define", "sla.suspend", "sla.resume", "sla.remove", "violation.ack", "violation.resolve",
         "violation.escalate", "violation.remediate", "compensation.decide", "compensation.settle",
-        "silence.add", "silence.expire",
+        "silence.add", "silence.expire", "remediation.turn",
         "actor.suspend", "actor.resume",
         "actor.restart", "actor.kill", "actor.redeliver", "audit.note",
         "channel.test",
@@ -247,6 +249,7 @@ def _status(host: Host, payload: Any) -> dict[str, Any]:
         "channels_failing": {sender.name: sender.trouble for sender in _messengers(host) if sender.trouble},
         "audit_failing": dict(environment.audit_failing),
         "held": environment.held,
+        "remediation": restraint_request.state(host),
         "low_on_room": str(environment.room)
         if environment.room is not None and environment.room.is_low
         else None,

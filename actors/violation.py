@@ -46,6 +46,7 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
 from slakeeper.sla.audit import What
 from slakeeper.sla.duration import SECOND_MS
+from slakeeper.sla.policy import AutomaticAction
 from slakeeper.sla.violation import Violation, ViolationError, ViolationStatus
 
 HELPERS_TIMER = "helpers"
@@ -237,8 +238,26 @@ class ViolationActor(Actor):
         )
         for action in applicable:
             if action.name not in self._runs:
-                self._call_remediation(ctx, action.name, by="", dry_run=False)
+                self._remediate(ctx, action)
         self._escalate_if_needed(ctx)
+
+    def _remediate(self, ctx: Context, action: AutomaticAction) -> None:
+        """Begins an action by itself, unless something holds it back: its record says what, and people are told."""
+        environment: Environment = ctx.environment
+        now = self._violation
+        refusal = environment.restraint.refusal(
+            now.sla_id, now.metric_name, action.name, environment.enforcement.remediation, ctx.now_ms
+        )
+        if not refusal:
+            self._call_remediation(ctx, action.name, by="", dry_run=False)
+            return
+        ctx.emit(HelpCalled(action_name=action.name))
+        ctx.emit(HelpEnded(action_name=action.name))
+        record = remediation.refused(remediation.start(now.id, action, ctx.now_ms), refusal, ctx.now_ms)
+        self._keep(ctx, violation.record_action(now, record))
+        logging.getLogger("slakeeper.remediation").warning(
+            "%s: %s on %s: %s", now.id, record.name, record.target, record.result
+        )
 
     def _escalate_if_needed(self, ctx: Context) -> None:
         environment: Environment = ctx.environment

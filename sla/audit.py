@@ -48,6 +48,8 @@ class What(StrEnum):
     REMEDIATION_BEGUN = "remediation.begun"
     REMEDIATION_ATTEMPTED = "remediation.attempted"
     REMEDIATION_ENDED = "remediation.ended"
+    REMEDIATION_SWITCHED_OFF = "remediation.switched_off"
+    REMEDIATION_SWITCHED_ON = "remediation.switched_on"
     ESCALATION_TOLD = "escalation.told"
     ESCALATION_DELIVERED = "escalation.delivered"
     ESCALATION_EXHAUSTED = "escalation.exhausted"

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from slakeeper.sla import template
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.duration import MINUTE_MS, SECOND_MS, DurationMs, SpanMs
+from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs, SpanMs
 from slakeeper.sla.field import (
     Finding,
     Flag,
@@ -208,7 +208,8 @@ class RemediationSettings(_Value):
 
     ``backoff`` doubles between attempts up to ``backoff_max``; ``verify_after`` is the wait before a look
     whether the metric recovered; ``breaker_failures`` failures in a row of one action open its breaker for
-    ``breaker_reset``.
+    ``breaker_reset``. An action that has helped against a metric ``max_runs`` times within ``per`` does not last:
+    it is left alone, and people are told.
     """
 
     auto_remediate: Flag = True
@@ -221,6 +222,8 @@ class RemediationSettings(_Value):
     backoff_max: SpanMs = 5 * MINUTE_MS
     breaker_failures: Whole = Field(default=5, ge=1, le=1000)
     breaker_reset: SpanMs = 10 * MINUTE_MS
+    max_runs: Whole = Field(default=5, ge=1, le=1000)
+    per: SpanMs = HOUR_MS
 
 
 class AlertSettings(_Value):

@@ -38,6 +38,7 @@ __all__ = [
     "on_result",
     "on_verify",
     "planned",
+    "refused",
     "start",
 ]
 
@@ -205,6 +206,12 @@ def planned(run: Run, now_ms: int) -> ActionRecord:
     ).record
 
 
+def refused(run: Run, reason: str, now_ms: int) -> ActionRecord:
+    """The record of a run that is not begun at all, and why."""
+    attempt = replace(run, attempt=run.attempt + 1, started_ms=now_ms)
+    return _recorded(attempt, ActionStatus.FAILED, f"not tried: {reason}").record
+
+
 def busy_targets(runs: Iterable[Run]) -> frozenset[str]:
     """Targets on which an attempt is under way or being verified; none of them takes a second one."""
     return frozenset(run.target for run in runs if run.phase in (Phase.RUNNING, Phase.VERIFYING))
@@ -232,10 +239,7 @@ def on_deadline(
     match run.phase:
         case Phase.WAITING:
             if refusal:
-                refused = replace(run, attempt=run.attempt + 1, started_ms=now_ms)
-                return _finish(
-                    run, Outcome.STOPPED, [_recorded(refused, ActionStatus.FAILED, f"not tried: {refusal}")]
-                )
+                return _finish(run, Outcome.STOPPED, [Recorded(refused(run, refusal, now_ms))])
             if not target_free:
                 return replace(run, due_ms=now_ms + TARGET_LOOK_MS), []
             return _execute(run, settings, now_ms)

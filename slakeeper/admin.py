@@ -105,6 +105,7 @@ def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any])
     return {
         "slas": answer["slas"],
         "silences": answer["silences"],
+        "remediation": answer["remediation"],
         "processes": rows,
         "cells": answer["cells"],
         "sources": answer["sources"],
@@ -212,6 +213,9 @@ _COMMANDS: dict[str, _Command] = {
     ).result(PATIENCE_S),
     "remediate": lambda service, cluster, payload: cluster.remediate(
         payload["id"], payload["action"], bool(payload.get("dry_run")), payload.get("by", "")
+    ).result(PATIENCE_S),
+    "remediation": lambda service, cluster, payload: cluster.turn_remediation(
+        bool(payload["on"]), payload["by"], payload["reason"]
     ).result(PATIENCE_S),
     "compensation": lambda service, cluster, payload: {
         "compensation": cluster.compensation(payload.get("sla")).result(PATIENCE_S)

@@ -275,6 +275,10 @@ class App:
         """Ends a violation by hand."""
         return self._wait(self._cluster.resolve(violation_id, by, note))
 
+    def turn_remediation(self, on: bool, *, by: str, reason: str) -> dict[str, Any]:
+        """Switches automatic remediation on or off, in all cells and for good; by hand actions can still be run."""
+        return self._wait(self._cluster.turn_remediation(on, by, reason))
+
     def silences(self, *, include_expired: bool = False) -> list[dict[str, Any]]:
         """Silences in force or to come, the newest first; the keys are those of ``slakeeper silence list``."""
         return self._wait(self._cluster.silences(include_expired))

@@ -23,6 +23,7 @@ from slakeeper.cli_compensation import compensation
 from slakeeper.cli_doctor import doctor
 from slakeeper.cli_mcp import mcp
 from slakeeper.cli_openslo import export, import_
+from slakeeper.cli_remediation import remediation
 from slakeeper.cli_schema import schema
 from slakeeper.cli_silence import silence
 from slakeeper.cli_simulate import compare, simulate
@@ -360,5 +361,6 @@ main.add_command(channel)
 main.add_command(oncall)
 main.add_command(compensation)
 main.add_command(silence)
+main.add_command(remediation)
 for each in (mcp, violations, ack, resolve, escalate, remediate):
     main.add_command(each)

@@ -119,7 +119,7 @@ class Cluster:
     # --- how things are -----------------------------------------------------------------------------
 
     def status(self) -> Future[dict[str, Any]]:
-        """``{"slas": [...], "silences", "cells": [{"name", "up", "actors", "mailbox", …}]}``.
+        """``{"slas": [...], "silences", "remediation", "cells": [{"name", "up", "actors", "mailbox", …}]}``.
 
         It never fails for a cell that is away. ``silences`` counts those that are in force.
         Contracts of a cell that is away are shown as last seen, with ``"stale": true``.
@@ -313,6 +313,35 @@ class Cluster:
         payload = {"id": silence_id, "by": by, "via": self._via}
         return then(self._one_that_is_there().request("silence.expire", payload), self._share_silence)
 
+    # --- remediation --------------------------------------------------------------------------------
+
+    def turn_remediation(self, on: bool, by: str, reason: str) -> Future[dict[str, Any]]:
+        """Switches automatic remediation on or off in all cells.
+
+        Returns:
+            ``{"state", "by", "reason", "time", "unreached"}``; the last are cells that have not confirmed it: they take
+            it from the others when they are back.
+        """
+        payload = {"on": on, "by": by, "reason": reason, "via": self._via}
+        turned = self._one_that_is_there().request("remediation.turn", payload)
+
+        def share(switch: dict[str, Any]) -> Future[dict[str, Any]]:
+            told = {
+                name: cell.request("remediation.learn", {"switch": switch})
+                for name, cell in self._cells.items()
+            }
+            return then(
+                gather(told),
+                lambda answers: {
+                    **switch,
+                    "unreached": sorted(
+                        name for name, answer in answers.items() if isinstance(answer, Exception)
+                    ),
+                },
+            )
+
+        return chain(turned, share)
+
     def _one_that_is_there(self) -> Cell:
         cells = list(self._cells.values())
         return next((cell for cell in cells if getattr(cell, "connected", True)), cells[0])
@@ -452,6 +481,7 @@ class Cluster:
         return {
             "slas": sorted(slas, key=_id_of),
             "silences": silences,
+            "remediation": _remediation(cells),
             "cells": cells,
             "sources": source_rows(cells),
         }
@@ -535,3 +565,13 @@ def _id_of(row: Mapping[str, Any]) -> str:
 
 def _at(row: Mapping[str, Any]) -> int:
     return int(row["at_ms"])
+
+
+def _remediation(cells: Rows) -> dict[str, Any]:
+    """How automatic remediation stands: ``{"state", "by", "reason", "time", "left_alone"}``, as the cells know it."""
+    said = [cell["remediation"] for cell in cells if cell.get("remediation")]
+    switches = [each["switch"] for each in said if each["switch"] is not None]
+    switch = max(switches, key=lambda each: (each["time"], each["state"] == "off"), default=None)
+    alone = [row for each in said for row in each["left_alone"]]
+    untouched = {"state": "on", "by": None, "reason": None, "time": None}
+    return {**(untouched if switch is None else switch), "left_alone": alone}

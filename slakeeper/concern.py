@@ -78,6 +78,16 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{silences} {verb} in force, so of some violations nobody is told; see: slakeeper silence list"
         )
+    remediation = status.get("remediation", {})
+    lines.extend(
+        f"{row['sla_id']} {row['metric_name']}: {row['message']}" for row in remediation.get("left_alone", ())
+    )
+    if remediation.get("state") == "off":
+        lines.insert(
+            0,
+            f"no action runs by itself: switched off by {remediation['by']}: {remediation['reason']}; "
+            "see: slakeeper remediation on",
+        )
     held = next((cell["held"] for cell in status.get("cells", ()) if cell.get("held")), "")
     if held:
         lines.insert(0, f"nobody is told and no action is run: {held}")

@@ -8,7 +8,8 @@ AT_ONCE = frozenset({"ping", "sources", "status", "tree"})
 # Sending these twice does what sending them once does.
 REPEATABLE = AT_ONCE | {
     "samples", "catalog", "sla.list", "sla.show", "sla.document", "violations", "violation.show", "compensation",
-    "compensation.estimate", "report", "actor.state", "audit.heads", "silences", "silence.learn", "sla.dependencies",
+    "compensation.estimate", "report", "actor.state", "audit.heads", "silences", "silence.learn", "remediation.learn",
+    "sla.dependencies",
     "incident", "on_call", "channels", "channel.tested",
 }  # fmt: skip
 

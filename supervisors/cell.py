@@ -15,6 +15,7 @@ from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_groups, make_handlers
+from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
 from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
@@ -134,6 +135,7 @@ def make_loop(
         environment.partition_names = tuple(named)
         begin_chains(named, codec, read.now_ms())
         begin_silences(named, codec)
+        begin_restraint(named, codec)
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
         host.start()
         for document in settings.contracts:

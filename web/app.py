@@ -193,6 +193,7 @@ class _Api:
                 **facts,
                 "slas": status["slas"],
                 "silences": status["silences"],
+                "remediation": status["remediation"],
                 "processes": processes,
                 "cells": status["cells"],
                 "disk": disk,

@@ -18,6 +18,7 @@ from slakeeper.actors.muting import Muting
 from slakeeper.actors.neighbour import answer
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_handlers
+from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
@@ -198,6 +199,7 @@ class SlaWorld(Observer):
         self._settle(plan.name, partitions)
         begin_chains(partitions, CODEC, boot.clock.now_ms())
         begin_silences(partitions, CODEC)
+        begin_restraint(partitions, CODEC)
 
         def find_partition(sla_id: str) -> Partition:
             found = partitions.get(partition_of(sla_id))

@@ -15,6 +15,7 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import make_handlers
+from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
@@ -251,6 +252,7 @@ class World:
         self.handlers: dict[str, Handler] = make_handlers(lambda sla_id: partition)
         begin_chains({"p000": partition}, codec, self.now_ms)
         begin_silences({"p000": partition}, codec)
+        begin_restraint({"p000": partition}, codec)
         self.environment.partition_names = ("p000",)
         self.environment.neighbours = self.neighbours
         self.host = Host(

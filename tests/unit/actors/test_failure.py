@@ -231,6 +231,7 @@ RUBBISH: list[Any] = [
     {"sla": "api", "format": []}, {"all": "yes"}, {"samples": 1},
     {"id": "x", "by": "y", "dry_run": "no", "action": "z"},
     {"matchers": [7], "end": 10**15, "by": "a", "reason": "b"}, {"matchers": ["sla=~("], "end": 7, "by": "a"},
+    {"switch": {"state": "off"}},
     {"silences": [7]}, {"silences": [{"id": 7}]}, {"parents": [7], "silences": 7}, {"parents": "api", "silences": ""},
     {"id": "x", "approve": "true", "by": "a", "reason": "b"}, {"id": "x", "by": b"bytes"},
 ]  # fmt: skip
@@ -242,7 +243,8 @@ KINDS_OF_REQUEST = [
     "compensation.settle",
     "compensation.estimate", "report", "actor.state", "actor.suspend", "actor.resume", "actor.restart", "actor.kill",
     "actor.trace", "actor.crashes", "actor.dead_letters", "actor.redeliver", "audit.heads", "audit.note",
-    "backup", "silences", "silence.add", "silence.expire", "silence.learn", "neighbour", "sla.dependencies",
+    "backup", "silences", "silence.add", "silence.expire", "silence.learn", "remediation.turn", "remediation.learn",
+    "neighbour", "sla.dependencies",
     "incident", "on_call", "channels", "channel.test", "channel.tested",
 ]  # fmt: skip
 

@@ -164,7 +164,10 @@ def test_nothing_is_said_of_silences_that_are_known_already(pair: Pair) -> None:
     add(pair.one)
     pair.pass_time(2 * SECOND_MS)
     digest = pair.two.environment.muting.digest(pair.two.now_ms)
-    assert pair.one.request("neighbour", parents=["network"], silences=digest) == {"broken": []}
+    assert pair.one.request("neighbour", parents=["network"], silences=digest) == {
+        "broken": [],
+        "switch": None,
+    }
 
 
 def test_good_news_stays_good(pair: Pair) -> None:

@@ -27,7 +27,7 @@ def test_it_says_its_version() -> None:
      ["actor", "state", "x"], ["report", "--sla", "a"],
      ["compensation", "approve", "c1", "--by", "a", "--reason", "b"], ["dashboard"],
      ["compensation", "settle", "c1", "--by", "a", "--reason", "b"], ["compensation", "export"],
-     ["violations", "show", "v1"], ["mcp"],
+     ["violations", "show", "v1"], ["mcp"], ["remediation", "off", "--by", "a", "--reason", "b"],
      ["silence", "list"], ["silence", "expire", "s1", "--by", "a"],
      ["silence", "add", "--sla", "api", "--for", "2h", "--by", "a", "--reason", "b"],
      ["channel", "list"], ["channel", "test", "email"], ["oncall"],
@@ -57,6 +57,7 @@ def test_without_a_system_every_command_ends_with_3_and_starts_nothing(
      ["silence", "add", "--sla", "a", "--until", "soon", "--by", "a", "--reason", "b"],
      ["sla", "define", "/nowhere.yaml"], ["observe", "a", "5", "--sl"],
      ["channel", "test"], ["oncall", "--at", "soon"],
+     ["remediation", "off", "--by", "a"], ["remediation", "on", "--reason", "b"],
      ["mcp", "--by", "a"], ["mcp", "--allow-acknowledge"], ["mcp", "--allow-acknowledge", "--by", " "]],
 )  # fmt: skip
 def test_bad_usage_ends_with_2(tmp_path: Path, words: list[str]) -> None:
