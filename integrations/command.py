@@ -21,10 +21,12 @@ from pathlib import Path
 from slakeeper.integrations import program
 from slakeeper.integrations.program import Tail
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
-from slakeeper.sla.duration import format_duration
-from slakeeper.sla.policy import AutomaticAction, CommandRemedy, PythonRemedy
+from slakeeper.sla.duration import SECOND_MS, format_duration
+from slakeeper.sla.policy import AutomaticAction, CommandRemedy, Limits, PythonRemedy
 
 _PYTHON_CALL = Path(__file__).with_name("python_call.py")
+
+_LIMITED = Path(__file__).with_name("limited.py")
 
 _CHUNK = 64 * 1024
 
@@ -36,8 +38,10 @@ def run_command(
 
     See :func:`slakeeper.integrations.remedy.run_remedy`.
     """
-    environment = program.environment({**remedy.env, **_facts(action, idempotency_key)})
-    return _run(remedy.argv, environment, remedy.cwd, timeout_ms)
+    secrets = {name: value.get_secret_value() for name, value in remedy.secrets.items()}
+    environment = program.environment({**remedy.env, **secrets, **_facts(action, idempotency_key)})
+    argv = _limited(remedy.argv, remedy.limits)
+    return _run(argv, environment, remedy.cwd, timeout_ms, tuple(secrets.values()))
 
 
 def run_python(
@@ -52,7 +56,20 @@ def run_python(
     environment = {**os.environ, "PYTHONPATH": path, **_facts(action, idempotency_key)}
     # By its file, so that it loads nothing of ours; -P keeps the file's directory out of the import path.
     argv = (sys.executable, "-P", str(_PYTHON_CALL), remedy.entry)
-    return _run(argv, environment, None, timeout_ms)
+    return _run(_limited(argv, remedy.limits), environment, None, timeout_ms)
+
+
+def _limited(argv: Sequence[str], limits: Limits) -> Sequence[str]:
+    """The program behind one that sets its limits; itself when there are none."""
+    given = {
+        "cpu": None if limits.cpu is None else math.ceil(limits.cpu / SECOND_MS),
+        "as": limits.memory_bytes,
+        "fsize": limits.file_bytes,
+        "nofile": limits.open_files,
+        "no_new_privs": limits.no_new_privileges or None,
+    }
+    set_ = {name: value for name, value in given.items() if value is not None}
+    return (sys.executable, "-I", "-S", str(_LIMITED), json.dumps(set_), *argv) if set_ else argv
 
 
 def _facts(action: AutomaticAction, idempotency_key: str) -> dict[str, str]:
@@ -67,14 +84,18 @@ def _facts(action: AutomaticAction, idempotency_key: str) -> dict[str, str]:
 
 
 def _run(
-    argv: Sequence[str], environment: Mapping[str, str], cwd: str | None, timeout_ms: int
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: str | None,
+    timeout_ms: int,
+    secrets: Sequence[str] = (),
 ) -> RemedyResult:
     began_s = time.monotonic()
     try:
         process = program.start(argv, environment, cwd, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     except program.StartFailed as error:
         return RemedyResult(False, str(error), "", None, _since_ms(began_s))
-    tail = Tail(OUTPUT_LIMIT)
+    tail = Tail(OUTPUT_LIMIT, secrets)
     watch = _Watch(process, tail)
     try:
         in_time = watch.until(began_s + timeout_ms / 1000)

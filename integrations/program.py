@@ -119,6 +119,8 @@ class Tail:
         kept = bytes(self._kept)
         for secret in self._secrets:
             kept = kept.replace(secret, b"***")
+        if self._is_cut:
+            kept = self._without_rest(kept)
         if len(kept) > self._limit:
             self._is_cut = True
             kept = kept[-self._limit :]
@@ -128,6 +130,14 @@ class Tail:
                 kept = kept[1:]
         # A sign that stands for a broken byte takes three: the limit holds for what is handed on, too.
         return kept.decode("utf-8", "replace").encode()[-self._limit :].decode("utf-8", "ignore")
+
+    def _without_rest(self, kept: bytes) -> bytes:
+        """What was kept, without the end of a secret whose beginning is gone."""
+        for secret in self._secrets:
+            for length in range(len(secret) - 1, 0, -1):
+                if kept.startswith(secret[-length:]):
+                    return kept[length:]
+        return kept
 
     @property
     def last_line(self) -> str:

@@ -104,13 +104,32 @@ class ActionCondition(_Value):
                 return data
 
 
+class Limits(_Value):
+    """What each process of a remedy may use; None: as much as slakeeper itself.
+
+    ``cpu`` [ms, rounded up to seconds] of processor time, ``memory_bytes`` of address space, ``file_bytes`` in one file
+    that it writes, ``open_files`` at once. ``no_new_privileges``: it gains none by what it executes, such as sudo.
+    """
+
+    cpu: SpanMs | None = None
+    memory_bytes: Whole | None = Field(default=None, ge=16 * 1024 * 1024)
+    file_bytes: Whole | None = Field(default=None, ge=0)
+    open_files: Whole | None = Field(default=None, ge=8)
+    no_new_privileges: Flag = False
+
+
 class CommandRemedy(_Value):
-    """A program run without a shell; output is kept, bounded."""
+    """A program run without a shell; output is kept, bounded.
+
+    ``secrets`` are variables of its environment whose values are masked in what is kept of its output.
+    """
 
     type: Literal["command"]
     argv: tuple[str, ...] = Field(min_length=1)
     cwd: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
 
 
@@ -128,6 +147,7 @@ class PythonRemedy(_Value):
 
     type: Literal["python"]
     entry: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
 
 

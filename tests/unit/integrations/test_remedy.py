@@ -16,6 +16,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
+from slakeeper.integrations.program import Tail
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult, run_remedy
 from slakeeper.sla.policy import (
     AutomaticAction,
@@ -242,6 +243,99 @@ def test_no_descriptor_and_no_child_is_left() -> None:
         act(CommandRemedy(type="command", argv=("/no/such/program",)))
     assert me.num_fds() == files
     assert me.children() == children
+
+
+# --- limits ------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_uses_too_much_processor_time_is_ended() -> None:
+    result = act(python("while True: pass", limits={"cpu": "1s"}))
+    assert (result.ok, result.exit_code, result.detail) == (False, -24, "ended by SIGXCPU")
+
+
+def test_whoever_ignores_that_is_killed_a_second_later() -> None:
+    script = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
+    assert act(python(script, limits={"cpu": "1s"})).detail == "ended by SIGKILL"
+
+
+def test_a_command_gets_no_more_memory_than_it_may() -> None:
+    limits = {"memory_bytes": 256 * 1024 * 1024}
+    result = act(python("bytearray(512 * 1024 * 1024)", limits=limits))
+    assert (result.ok, result.detail) == (False, "exit code 1: MemoryError")
+    assert act(python("bytearray(16 * 1024 * 1024)", limits=limits)).ok
+
+
+def test_a_command_writes_no_longer_file_and_opens_no_more_than_it_may(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    result = act(shell(f"head -c 4096 /dev/zero > {file}", limits={"file_bytes": 1000}))
+    assert not result.ok
+    assert file.stat().st_size == 1000
+    script = "files = [open('/dev/null') for _ in range(50)]"
+    assert "Too many open files" in act(python(script, limits={"open_files": 16})).detail
+    assert act(python(script, limits={"open_files": 100})).ok
+
+
+def test_a_command_gains_no_new_privileges() -> None:
+    status = "grep NoNewPrivs /proc/self/status"
+    assert act(shell(status, limits={"no_new_privileges": True})).output.split() == ["NoNewPrivs:", "1"]
+    assert act(shell(status, limits={"open_files": 100})).output.split() == ["NoNewPrivs:", "0"]
+
+
+def test_a_limited_program_that_does_not_exist_says_so() -> None:
+    remedy = CommandRemedy.model_validate(
+        {"type": "command", "argv": ["/no/such/program"], "limits": {"open_files": 100}}
+    )
+    result = act(remedy)
+    assert (result.ok, result.exit_code) == (False, 126)
+    assert result.detail == "exit code 126: cannot be started: No such file or directory: /no/such/program"
+
+
+def test_limits_leave_arguments_environment_and_deadline_as_they_are() -> None:
+    script = 'echo "$0 $1 $REGION $SLAKEEPER_ACTION"; echo $PYTHONPATH; sleep 100 & wait'
+    remedy = CommandRemedy.model_validate(
+        {
+            "type": "command", "argv": ["sh", "-c", script, "a b", "$HOME"], "env": {"REGION": "eu"},
+            "limits": {"open_files": 100},
+        }
+    )  # fmt: skip
+    result = act(remedy, timeout_ms=1_500)
+    assert result.output == "a b $HOME eu scale_up\n\n"
+    assert result.detail == "killed after 1s 500ms"
+
+
+def test_a_python_remedy_has_limits_too() -> None:
+    remedy = PythonRemedy.model_validate(
+        {"type": "python", "entry": "resource:getrlimit", "limits": {"open_files": 99}}
+    )
+    import resource
+
+    action = AutomaticAction.model_validate(
+        {"name": "a", "trigger_metric": "m", "condition": {"lt": 1}, "action": "r"}
+    )
+    # getrlimit takes its argument by place alone, so that the call fails: that it was reached is enough.
+    result = run_remedy(remedy, action, idempotency_key="k", timeout_ms=20_000, dry_run=False)
+    assert "getrlimit" in result.output
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != 99
+
+
+# --- secrets -----------------------------------------------------------------------------------------
+
+
+def test_the_secrets_of_a_command_are_masked_in_what_is_kept() -> None:
+    remedy = shell("echo key is $API_KEY; exit 1", secrets={"API_KEY": "hunter2"})
+    result = act(remedy)
+    assert (result.output, result.detail) == ("key is ***\n", "exit code 1: key is ***")
+    assert "hunter2" not in repr(remedy)
+
+
+@pytest.mark.parametrize("after", range(24))
+@pytest.mark.parametrize("words", [["secret-word"], ["secret-word"] * 3, ["secret-word", "key"]])
+def test_a_secret_at_the_cut_is_not_shown_in_part(words: list[str], after: int) -> None:
+    tail = Tail(16, ["secret-word", "key"])
+    for byte in b"x" * 40 + "".join(words).encode() + b"z" * after:
+        tail.add(bytes([byte]))
+    assert len(tail.text()) <= 16
+    assert set(tail.text()) <= set("x*z")
 
 
 # --- python ------------------------------------------------------------------------------------------
