@@ -92,6 +92,9 @@ class RemediationActor(Actor):
         match message:
             case Tick():
                 self._due(ctx)
+            case Performed(key, _, TargetBusy()):
+                step = remediation.on_busy(self._current(), key, self._settings(ctx), ctx.now_ms)
+                self._follow(ctx, step)
             case Performed(key, value, error):
                 result = value if error is None else RemedyResult(False, str(error), "", None, 0)
                 step = remediation.on_result(
@@ -194,7 +197,7 @@ class RemediationActor(Actor):
                 case Finished(outcome):
                     self._finish(ctx, outcome)
         if before.phase in (Phase.RUNNING, Phase.VERIFYING) and run.phase in (Phase.WAITING, Phase.DONE):
-            self._judge(ctx, run)
+            self._judge(ctx, before, run)
             self._release(environment)
         deadline_ms = remediation.deadline_ms(run)
         if deadline_ms is not None:
@@ -225,12 +228,15 @@ class RemediationActor(Actor):
 
         ctx.perform(execute.key, perform, lane=f"target-{execute.target}")
 
-    def _judge(self, ctx: Context, run: Run) -> None:
+    def _judge(self, ctx: Context, before: Run, run: Run) -> None:
         """Tells the action's breaker how the attempt ended."""
         environment: Environment = ctx.environment
         if run.dry_run:
             return
         breaker = environment.breakers.get(run.action, Breaker(run.action))
+        if run.attempt < before.attempt:  # it did not take place
+            environment.breakers[run.action] = breaker.untried()
+            return
         helped = run.outcome in (Outcome.EFFECTIVE, Outcome.CANCELLED)
         after = breaker.succeeded() if helped else breaker.failed(self._settings(ctx), ctx.now_ms)
         environment.breakers[run.action] = after
@@ -270,14 +276,22 @@ class RemediationActor(Actor):
                 ctx.entrust(restraint_address(ctx.partition or ""), helped)
 
 
+class TargetBusy(Exception):
+    """Another cell acts on the target."""
+
+
 def _alone(lock_path: Path, attempt: Callable[[], RemedyResult]) -> RemedyResult:
-    """Runs the attempt while no other cell acts on the same target."""
+    """Runs the attempt while no other cell acts on the same target.
+
+    Raises:
+        TargetBusy: one does.
+    """
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return RemedyResult(False, "another run is acting on this target", "", None, 0)
+            raise TargetBusy(f"another run is acting on {lock_path.stem}") from None
         return attempt()
 
 

@@ -42,6 +42,10 @@ class Breaker:
         """An attempt begins; while the breaker is not closed it is the only one."""
         return self if self.opened_at_ms is None else replace(self, trying_since_ms=now_ms)
 
+    def untried(self) -> "Breaker":
+        """The attempt that was to begin did not take place: another may."""
+        return replace(self, trying_since_ms=None)
+
     def failed(self, settings: RemediationSettings, now_ms: int) -> "Breaker":
         failures = self.failures + 1
         opens = failures >= settings.breaker_failures

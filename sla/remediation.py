@@ -32,6 +32,7 @@ __all__ = [
     "backoff_ms",
     "busy_targets",
     "deadline_ms",
+    "on_busy",
     "on_deadline",
     "on_interrupted",
     "on_recovered",
@@ -280,6 +281,18 @@ def on_result(run: Run, key: str, ok: bool, detail: str, settings: RemediationSe
         )
     verifying = replace(run, phase=Phase.VERIFYING, due_ms=now_ms + settings.verify_after)
     return verifying, [_recorded(run, ActionStatus.COMPLETED, detail)]
+
+
+def on_busy(run: Run, key: str, settings: RemediationSettings, now_ms: int) -> Step:
+    """Another cell acts on the target: the attempt ``key`` did not take place and is none; its turn comes again."""
+    if run.phase is not Phase.RUNNING or key != run.key:
+        return run, []
+    waits = _recorded(run, ActionStatus.PENDING, "waits: another run is acting on this target")
+    before = replace(run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=now_ms + settings.backoff)
+    if run.recovered:
+        # The violation says of what is still planned that it did not begin.
+        return _finish(before, Outcome.CANCELLED, [waits])
+    return before, [waits]
 
 
 def on_verify(

@@ -123,17 +123,37 @@ def test_a_target_is_still_taken_while_an_attempt_is_verified_after_a_restart(ma
     assert [key.split(".")[1] for key in world.remedied] == ["a"]
 
 
-def test_another_cell_that_acts_on_the_target_is_not_disturbed(
-    make_world: MakeWorld, monkeypatch: Any
-) -> None:
-    world = make_world(remediating(max_remediation_attempts=1))
+def test_while_another_cell_acts_on_the_target_it_waits_and_that_is_no_attempt(make_world: MakeWorld) -> None:
+    world = make_world(remediating(max_remediation_attempts=1, breaker_failures=1))
     world.define()
     world.environment.lock_dir.mkdir()
     with (world.environment.lock_dir / "host-1.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        world.observe(INFO)
-    assert world.remedied == []
-    assert "another run" in attempts(world)[0][2]
+        world.observe(WARNING)
+        world.pass_time(30 * SECOND_MS)
+        assert world.remedied == []
+        assert attempts(world) == [(1, "pending", "waits: another run is acting on this target")]
+        assert world.told("escalation") == []
+        assert world.environment.targets == {}
+    world.pass_time(10 * SECOND_MS)
+    assert len(world.remedied) == 1
+    assert attempts(world) == [(1, "completed", "rebooted")]
+    world.recover()
+    assert attempts(world) == [(1, "completed", "effective")]
+
+
+def test_a_violation_that_ends_while_its_action_waits_for_the_target_is_over(make_world: MakeWorld) -> None:
+    world = make_world(remediating())
+    world.define()
+    world.environment.lock_dir.mkdir()
+    with (world.environment.lock_dir / "host-1.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        world.observe(WARNING)
+        world.recover()
+        world.pass_time(MINUTE_MS)
+    assert attempts(world) == [(1, "failed", "not tried: the violation was over before it began")]
+    assert world.host.addresses("remediation") == []
+    assert world.host.addresses("violation") == []
 
 
 def test_an_action_that_keeps_failing_everywhere_is_left_alone(make_world: MakeWorld) -> None:

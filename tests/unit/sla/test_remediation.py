@@ -23,6 +23,7 @@ from slakeeper.sla.remediation import (
     backoff_ms,
     busy_targets,
     deadline_ms,
+    on_busy,
     on_deadline,
     on_interrupted,
     on_recovered,
@@ -234,7 +235,8 @@ def test_the_backoff_doubles_up_to_its_limit(failed: int, wait_ms: int) -> None:
 
 ANSWERS = st.lists(
     st.tuples(
-        st.sampled_from(["ok+good", "ok+bad", "fail", "silent", "interrupted", "stale"]), st.integers(0, 3000)
+        st.sampled_from(["ok+good", "ok+bad", "fail", "busy", "silent", "interrupted", "stale"]),
+        st.integers(0, 3000),
     ),
     max_size=30,
 )
@@ -260,6 +262,9 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
                 run, more = on_result(run, run.key, True, "", settings, now_ms)
                 run, last = on_verify(run, answer == "ok+good", settings, now_ms)
                 more += last
+            case "busy":
+                run, more = on_busy(run, run.key, settings, now_ms)
+                del keys[run.attempt :]  # it did not take place
             case "fail":
                 run, more = on_result(run, run.key, False, "", settings, now_ms)
             case "interrupted":
