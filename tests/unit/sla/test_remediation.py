@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slakeeper.sla.policy import AutomaticAction, RemediationSettings
+from slakeeper.sla.policy import AutomaticAction, EnforcementPolicy, RemediationSettings
 from slakeeper.sla.remediation import (
     TARGET_LOOK_MS,
     Breaker,
@@ -278,6 +278,89 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
     assert len(keys) <= most
     assert len(outcomes) <= 1
     assert (run.phase is Phase.DONE) is bool(outcomes)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["good", "bad", "fail", "silent"]), st.integers(0, 4999)),
+        min_size=6,
+        max_size=6,
+    ),
+    st.integers(1, 6),
+)
+@settings(deadline=None)
+def test_attempts_begin_when_a_naive_reckoning_says_and_the_run_ends_as_it_says(
+    answers: list[tuple[str, int]], most: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"max_remediation_attempts": most})
+    expected, at_ms, ended = [], NOW_MS, Outcome.FAILED
+    for number, (answer, after_ms) in enumerate(answers[:most]):
+        expected.append(at_ms)
+        match answer:
+            case "silent":
+                over_ms, ended = at_ms + 5000, Outcome.FAILED
+            case "fail":
+                over_ms, ended = at_ms + after_ms, Outcome.FAILED
+            case "bad":
+                over_ms, ended = at_ms + after_ms + 2000, Outcome.INEFFECTIVE
+            case _:
+                over_ms, ended = at_ms + after_ms + 2000, Outcome.EFFECTIVE
+        if ended is Outcome.EFFECTIVE:
+            break
+        at_ms = over_ms + min(1000 * 2**number, 3000)
+
+    run, begins = start("v1", ACTION, NOW_MS), []
+    while run.due_ms is not None:
+        now_ms = run.due_ms
+        run, effects = on_deadline(run, settings, now_ms)
+        for effect in effects:
+            match effect:
+                case Execute(attempt=attempt):
+                    begins.append(now_ms)
+                    answer, after_ms = answers[attempt - 1]
+                    if answer != "silent":
+                        run, _ = on_result(run, run.key, answer != "fail", "", settings, now_ms + after_ms)
+                case Verify():
+                    run, _ = on_verify(run, answers[run.attempt - 1][0] == "good", settings, now_ms)
+    assert (begins, run.outcome) == (expected, ended)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["latency", "throughput"]),
+            st.sampled_from(["lt", "lte", "gt", "gte", "eq", "ne"]),
+            st.integers(-3, 3),
+            st.booleans(),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["latency", "throughput"]),
+    st.integers(-3, 3),
+    st.booleans(),
+)
+def test_the_actions_that_apply_are_those_a_naive_look_finds(
+    actions: list[tuple[str, str, int, bool]], metric: str, actual: int, is_on: bool
+) -> None:
+    known = EnforcementPolicy.model_validate(
+        {
+            "automatic_actions": [
+                {
+                    "name": f"a{number}", "trigger_metric": trigger, "condition": {"op": op, "value": value},
+                    "action": "reboot", "enabled": enabled,
+                }
+                for number, (trigger, op, value, enabled) in enumerate(actions)
+            ],
+            "remediation": {"auto_remediate": is_on},
+        }
+    )  # fmt: skip
+    naive = {"lt": "__lt__", "lte": "__le__", "gt": "__gt__", "gte": "__ge__", "eq": "__eq__", "ne": "__ne__"}
+    expected = [
+        f"a{number}"
+        for number, (trigger, op, value, enabled) in enumerate(actions)
+        if is_on and enabled and trigger == metric and getattr(actual, naive[op])(value)
+    ]
+    assert [each.name for each in applicable_actions(known, metric, float(actual))] == expected
 
 
 BREAKER = RemediationSettings(breaker_failures=3, breaker_reset=10_000)
