@@ -115,6 +115,17 @@ class _Snapshot(Collector):
         yield GaugeMetricFamily("slakeeper_slas", "Contracts", value=len(rows))
         silences = self._status.get("silences", 0)
         yield GaugeMetricFamily("slakeeper_silences", "Silences that are in force", value=silences)
+        remediation = self._status.get("remediation", {})
+        yield GaugeMetricFamily(
+            "slakeeper_remediation_on",
+            "1 while actions run by themselves, 0 while that is switched off",
+            value=float(remediation.get("state", "on") == "on"),
+        )
+        yield GaugeMetricFamily(
+            "slakeeper_actions_left_alone",
+            "Actions that are not run because they help again and again",
+            value=len(remediation.get("left_alone", ())),
+        )
         for name, key, text in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["sla"])
             for row in rows:
