@@ -225,7 +225,12 @@ def _is_unforeseen(metric: Metric, points: Sequence[Point]) -> bool:
         return True
     # The bound is generous; what it cannot rule out is forecast.
     return all(
-        (breach_probability(points[first : first + POINTS], metric.condition, value, metric.interval) or 0.0)
+        (
+            breach_probability(
+                points[first : first + POINTS], metric.condition, value, metric.interval, floor=alert
+            )
+            or 0.0
+        )
         < alert
         for first in range(len(points) - POINTS + 1)
     )

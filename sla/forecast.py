@@ -23,7 +23,8 @@ Technometrics 21 (1979) (Latin hypercubes); Wilson and Hilferty, PNAS 17 (1931) 
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate, pairwise
-from math import erfc, exp, inf, isfinite, log, pi, sqrt
+from math import ceil, erfc, exp, inf, isfinite, log, pi, sqrt
+from operator import mul
 from typing import NamedTuple
 
 from slakeeper.sla.contract import Condition
@@ -71,7 +72,7 @@ def slope_per_hour(points: Sequence[Point]) -> float | None:
 
 
 def breach_probability(
-    points: Sequence[Point], condition: Condition, value: float, interval_ms: int
+    points: Sequence[Point], condition: Condition, value: float, interval_ms: int, floor: float = 0.0
 ) -> float | None:
     """Probability that an aggregate of the next ten intervals fails ``condition`` against ``value``.
 
@@ -80,6 +81,7 @@ def breach_probability(
         condition: the promise; ``eq`` and ``ne`` have no side to fail on.
         value: the promised value.
         interval_ms: length of an interval [ms].
+        floor: what is less likely than this is of no interest, and may be given as 0; 0..1.
 
     Returns:
         0..1, or None when it cannot be said (fewer than five aggregates, or no side).
@@ -105,7 +107,7 @@ def breach_probability(
         return 0.0
     spacing = (points[-1][0] - first_ms) / (len(points) - 1) / interval_ms
     steps = min(HORIZON_INTERVALS, max(1, round(HORIZON_INTERVALS / spacing)))
-    return first_passage([each / scale for each in path], barrier / scale, steps)
+    return first_passage([each / scale for each in path], barrier / scale, steps, floor)
 
 
 class _Belief(NamedTuple):
@@ -118,13 +120,14 @@ class _Belief(NamedTuple):
     probability: float
 
 
-def first_passage(path: Sequence[float], barrier: float, steps: int) -> float:
+def first_passage(path: Sequence[float], barrier: float, steps: int, floor: float = 0.0) -> float:
     """Probability that a path, continued as it went so far, is at or above ``barrier`` at one of the next ``steps``.
 
     Args:
         path: from 0 on, evenly spaced, not all 0.
         barrier: above its last value.
         steps: 1 to ``HORIZON_INTERVALS``.
+        floor: as in :func:`breach_probability`.
     """
     beliefs = _beliefs(path)
     count = len(path) - 1
@@ -132,7 +135,10 @@ def first_passage(path: Sequence[float], barrier: float, steps: int) -> float:
     hits = index = 0
     so_far = beliefs[0].probability
     phi, mean, spread, doubt = _parameters(beliefs[0], count)
+    may_miss = PATHS - ceil(floor * PATHS)
     for number, (each, ratio) in enumerate(zip(_CONTINUATIONS, _ratios(count), strict=True)):
+        if number - hits > may_miss:
+            return 0.0
         while index + 1 < len(beliefs) and so_far < (number + 0.5) / PATHS:
             index += 1
             so_far += beliefs[index].probability
@@ -170,22 +176,35 @@ def _beliefs(path: Sequence[float]) -> list[_Belief]:
     before, after = path[:-1], path[1:]
     count = len(after)
     sum_before, sum_after = sum(before), sum(after)
-    before_2, after_2 = sum(x * x for x in before), sum(x * x for x in after)
-    product = sum(x * y for x, y in zip(before, after, strict=True))
-    kinds = [(phi, (1 - phi) / (1 + phi), 0.5 / len(_LEVELS)) for phi in _LEVELS]
-    kinds += [(1.0, ratio, prior) for ratio, prior in _DRIFTS]
-    found: list[tuple[float, _Belief]] = []
-    for phi, ratio, prior in kinds:
-        precision = count + 1 / ratio
+    before_2, after_2 = sum([x * x for x in before]), sum([x * x for x in after])
+    product = sum(map(mul, before, after))
+    least = 1e-18 * after_2  # rounding may leave nothing, or less, of a path without any chance in it
+    seen: list[tuple[float, float]] = []
+    weights: list[float] = []
+    for phi, precision, prior in _kinds(count):
         total = sum_after - phi * sum_before
         squares = after_2 - 2 * phi * product + phi * phi * before_2 - total * total / precision
-        # Rounding may leave nothing, or less, of a path without any chance in it.
-        squares = max(squares, 1e-18 * after_2)
-        weight = log(prior) - 0.5 * log(ratio * precision) - count / 2 * log(squares)
-        found.append((weight, _Belief(phi, total / precision, precision, squares, 0.0)))
-    top = max(weight for weight, _ in found)
-    whole = sum(exp(weight - top) for weight, _ in found)
-    return [belief._replace(probability=exp(weight - top) / whole) for weight, belief in found]
+        squares = max(squares, least)
+        seen.append((total / precision, squares))
+        weights.append(prior - count / 2 * log(squares))
+    top = max(weights)
+    shares = [exp(weight - top) for weight in weights]
+    whole = sum(shares)
+    return [
+        _Belief(phi, mean, precision, squares, share / whole)
+        for (phi, precision, _), (mean, squares), share in zip(_kinds(count), seen, shares, strict=True)
+    ]
+
+
+@cache
+def _kinds(count: int) -> list[tuple[float, float, float]]:
+    """Of each kind of process ``phi``, the precision of ``c`` after ``count`` steps, and the log of what it weighs."""
+    kinds = [(phi, (1 - phi) / (1 + phi), 0.5 / len(_LEVELS)) for phi in _LEVELS]
+    kinds += [(1.0, ratio, prior) for ratio, prior in _DRIFTS]
+    return [
+        (phi, count + 1 / ratio, log(prior) - 0.5 * log(ratio * (count + 1 / ratio)))
+        for phi, ratio, prior in kinds
+    ]
 
 
 @cache
