@@ -22,7 +22,7 @@ pytest_plugins = ["tests.system.service_fixtures"]
 # Commands that need no running service.
 OFFLINE = {
     ("start",), ("check",), ("doctor",), ("backup",), ("restore",), ("schema",), ("simulate",), ("compare",),
-    ("import", "openslo"),
+    ("import", "openslo"), ("source", "test"),
 }  # fmt: skip
 # What some cannot do without although no single option of them is required.
 MORE_WORDS: dict[tuple[str, ...], list[str]] = {("silence", "add"): ["--sla", "x", "--for", "1h"]}
