@@ -1,8 +1,10 @@
 """What a start brings into the data directory, where it looks for it, and how it is stopped before it is done."""
 
 import os
+import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,18 +87,28 @@ def test_a_start_that_fails_on_its_port_leaves_no_contract_behind(
     assert list(versions(service)) == ["two"]
 
 
+def has_pending(pid: int, number: int) -> bool:
+    """Whether a signal waits for a process that is held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [line.split()[1] for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 @pytest.mark.parametrize("mode", [["--detach"], ["--no-view"], []])
 def test_a_start_is_found_and_stopped_before_it_has_read_anything(
     make_service: MakeService, tmp_path: Path, mode: list[str]
 ) -> None:
-    folder = write_config(tmp_path / "slow", [])
-    # Whoever reads this file waits: the start is as early as a test can hold it.
-    os.mkfifo(folder / "enforcement.yaml")
-    service = make_service(folder)
+    service = make_service(write_config(tmp_path / "slow", []))
     arguments = [*COMMAND, "--data", str(service.data), *service.start_arguments, *mode]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as starting:
-        until(lambda: run_file.holder(service.data) is not None, what="the lock is taken")
-        assert service.cli("stop").code == 0
+        heart = until(lambda: run_file.holder(service.data), what="the lock is taken")
+        # Held as early as a test can, until the command has said that it is to stop.
+        os.kill(heart.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(service.cli, "stop")
+            until(lambda: has_pending(heart.pid, signal.SIGTERM), what="it is told to stop")
+            os.kill(heart.pid, signal.SIGCONT)
+            assert stopping.result().code == 0
         out, err = starting.communicate(timeout=30)
     assert (out, err) == ("", "slakeeper: stopped while it was starting\n")
     assert starting.returncode == (1 if mode == ["--detach"] else 0)
