@@ -20,9 +20,10 @@ from slakeeper.actors.silence import begin_silences
 from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
 from slakeeper.otp.journal import Damaged, JournalError
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.neighbour import Neighbour, SocketNeighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of

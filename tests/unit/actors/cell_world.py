@@ -24,7 +24,7 @@ from slakeeper.otp.actor import Actor
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Handler
+from slakeeper.otp.line import Handler
 from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.contract import Sla

@@ -13,8 +13,9 @@ from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.effect import Executor
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import Partition
 from tests.unit.otp.host_world import NoExecutor
 
@@ -161,7 +162,7 @@ class SleepyWorld(World):
 
 @pytest.fixture
 def sleepy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SleepyWorld]:
-    monkeypatch.setattr("slakeeper.otp.loop.MAX_WOKEN_FOR_LINE", WOKEN_FOR_LINE)
+    monkeypatch.setattr("slakeeper.otp.line.MAX_WOKEN_FOR_LINE", WOKEN_FOR_LINE)
     # By itself none is woken, so that the test knows who sleeps.
     monkeypatch.setattr("slakeeper.otp.host.MAX_WOKEN", 0)
     world = SleepyWorld(tmp_path / "p")
