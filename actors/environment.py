@@ -210,7 +210,8 @@ class Environment:
 
     def parents(self) -> list[str]:
         """Contracts of other cells on which contracts of this one depend."""
-        named = {parent for known in self.contracts.values() for parent in known.contract.depends_on}
+        # Asked for as soon as a cell has started: reading every contract would keep it from all else.
+        named = {parent for known in self.contracts.values() for parent in known.definition.depends_on}
         return sorted(named - self.contracts.keys())
 
     def is_broken(self, sla_id: str, now_ms: int) -> bool:

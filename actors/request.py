@@ -391,7 +391,7 @@ def _dependencies(host: Host, payload: Any) -> dict[str, Any]:
     environment: Environment = host.environment
     return {
         "slas": [
-            {"id": each, "depends_on": list(known.contract.depends_on)}
+            {"id": each, "depends_on": list(known.definition.depends_on)}
             for each, known in environment.contracts.items()
         ]
     }

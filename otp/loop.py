@@ -49,6 +49,8 @@ class Loop:
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
         groups: kinds of which those that come one after the other in a turn are served together; each of the answers
             is plain values or a :class:`RequestError`.
+        recovered: called once, on the loop's thread: when no actor sleeps any more that recovers later, or when the
+            recovery has to wait for room on the disk.
         begins_again: whether a journal that finds no room makes the loop wait for some and build its host anew; else it
             ends, and whoever supervises its process starts another.
     """
@@ -67,6 +69,7 @@ class Loop:
         deferrable: frozenset[str] = frozenset(),
         groups: Mapping[str, GroupHandler] = MappingProxyType({}),
         stopped: Callable[[Host], None] = lambda host: None,
+        recovered: Callable[[], None] = lambda: None,
         begins_again: bool = False,
     ) -> None:
         self.name = name
@@ -82,6 +85,8 @@ class Loop:
         self._room = room
         self._deferrable = deferrable
         self._stopped = stopped
+        self._recovered = recovered
+        self._is_recovering = True
         self._begins_again = begins_again
         self._low: str | None = None
         self._waits_for: str | None = None
@@ -264,9 +269,15 @@ class Loop:
                     "%s waits for room on the disk: %s", self.name, lacking
                 )
                 self._open_doors()
+                self._end_recovery()
             self._waits_for = f"{self.name} waits for room on the disk: {lacking}"
             self._turn_without_host()
         return None
+
+    def _end_recovery(self) -> None:
+        if self._is_recovering:
+            self._is_recovering = False
+            self._recovered()
 
     def _open_doors(self) -> None:
         if self._started.done():
@@ -337,6 +348,8 @@ class Loop:
         self.stats = host.stats()
         if host.ended is not None:
             raise ActorStopped(f"the tree ended: {host.ended}")
+        if self._is_recovering and not host.has_sleepers:
+            self._end_recovery()
         # Whoever waits for actors to be made need not wait for a snapshot as well.
         snapshots.go_on(may_begin=not self._line)
 

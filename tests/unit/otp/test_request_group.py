@@ -27,6 +27,7 @@ class World:
 
     def __init__(self) -> None:
         self.served: list[Any] = []
+        self.recovered = threading.Event()
         executor, clock = ThreadExecutor(), SystemClock()
 
         def build(publish: Callable[[str, dict[str, Any]], None]) -> Host:
@@ -34,7 +35,7 @@ class World:
 
         self.loop = Loop(
             "host", build, {"alone": self._alone}, executor, clock, None, 60_000, self.served.append,
-            groups={"add": self._together, "put": self._together},
+            groups={"add": self._together, "put": self._together}, recovered=self.recovered.set,
         )  # fmt: skip
         self.loop.start(WAIT_S)
 
@@ -200,3 +201,16 @@ def test_a_stop_leaves_nobody_waiting(sleepy: SleepyWorld) -> None:
     sleepy.loop.post(lambda: setattr(sleepy.loop, "_stopping", True))
     go_on.set()
     assert all(each.result(WAIT_S) for each in answers)
+
+
+def test_the_recovery_ends_once_all_have_been_made(
+    sleepy: SleepyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not sleepy.recovered.is_set()
+    monkeypatch.setattr("slakeeper.otp.host.MAX_WOKEN", COUNT)
+    sleepy.loop.request("alone", "x").result(WAIT_S)
+    assert sleepy.recovered.wait(WAIT_S)
+
+
+def test_where_nobody_sleeps_it_ends_with_the_first_turn(world: World) -> None:
+    assert world.recovered.wait(WAIT_S)
