@@ -11,9 +11,9 @@ from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.connection import Reply
 from slakeeper.otp.host import Host
 
-# While actors sleep: when so many were made for those who wait, the turn ends. About 15 ms' worth, several times what
-# its commit takes: with fewer, the first would hear sooner, and the last wait for more commits.
-MAX_WOKEN_FOR_LINE = 100
+# While actors sleep: when so many were made for those who wait, the turn ends. About 7 ms' worth, more than its commit
+# takes: with fewer, the first would hear sooner, and the last wait for more commits.
+MAX_WOKEN_FOR_LINE = 50
 
 Handler = Callable[[Host, Any], Any]
 
