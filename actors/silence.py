@@ -131,6 +131,8 @@ class SilencesActor(Actor):
     def _learn(self, ctx: Context, silences: Iterable[Silence]) -> None:
         for said in silences:
             known = self._silences.get(said.id)
+            if said == known:
+                continue
             merged = said if known is None else silence.merge(known, said)
             if merged != known and silence.is_kept(merged, ctx.now_ms):
                 self._take(ctx, merged)
