@@ -59,7 +59,7 @@ FIRST_BAD_MS = 20 * MINUTE_MS
 CALM_MS = 30 * MINUTE_MS
 
 # A chain is read from its beginning each time: again when it is so much longer than it was.
-CHECKED_AFTER_GROWTH = 1.1
+CHECKED_AFTER_GROWTH = 1.25
 
 _LINK = Link(lost_ratio=0.02, late_ratio=0.02, twice_ratio=0.02)
 
