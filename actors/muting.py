@@ -72,6 +72,10 @@ class Muting:
         """The same in two cells that know the same silences, each with the same end."""
         return self._look(now_ms).digest
 
+    def ends(self, now_ms: int) -> dict[str, int]:
+        """When each silence ends that :meth:`digest` is of, by id [Unix ms]."""
+        return {each.id: each.ends_at_ms for each in self._silences if silence.is_kept(each, now_ms)}
+
     def unended(self, now_ms: int) -> tuple[Silence, ...]:
         """Those that are in force or will be, by id."""
         return self._look(now_ms).unended
