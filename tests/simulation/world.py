@@ -166,7 +166,7 @@ class SlaWorld(Observer):
             for each in WATCHED
         }
         self.sender = Sender(self.system, series, self.outside.helped, climate.pace.sample_every_ms)
-        self.operator = Operator(self.system, random("operator"))
+        self.operator = Operator(self.system, random("operator"), climate.pace.operate_every_ms)
         for plan in PLANS:
             self.system.add_cell(plan.name, lambda boot, plan=plan: self._build(boot, plan))  # type: ignore[misc]
         self.sender.start()
