@@ -6,7 +6,7 @@ from random import Random
 from statistics import fmean, pstdev
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slakeeper.sla.contract import Condition
@@ -81,6 +81,7 @@ PROBABILITIES = st.sampled_from([0.005, 0.05, 0.5, 0.9, 0.95, 0.999, 1.0])
 
 @settings(max_examples=200)
 @given(PATHS, PROBABILITIES, st.floats(0, 1e-3), st.integers(1, 200))
+@example([float(number) for number in range(20)], 0.95, 0.0, 100)
 def test_the_bound_is_never_below_the_forecast(
     values: list[float], probability: float, more: float, spacing_pct: int
 ) -> None:
