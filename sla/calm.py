@@ -101,11 +101,12 @@ def find(
         if len(group) == 1:
             break
         end_ms = group_ms + (len(group) - 1) * interval_ms
-        aggregates = aggregates_of(group)
-        seen = [*recent, *zip(range(group_ms, end_ms, interval_ms), aggregates, strict=True)]
-        if _stays_between(metric, zone, ts_ms, values, group) and _is_unforeseen(metric, seen):
+        instants = range(group_ms, end_ms, interval_ms)
+        aggregates = aggregates_of(group) if _stays_between(metric, zone, ts_ms, values, group) else None
+        if aggregates is not None and _is_unforeseen(metric, recent, instants, aggregates):
             places += group[1:]
-            recent = seen[-POINTS:]
+            newest = zip(instants[-POINTS:], aggregates[-POINTS:], strict=True)
+            recent = [*recent, *newest][-POINTS:]
             group_ms, most = end_ms, min(2 * most, _MOST_WINDOWS)
         elif most > POINTS:
             most = POINTS
@@ -259,26 +260,34 @@ def _are_regular(points: Sequence[Point], start_ms: int, interval_ms: int) -> bo
     )
 
 
-def _is_unforeseen(metric: Metric, points: Sequence[Point]) -> bool:
-    """Whether no forecast that is made from :data:`POINTS` of these in a row can say that a breach is near."""
+def _is_unforeseen(
+    metric: Metric, recent: Sequence[Point], instants: Sequence[int], aggregates: Sequence[float]
+) -> bool:
+    """Whether no forecast from :data:`POINTS` in a row of ``recent`` and what follows can say that a breach is near."""
     value, alert = float(metric.value), float(metric.alert_threshold) * (1 - _SLACK)
-    aggregates = [x for _, x in points]
+    if _is_far([*(x for _, x in recent), *aggregates], metric.condition, value, alert):
+        return True
+    if len(aggregates) > POINTS:
+        return False
+    # The bound of many together is generous; of each alone it is less so.
+    points = [*recent, *zip(instants, aggregates, strict=True)]
+    return not any(
+        foresee(points[first : first + POINTS], metric.condition, value, metric.interval).exceeds(alert)
+        for first in range(len(points) - POINTS + 1)
+    )
+
+
+def _is_far(aggregates: Sequence[float], condition: Condition, value: float, alert: float) -> bool:
+    """Whether that follows from figures of all of them."""
     rounding = _ROUNDING * max(map(abs, aggregates))
-    barrier = value
-    if metric.condition not in (Condition.LT, Condition.LTE):
-        aggregates, barrier = list(map(neg, aggregates)), -value
-    if is_surely_below(
+    if condition not in (Condition.LT, Condition.LTE):
+        aggregates, value = list(map(neg, aggregates)), -value
+    return is_surely_below(
         alert,
-        barrier - max(aggregates) - rounding,
+        value - max(aggregates) - rounding,
         max(map(sub, aggregates[POINTS - 1 :], aggregates)) + 2 * rounding,
         _greatest_deviation(aggregates) + 2 * rounding,
         POINTS - 1,
-    ):
-        return True
-    # The bound of many together is generous; of each alone it is less so.
-    return len(points) <= 2 * POINTS and not any(
-        foresee(points[first : first + POINTS], metric.condition, value, metric.interval).exceeds(alert)
-        for first in range(len(points) - POINTS + 1)
     )
 
 

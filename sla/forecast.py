@@ -207,10 +207,12 @@ def _climbs(count: int) -> list[float]:
         highest = 0.0
         for phi, precision, _ in _kinds(count):
             drift = each.rank / sqrt(precision)
-            x = 0.0
+            x = top = 0.0
             for draw in each.draws:
                 x = drift + phi * x + draw
-                highest = max(highest, (1 + phi) * x)
+                if x > top:
+                    top = x
+            highest = max(highest, (1 + phi) * top)
         climbs.append(highest / ratio)
     return sorted(climbs)
 
