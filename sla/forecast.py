@@ -139,6 +139,10 @@ class Forecast:
         self._course = None
 
 
+# What is known does not change: monitors share it.
+_UNKNOWN, _IMPOSSIBLE, _CERTAIN = Forecast(None), Forecast(0.0), Forecast(1.0)
+
+
 def foresee(points: Sequence[Point], condition: Condition, value: float, interval_ms: int) -> Forecast:
     """How likely it is that an aggregate of the next ten intervals fails ``condition`` against ``value``.
 
@@ -152,7 +156,7 @@ def foresee(points: Sequence[Point], condition: Condition, value: float, interva
     """
     points = points[-POINTS:]
     if len(points) < MIN_POINTS or condition in (Condition.EQ, Condition.NE):
-        return Forecast(None)
+        return _UNKNOWN
     # Mirrored so that failing always means rising to the barrier, and from the first aggregate on, so that a large
     # level does not cost digits.
     sign = 1.0 if condition in (Condition.LT, Condition.LTE) else -1.0
@@ -160,15 +164,15 @@ def foresee(points: Sequence[Point], condition: Condition, value: float, interva
     path = [sign * (each - first) for _, each in points]
     barrier = sign * (value - first)
     if not condition.holds(points[-1][1], value) or path[-1] >= barrier:
-        return Forecast(1.0)
+        return _CERTAIN
     scale = max(map(abs, path))
     if scale == 0:
-        return Forecast(0.0)
+        return _IMPOSSIBLE
     if not (isfinite(scale) and isfinite(barrier)):
-        return Forecast(None)
+        return _UNKNOWN
     largest = max(map(abs, map(sub, path[1:], path)))
     if (barrier - path[-1]) * (len(path) - 1) > _OUT_OF_REACH * largest:
-        return Forecast(0.0)
+        return _IMPOSSIBLE
     spacing = (points[-1][0] - first_ms) / (len(points) - 1) / interval_ms
     steps = min(HORIZON_INTERVALS, max(1, round(HORIZON_INTERVALS / spacing)))
     return Forecast.of([each / scale for each in path], barrier / scale, steps)
