@@ -225,7 +225,7 @@ class Environment:
         contract = None if known is None else known.contract
         parents = () if contract is None else contract.depends_on
         broken = tuple(parent for parent in parents if self.is_broken(parent, now_ms))
-        found = silence.muting(self.muting.silences, silence.labels_of(contract, violation), now_ms)
+        found = silence.muting(self.muting.unended(now_ms), silence.labels_of(contract, violation), now_ms)
         again_ms = min((now_ms + LOOK_AGAIN_MS, *(each.ends_at_ms for each in found)))
         return Muted(tuple(each.id for each in found), broken, again_ms)
 
@@ -234,7 +234,7 @@ class Environment:
         if any(self.is_broken(parent, now_ms) for parent in contract.depends_on):
             return True
         labels = {"sla": contract.id, "severity": severity.value, "owner_team": contract.owner_team}
-        return bool(silence.muting(self.muting.silences, labels, now_ms))
+        return bool(silence.muting(self.muting.unended(now_ms), labels, now_ms))
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
