@@ -1,8 +1,8 @@
 """PagerDuty by its Events API v2.
 
 Shapes and limits (``routing_key``, ``event_action`` trigger, acknowledge or resolve on one ``dedup_key`` of at most 255
-characters; ``payload`` with summary, source and severity for a trigger; ``links`` of ``href`` and ``text``; 512 KB in all;
-202 is taken, 429 and 5xx come again): https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and
+characters; ``payload`` with summary, source and severity for a trigger; ``links`` of ``href`` and ``text``; 512 KB in
+all; 202 is taken, 429 and 5xx come again): https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and
 /overview/, read as docs/events-API-v2/02-Trigger-Events.md and 01-Overview.md of github.com/PagerDuty/developer-docs.
 Acknowledges and resolves count only under the routing key of their trigger: a channel has one.
 """
@@ -87,7 +87,7 @@ def event(notification: Notification, recipient: Recipient) -> dict[str, Any]:
     }
     if recipient.service:
         payload["component"] = recipient.service
-    document = {"event_action": action, "dedup_key": key, "client": "slakeeper", "payload": payload}
+    document: dict[str, Any] = {"event_action": action, "dedup_key": key, "client": "slakeeper", "payload": payload}
     if recipient.link:
         document["links"] = [{"href": recipient.link, "text": "Acknowledge in slakeeper"}]
     return document

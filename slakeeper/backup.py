@@ -33,7 +33,7 @@ from slakeeper.reading import CONFIG_MEMORY
 TRIES = 3
 
 # Folders of the data directory that are copied with all that is in them, when they are there.
-FOLDERS = ("audit",)
+FOLDERS = ("audit", "targets")
 
 
 class BackupRefused(Exception):

@@ -178,6 +178,7 @@ class _Api:
             Route("/v1/violations/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/v1/silences", self.silence, methods=["POST"]),
             Route("/v1/silences/{id}", self.expire_silence, methods=["DELETE"]),
+            Route("/v1/remediation", self.turn_remediation, methods=["POST"]),
             *_pages(),
         ]
 
@@ -275,6 +276,19 @@ class _Api:
         by = request.query_params.get("by") or _text(form, "by", MAX_BY_CHARS)
         return JSONResponse(
             await self._bridge.answer(self._cluster.expire_silence(request.path_params["id"], by))
+        )
+
+    async def turn_remediation(self, request: Request) -> Response:
+        form = await _form(request)
+        by, reason, state = (
+            _text(form, "by", MAX_BY_CHARS),
+            _text(form, "reason", MAX_NOTE_CHARS),
+            form.get("state"),
+        )
+        if state not in ("on", "off"):
+            raise RequestFailed("invalid", '"state" is on or off')
+        return JSONResponse(
+            await self._bridge.answer(self._cluster.turn_remediation(state == "on", by, reason))
         )
 
     # --- about this process -------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """What other tools send in: acknowledgements and resolutions, each signed under a channel's ``inbound_secret``.
 
 - A *webhook* channel's other side signs as slakeeper itself does (:mod:`slakeeper.sla.signature`).
-- *PagerDuty* signs its webhooks (v3) with ``X-PagerDuty-Signature: v1=<HMAC-SHA256 of the body, hexadecimal>,…``, one for
-  each secret while one is changed for another. A body holds one event. An answer of 4xx is dropped and not repeated, and
-  three in a row stop a subscription for a day: what is signed and concerns nobody here is answered 200. Shapes and
-  behaviour: https://developer.pagerduty.com/docs/webhooks/v3-overview/, …/webhook-signatures/ and …/webhook-behavior/,
+- *PagerDuty* signs its webhooks (v3) with ``X-PagerDuty-Signature: v1=<HMAC-SHA256 of the body, hexadecimal>,…``, one
+  for each secret while one is changed for another. A body holds one event. What is answered 4xx is dropped, and three
+  in a row stop a subscription for a day: what is signed and concerns nobody here is answered 200. Shapes and behaviour:
+  https://developer.pagerduty.com/docs/webhooks/v3-overview/, …/webhook-signatures/ and …/webhook-behavior/,
   read as docs/webhooks/01-Overview.md, 04-Signatures.md and 02-Behavior.md of github.com/PagerDuty/developer-docs.
 
 A message that was caught and is sent anew does nothing: what is old is refused, an id counts once, and (also after a

@@ -126,6 +126,11 @@ class _Snapshot(Collector):
             "Actions that are not run because they help again and again",
             value=len(remediation.get("left_alone", ())),
         )
+        yield GaugeMetricFamily(
+            "slakeeper_breakers_open",
+            "Actions that rest because they failed again and again",
+            value=len(remediation.get("breakers_open", ())),
+        )
         for name, key, text in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["sla"])
             for row in rows:

@@ -182,7 +182,16 @@ def test_a_text_whose_link_is_long_takes_more_than_one_sms_and_the_link_stays_wh
 
 @pytest.mark.parametrize(
     ("text", "septets"),
-    [("", 0), ("a" * 160, 160), ("[a]", 5), ("€", 2), ("ä@_", 3), ("я" * 70, 160), ("я" * 71, 163), ("😀", 5)],
+    [
+        ("", 0),
+        ("a" * 160, 160),
+        ("[a]", 5),
+        ("€", 2),
+        ("ä@_", 3),
+        ("я" * 70, 160),
+        ("я" * 71, 163),
+        ("😀", 5),
+    ],
 )
 def test_what_a_text_takes_of_an_sms(text: str, septets: int) -> None:
     assert length(text) == septets

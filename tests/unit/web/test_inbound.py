@@ -221,7 +221,8 @@ def test_the_example_of_pagerdutys_documentation_is_understood(site: Site, kept:
         id="5ac64822-4adc-4fda-ade0-410becf0de4f",
         occurred_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         agent={"html_url": "https://acme.pagerduty.com/users/PLH1HKV", "id": "PLH1HKV",
-               "self": "https://api.pagerduty.com/users/PLH1HKV", "summary": "Tenex Engineer", "type": "user_reference"},
+               "self": "https://api.pagerduty.com/users/PLH1HKV", "type": "user_reference",
+               "summary": "Tenex Engineer"},
         client={"name": "PagerDuty"},
         data={"id": "PGR0VU2", "type": "incident", "self": "https://api.pagerduty.com/incidents/PGR0VU2", "number": 2,
               "status": "acknowledged", "incident_key": "v2", "created_at": "2020-04-09T15:16:27Z",
@@ -247,9 +248,7 @@ def test_an_old_event_is_refused_and_one_from_before_the_last_acknowledgement_ch
     assert kept.acts == []
 
 
-@pytest.mark.parametrize(
-    "broken", [{"id": 4}, {"occurred_at": "x"}, {"occurred_at": None}]
-)
+@pytest.mark.parametrize("broken", [{"id": 4}, {"occurred_at": "x"}, {"occurred_at": None}])
 def test_an_event_that_lacks_something_is_refused(
     site: Site, kept: Violations, broken: dict[str, Any]
 ) -> None:
