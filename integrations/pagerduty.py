@@ -44,12 +44,14 @@ class PagerDutySender:
     """Raises and ends incidents; all events about one matter carry the same ``dedup_key``."""
 
     type = "pagerduty"
-    idempotent = True
 
     def __init__(self, name: str, settings: PagerDutyChannel) -> None:
         self._routing_key = settings.routing_key.get_secret_value() if settings.routing_key else ""
         self.name = name
         self.on_uncertain: OnUncertain = settings.on_uncertain
+        # It recognises a dedup_key; whoever wants it held all the same, since each repetition is one more entry there, is
+        # taken at the word.
+        self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
         self._client = HttpClient(settings.base_url.rstrip("/") + "/v2/enqueue", secrets=[self._routing_key])
 
@@ -87,7 +89,12 @@ def event(notification: Notification, recipient: Recipient) -> dict[str, Any]:
     }
     if recipient.service:
         payload["component"] = recipient.service
-    document: dict[str, Any] = {"event_action": action, "dedup_key": key, "client": "slakeeper", "payload": payload}
+    document: dict[str, Any] = {
+        "event_action": action,
+        "dedup_key": key,
+        "client": "slakeeper",
+        "payload": payload,
+    }
     if recipient.link:
         document["links"] = [{"href": recipient.link, "text": "Acknowledge in slakeeper"}]
     return document

@@ -305,9 +305,11 @@ class _Api:
 
     async def metrics(self, request: Request) -> Response:
         status = await self._bridge.answer(self._cluster.status())
+        channels = await self._bridge.answer(self._cluster.channels())
         processes = process_rows(self._processes(), status["cells"])
         text = exposition(
             status,
+            channels,
             processes,
             self._intake.doors,
             self._cluster.in_flight,

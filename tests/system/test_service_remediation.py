@@ -22,7 +22,13 @@ def service(make_service: MakeService, tmp_path: Path) -> Service:
     done = tmp_path / "done"
     enforcement = {
         "automatic_actions": [
-            {"name": f"mend_{name}", "trigger_metric": name, "condition": {"gt": 100}, "action": "touch"}
+            {
+                "name": f"mend_{name}",
+                "trigger_metric": name,
+                "condition": {"gt": 100},
+                "action": "touch",
+                "target": name,
+            }
             for name in ("latency", "door")
         ],
         "remedies": {"touch": {"type": "command", "argv": ["/bin/sh", "-c", f"echo x >> {done}"]}},
