@@ -49,8 +49,8 @@ class PagerDutySender:
         self._routing_key = settings.routing_key.get_secret_value() if settings.routing_key else ""
         self.name = name
         self.on_uncertain: OnUncertain = settings.on_uncertain
-        # It recognises a dedup_key; whoever wants it held all the same, since each repetition is one more entry there, is
-        # taken at the word.
+        # It recognises a dedup_key; whoever wants it held all the same is taken at the word: a repetition is one more
+        # entry there.
         self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
         self._client = HttpClient(settings.base_url.rstrip("/") + "/v2/enqueue", secrets=[self._routing_key])

@@ -184,8 +184,8 @@ def escalate_now(
 def undelivered(walk: Walk, policy: EnforcementPolicy, key: str, now_ms: int) -> Walk:
     """The message ``key`` has failed for good: if it was of the level told last, the next level is due now.
 
-    Nobody is waited for who was not told. After a policy's last level its timeout runs as ever: those of the levels before
-    it may still answer.
+    Nobody is waited for who was not told. After a policy's last level its timeout runs as ever: those of the levels
+    before it may still answer.
     """
     is_last_told = walk.level_index > 0 and key == _key(walk, str(walk.level_index - 1))
     if walk.status is not WalkStatus.WALKING or walk.due_ms is None or not is_last_told:

@@ -259,7 +259,7 @@ def test_every_message_has_one_end_and_all_books_agree(
     )
     assert told == Counter((end.channel, end.status.value) for end in ends.values())
 
-    # The counts of channels are counts of attempts, of this process; what was on its way when the other died is in none.
+    # The counts of channels are counts of attempts of this process; what was on its way when the other died is in none.
     rows = merged_channels([world.request("channels")["channels"]])
     for row in rows:
         name = row["name"]
