@@ -9,6 +9,7 @@ from slakeeper.integrations import sms_text
 from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
+from slakeeper.integrations.http_answer import masked
 from slakeeper.integrations.http_client import HttpClient, basic_auth
 from slakeeper.integrations.log import LogSender
 from slakeeper.sla.notification import Notification, NotificationKind
@@ -19,6 +20,9 @@ _TEXT_LIMIT = 459
 
 # "[critical] " and the beginning of a name: a subject that is shorter says nothing any more.
 _SUBJECT_LEAST = 30
+
+# A receipt ("SM" and 32 hexadecimal digits) is shown; what is longer is none of Twilio's.
+_RECEIPT_LIMIT = 40
 
 # Of how many messages it is remembered who has them already.
 _REMEMBERED = 256
@@ -100,7 +104,7 @@ class SmsSender:
         post = Post(self._client.target, body, {"Content-Type": "application/x-www-form-urlencoded"})
         answer = deliver(self._client, post, deadline)
         try:
-            return str(answer.json()["sid"])
+            return masked(str(answer.json()["sid"]), answer.secrets)[:_RECEIPT_LIMIT]
         except (ValueError, KeyError, TypeError):
             # It was taken; that the receipt cannot be read does not change that.
             return "taken"

@@ -28,10 +28,14 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 pytest_plugins = ["tests.system.service_fixtures"]
 
 CHANNELS = ("email", "sms", "slack", "pagerduty", "hook", "login", "nowhere", "odd", "other")
-SOURCES = ("prom", "basic", "doc", "probe", "agent", "tool")
+SOURCES = ("prom", "basic", "doc", "probe", "agent", "tool", "blabber")
 ACTIONS = ("mend", "run", "grow")
 
 # Gives away what it is called with, to all who listen, and fails.
+TELLTALE = (
+    "import json, os; message = json.loads(input()); "
+    "print(json.dumps({'jsonrpc': '2.0', 'id': message['id'], 'error': {'code': 1, 'message': os.environ['KEY']}}))"
+)
 BLABBER = "import os, sys; print(dict(os.environ)); print(dict(os.environ), file=sys.stderr); sys.exit(3)"
 
 MARK = "kanarienvogel"
@@ -44,7 +48,15 @@ def canary(name: str) -> str:
 def echo(request: Request) -> Behaviour:
     """Gives away whatever it was sent."""
     told = {"headers": dict(request.headers), "path": request.path, "query": request.query}
-    return Reply(500, json.dumps({**told, "body": request.body.decode("utf-8", "replace")[:500]}).encode())
+    text = json.dumps({**told, "body": request.body.decode("utf-8", "replace")[:500]})
+    if request.path == "/mcp":
+        error = {"code": -32000, "message": text}
+        return Reply(200, json.dumps({"jsonrpc": "2.0", "id": request.json().get("id"), "error": error}).encode(),
+                     {"Content-Type": "application/json"})  # fmt: skip
+    # As an error of Prometheus, of Kubernetes and of Twilio.
+    return Reply(500, json.dumps({
+        **json.loads(text), "kind": "Status", "message": text, "status": "error", "errorType": text, "error": text,
+    }).encode())  # fmt: skip
 
 
 @pytest.fixture
@@ -65,8 +77,9 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
     post = Post({"mail": f"451 {canary('smtp')}"})
     token_file = tmp_path / "kubernetes.token"
     token_file.write_text(canary("kubernetes"))
-    bound = {"load": ("prom", "up"), "alpha": ("basic", "up"), "size": ("doc", "/x"), "beta": ("probe", "up"),
-             "gamma": ("agent", "up"), "delta": ("tool", "up")}  # fmt: skip
+    bound = {"load": ("prom", "up"), "alpha": ("basic", "up"), "size": ("doc", "/x"), "beta": ("probe", "status"),
+             "gamma": ("agent", "latency"), "delta": ("tool", "latency"), "epsilon": ("blabber", "latency"),
+             }  # fmt: skip
     metrics = [metric(name, source=source, query=query) for name, (source, query) in bound.items()]
     headers = {"X-Key": canary("custom-header")}
     with running(post, auth_require_tls=False, auth_required=False) as port:
@@ -125,8 +138,10 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
                               "body": canary("probe-body"), "headers": headers, "interval": "100ms"},
                     "agent": {"type": "mcp", "url": f"{outside.url}/mcp", "token": canary("mcp"), "headers": headers,
                               "interval": "1s"},
-                    "tool": {"type": "mcp", "argv": [sys.executable, "-c", BLABBER], "env": {"KEY": canary("mcp-env")},
+                    "tool": {"type": "mcp", "argv": [sys.executable, "-c", TELLTALE], "env": {"KEY": canary("mcp-env")},
                              "interval": "1s"},
+                    "blabber": {"type": "mcp", "argv": [sys.executable, "-c", BLABBER],
+                                "env": {"KEY": canary("mcp-env2")}, "interval": "1s"},
                 },
             },
             {"public_url": "https://sla.example.com", "log_level": "debug"},
@@ -196,13 +211,14 @@ def test_every_key_that_holds_a_secret_is_tried(config: Path) -> None:
     loaded = load(config, os.environ)
     there: dict[type, set[str]] = {}
     enforcement = loaded.enforcement
-    for each in (
+    given_all: list[Any] = [
         *enforcement.channels.values(), *enforcement.remedies.values(), *loaded.monitoring.sources.values(),
         enforcement.billing,
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for each in given_all:
         given = {name for name in type(each).model_fields if MARK in revealed(getattr(each, name))}
         there.setdefault(type(each), set()).update(given)
-    kinds = [
+    kinds: list[type[BaseModel]] = [
         *models(policy.AnyChannel), *models(policy.Remedy), *models(monitoring.AnySource), policy.BillingWebhook,
     ]  # fmt: skip
     assert {

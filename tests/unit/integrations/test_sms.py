@@ -61,6 +61,12 @@ def test_every_number_is_told_once(notification: Notification) -> None:
     assert twilio.sent[0][1] == message(notification)
 
 
+def test_a_receipt_that_gives_the_token_away_is_masked(notification: Notification) -> None:
+    with FakeServer(lambda _: json_reply({"sid": "SM token " + "x" * 500}, 201)) as server:
+        detail = opened(server).send(notification, Recipient(("+491",)))
+    assert detail == f"sent to +491 (SM *** {'x' * 33})"
+
+
 def test_a_messaging_service_stands_in_for_a_number(notification: Notification) -> None:
     with FakeServer(Twilio()) as server:
         opened(server, sender="MG42").send(notification, Recipient(("+491",)))
