@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def outside_of(world: "SlaWorld") -> Iterator[None]:
     """Remedies are the world's own while it runs: no process is started and no lock file is made."""
     with (
         patch("slakeeper.actors.remediation.run_remedy", world.outside.run_remedy),
-        patch("slakeeper.actors.remediation._alone", lambda lock_path, attempt: attempt()),
+        patch("slakeeper.actors.remediation.acting_on", lambda target, folder: nullcontext()),
     ):
         yield
 
@@ -219,6 +219,8 @@ class SlaWorld(Observer):
             senders,
             {},
             Path("/locks"),
+            self.outside.targets,
+            breakers=self.outside.targets.breakers(),
             audit_files=AuditFiles(AUDIT, boot.fs),
             muting=Muting(self.pace.neighbour_fresh_ms),
             neighbours={each.name: Beside(self, each.name) for each in PLANS if each is not plan},
