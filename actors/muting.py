@@ -117,7 +117,9 @@ class Muting:
 
 
 def _known(silences: tuple[Silence, ...], now_ms: int) -> _Known:
-    changes_ms = [end_ms for each in silences for end_ms in (each.ends_at_ms, each.ends_at_ms + silence.KEPT_MS)]
+    changes_ms = [
+        end_ms for each in silences for end_ms in (each.ends_at_ms, each.ends_at_ms + silence.KEPT_MS)
+    ]
     kept = " ".join(f"{each.id}:{each.ends_at_ms}" for each in silences if silence.is_kept(each, now_ms))
     return _Known(
         max((each for each in changes_ms if each <= now_ms), default=-inf),
