@@ -189,7 +189,7 @@ class Scene:
 
 
 def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
-    """Normal, then one fault after the other, then normal again."""
+    """Normal operation, then one fault after the other, each followed by normal operation again."""
     span_s = SPAN_QUICK_S if quick else SPAN_S
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(Receiver(openings))

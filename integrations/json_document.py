@@ -15,9 +15,9 @@ from slakeeper.integrations.source import Reading
 from slakeeper.sla.duration import format_duration
 from slakeeper.sla.monitoring import CustomSource
 
-READ_HERE_BYTES = 64 * 1024
+READ_HERE_BYTES = 128 * 1024
 """A longer document is read by a process of its own. This much holds the other threads up for two milliseconds at most,
-a megabyte for a tenth of a second; and another process costs some twenty milliseconds."""
+a megabyte for thirty; and another process takes thirty, but of its own."""
 
 _PROGRAM = Path(__file__).with_name("json_pointer.py")
 
