@@ -155,6 +155,7 @@ class Environment:
         breakers: action name to its circuit breaker, once it was tried, as this cell last knew it; what ``claims`` has
             of it counts.
         trials: test messages; None when nothing can be sent.
+        waiting: how many messages are on their way over a channel, or wait for their turn.
         audit_files: where audit entries are written; None: they stay in the journal.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
         muting: silences, and what is broken in other cells.
@@ -188,6 +189,7 @@ class Environment:
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
     trials: "Trials | None" = None
+    waiting: Callable[[str], int] = lambda channel: 0
     audit_files: AuditFiles | None = None
     audit_failing: dict[str, str] = field(default_factory=dict)
     muting: Muting = field(default_factory=Muting)

@@ -12,7 +12,7 @@ from typing import Any
 from slakeeper.actors.environment import Environment
 from slakeeper.integrations.channel import DeliveryError, Recipient
 from slakeeper.integrations.log import LOGGED
-from slakeeper.otp.actor import Performed
+from slakeeper.otp.actor import LaneFull, Performed
 from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.context import Context
 from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -201,7 +201,7 @@ class Outbox:
         failure = (
             error
             if isinstance(error, DeliveryError)
-            else DeliveryError(detail, retryable=False, uncertain=False)
+            else DeliveryError(detail, retryable=isinstance(error, LaneFull), uncertain=False)
         )
         if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
             return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
@@ -234,8 +234,13 @@ class Outbox:
         ctx.perform(
             delivery.key,
             lambda: sender.send(delivery.notification, recipient),
-            lane=f"channel-{delivery.channel}",
+            lane=lane_of(delivery.channel),
         )
+
+
+def lane_of(channel: str) -> str:
+    """The lane of all that is sent over a channel."""
+    return f"channel-{channel}"
 
 
 def _log(delivery: Delivery) -> None:

@@ -326,7 +326,13 @@ def _on_call(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _channels(host: Host, payload: Any) -> dict[str, Any]:
-    return {"channels": [sender.to_document() for sender in _messengers(host)]}
+    environment: Environment = host.environment
+    return {
+        "channels": [
+            {**sender.to_document(), "waiting": environment.waiting(sender.name)}
+            for sender in _messengers(host)
+        ]
+    }
 
 
 def _messengers(host: Host) -> list[Messenger]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from slakeeper.actors.audit import note_act
 from slakeeper.actors.environment import Environment
+from slakeeper.actors.outbox import lane_of
 from slakeeper.integrations.channel import DeliveryError, Recipient, Sender
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
@@ -67,9 +68,7 @@ def begin_trial(host: Host, channel: str, to: str | None, by: str) -> dict[str, 
         status, detail = value if error is None else ("failed", f"{type(error).__name__}")
         trials.known[identity] = Trial(channel, status, detail)
 
-    host.after_commit(
-        lambda: trials.submit(f"channel-{channel}", lambda: send_trial(sender, message, to), done)
-    )
+    host.after_commit(lambda: trials.submit(lane_of(channel), lambda: send_trial(sender, message, to), done))
     return {"test": identity}
 
 

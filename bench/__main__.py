@@ -31,6 +31,7 @@ TABLES = (
     "cell",
     "simulation",
     "sources",
+    "outside",
     "sla",
 )
 

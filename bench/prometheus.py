@@ -1,4 +1,4 @@
-"""A real Prometheus on the loopback, and what it scrapes: started for one measurement or test, ended with it."""
+"""A real Prometheus on the loopback, what it scrapes, and Alertmanager: for one measurement or test, ended with it."""
 
 import json
 import shutil
@@ -9,20 +9,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
-PROGRAM = "prometheus"
+PROGRAM, ALERTMANAGER = "prometheus", "prometheus-alertmanager"
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
 
 
-def is_installed() -> bool:
-    return shutil.which(PROGRAM) is not None
+def is_installed(program: str = PROGRAM) -> bool:
+    return shutil.which(program) is not None
 
 
 class Exposition:
@@ -60,23 +60,86 @@ class Exposition:
         self._server.server_close()
 
 
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of the loopback that nobody has now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start_server(
+    program: str, arguments: Sequence[str], url: str, log_path: Path
+) -> "subprocess.Popen[bytes]":
+    """Starts Prometheus or Alertmanager; returns when it is ready.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time.
+    """
+    with log_path.open("ab") as log:
+        process = subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    end_s = time.monotonic() + READY_WITHIN_S
+    while not _is_ready(url):
+        if process.poll() is not None or time.monotonic() > end_s:
+            end_server(process)
+            raise RuntimeError(f"{program} is not ready: {log_path}")
+        time.sleep(LOOK_EVERY_S)
+    return process
+
+
+def end_server(process: "subprocess.Popen[bytes]") -> None:
+    """Asks it to end, and kills it if it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(READY_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
 class Prometheus:
     """A server with its data in ``directory``; it can be stopped and started again on the same port.
 
     Args:
         target: ``host:port`` of what it scrapes.
-        scrape_s: how often [s].
+        scrape_ms: how often, and how often its rules are evaluated [ms].
+        job: the name under which it scrapes ``target``.
+        itself: whether it scrapes what it says of itself, too.
+        more: further keys of its configuration (``remote_write``, ``rule_files``, ``alerting``).
     """
 
-    def __init__(self, directory: Path, target: str, scrape_s: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        target: str,
+        scrape_ms: int = 1_000,
+        *,
+        job: str = "target",
+        itself: bool = False,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._directory = directory
+        jobs = {job: target, **({"itself": f"127.0.0.1:{self.port}"} if itself else {})}
         config = {
-            "global": {"scrape_interval": f"{scrape_s}s", "scrape_timeout": f"{scrape_s}s"},
-            "scrape_configs": [{"job_name": "target", "static_configs": [{"targets": [target]}]}],
+            "global": dict.fromkeys(
+                ("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{scrape_ms}ms"
+            ),
+            "scrape_configs": [
+                {"job_name": name, "static_configs": [{"targets": [address]}]}
+                for name, address in jobs.items()
+            ],
+            **(more or {}),
         }
         # JSON is YAML.
         (directory / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
@@ -94,31 +157,17 @@ class Prometheus:
         Raises:
             RuntimeError: it ended, or was not ready in time.
         """
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    PROGRAM,
-                    f"--config.file={self._directory / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={self._directory / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{self.port}",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        end_s = time.monotonic() + READY_WITHIN_S
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > end_s:
-                self.stop()
-                raise RuntimeError(f"prometheus is not ready: {self._directory / 'log'}")
-            time.sleep(LOOK_EVERY_S)
+        arguments = (
+            f"--config.file={self._directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        )
+        self._process = start_server(PROGRAM, arguments, self.url, self._directory / "log")
 
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return (self._directory / "log").read_text(encoding="utf-8")
 
     def value(self, query: str) -> float | None:
         """What an instant query of one series says; None when there is none."""
@@ -131,14 +180,8 @@ class Prometheus:
     def stop(self) -> None:
         """Ends it; what it has is on disk."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(READY_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_server(process)
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,3 +191,37 @@ class Prometheus:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class Alertmanager:
+    """Tells ``webhook`` at once of each alert by itself, while the ``with`` block lasts.
+
+    Args:
+        labels: that tell one alert from another.
+    """
+
+    def __init__(self, directory: Path, webhook: str, labels: Sequence[str]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.address = f"127.0.0.1:{free_port()}"
+        self._directory = directory
+        route = {"receiver": "hook", "group_by": list(labels), "group_wait": "0s"}
+        receivers = [{"name": "hook", "webhook_configs": [{"url": webhook, "send_resolved": False}]}]
+        config = {"route": route, "receivers": receivers}
+        (directory / "alertmanager.yml").write_text(json.dumps(config), encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        arguments = (
+            f"--config.file={self._directory / 'alertmanager.yml'}",
+            f"--storage.path={self._directory / 'data'}",
+            f"--web.listen-address={self.address}",
+            "--cluster.listen-address=",
+        )
+        self._process = start_server(
+            ALERTMANAGER, arguments, f"http://{self.address}", self._directory / "log"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end_server(self._process)

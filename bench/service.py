@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,24 @@ def service(contracts: Sequence[dict[str, Any]] | None = None) -> Iterator[Servi
             with contextlib.suppress(attach.NotRunning):
                 attach.stop_system(one.data, COMMAND_TIMEOUT_S)
             left_processes()
+
+
+def tell(
+    running: Service,
+    webhooks: Mapping[str, Mapping[str, Any]],
+    sources: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Adds webhooks to the shipped channels, and has alerts go there, too; ``sources`` replace the shipped ones."""
+    enforcement, monitoring = running.config / "enforcement.yaml", running.config / "monitoring.yaml"
+    policy = yaml.safe_load(enforcement.read_text(encoding="utf-8"))
+    policy["channels"] |= {name: {"type": "webhook", **settings} for name, settings in webhooks.items()}
+    enforcement.write_text(json.dumps(policy), encoding="utf-8")
+    watched = yaml.safe_load(monitoring.read_text(encoding="utf-8"))
+    watched["alert_channels"] = [*watched["alert_channels"], *webhooks]
+    if sources is not None:
+        del watched["metrics_sources"]
+        watched["sources"] = sources
+    monitoring.write_text(json.dumps(watched), encoding="utf-8")
 
 
 def left_processes() -> list[int]:

@@ -41,7 +41,7 @@ def measure(quick: bool) -> Table:
         Exposition(lambda: lines) as exposition,
         service(list(_contracts())) as running,
         # The last, so that it has ended when the service looks for what is left.
-        Prometheus(Path(directory), exposition.target, scrape_s=INTERVAL_S) as server,
+        Prometheus(Path(directory), exposition.target, INTERVAL_S * 1_000) as server,
     ):
         while server.value("count(bench_value)") != METRICS:
             time.sleep(LOOK_EVERY_S)

@@ -1,17 +1,25 @@
 """A JSON document at an address as a source; a query points into it (RFC 6901)."""
 
-import math
-import re
-from collections.abc import Mapping
-from typing import Any
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from slakeeper.integrations.deadline import Deadline
+from slakeeper.integrations.http_answer import Answer
 from slakeeper.integrations.http_client import HttpClient, HttpError, Tls
+from slakeeper.integrations.json_pointer import Found, numbers_in
+from slakeeper.integrations.program import environment
 from slakeeper.integrations.source import Reading
+from slakeeper.sla.duration import format_duration
 from slakeeper.sla.monitoring import CustomSource
 
-_DOCUMENT_LIMIT = 8 * 1024 * 1024
-_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
+READ_HERE_BYTES = 128 * 1024
+"""A longer document is read by a process of its own. This much holds the other threads up for two milliseconds at most,
+a megabyte for thirty; and another process takes thirty, but of its own."""
+
+_PROGRAM = Path(__file__).with_name("json_pointer.py")
 
 
 class JsonDocumentPoller:
@@ -36,71 +44,66 @@ class JsonDocumentPoller:
         """See :class:`slakeeper.integrations.source.Poller`."""
         if not queries:
             return []
+        deadline = Deadline(self._timeout_ms)
         try:
-            document = self._fetch()
+            answer = self._fetch(deadline)
+            found = self._read(answer, list(queries.values()), deadline)
         except _NoDocument as error:
             return [Reading(metric, None, None, str(error)) for metric in queries]
-        return [_reading(metric, document, pointer) for metric, pointer in queries.items()]
+        return [
+            Reading(metric, value, None, error) for metric, (value, error) in zip(queries, found, strict=True)
+        ]
 
-    def _fetch(self) -> Any:
+    def _fetch(self, deadline: Deadline) -> Answer:
         try:
-            with self._client.open(Deadline(self._timeout_ms)) as connection:
-                answer = connection.request(
-                    "GET", self._client.target, headers={"Connection": "close"}, answer_limit=_DOCUMENT_LIMIT
-                )
+            with self._client.open(deadline) as connection:
+                answer = connection.request("GET", self._client.target, headers={"Connection": "close"})
         except HttpError as error:
             raise _NoDocument(str(error)) from error
         if not answer.is_success:
             raise _NoDocument(f"answered {answer.status}: {answer.excerpt()}")
         if answer.broken:
             raise _NoDocument(answer.broken)
+        return answer
+
+    def _read(self, answer: Answer, pointers: Sequence[str], deadline: Deadline) -> Sequence[Found]:
         try:
-            return answer.json()
+            if len(answer.body) <= READ_HERE_BYTES:
+                return numbers_in(answer.body, pointers)
+            return _read_apart(answer.body, pointers, deadline)
+        except TimeoutError:
+            within = format_duration(deadline.limit_ms)
+            raise _NoDocument(f"{len(answer.body)} bytes of JSON are not read within {within}") from None
         except ValueError:
             raise _NoDocument(f"the answer is no JSON: {answer.excerpt()}") from None
 
 
-class _NoDocument(Exception):
-    """The address gave nothing to point into; says why."""
-
-
-def resolve_pointer(document: Any, pointer: str) -> Any:
-    """What a JSON pointer points at.
-
-    Args:
-        document: as ``json.loads`` gives it.
-        pointer: ``""`` for the whole, otherwise ``/`` before each step, with ``~1`` for ``/`` and ``~0`` for ``~``.
+def _read_apart(body: bytes, pointers: Sequence[str], deadline: Deadline) -> Sequence[Found]:
+    """What each pointer finds in a large document.
 
     Raises:
-        LookupError: it points at nothing, or is no pointer; says how far it led.
+        TimeoutError: it took too long.
+        ValueError: it is no JSON.
+        _NoDocument: whoever read it was killed.
     """
-    if pointer and not pointer.startswith("/"):
-        raise LookupError(f"{pointer!r} is no JSON pointer: it begins with '/'")
-    value, way = document, ""
-    for step in pointer.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        match value:
-            case dict() if name in value:
-                value = value[name]
-            case list() if _INDEX.fullmatch(name) and int(name) < len(value):
-                value = value[int(name)]
-            case _:
-                raise LookupError(f"nothing at {way}/{step}")
-        way += f"/{step}"
-    return value
+    try:
+        done = subprocess.run(
+            (sys.executable, "-I", "-S", str(_PROGRAM)),
+            input=json.dumps(pointers).encode() + b"\n" + body,
+            stdout=subprocess.PIPE,
+            env=environment({}),
+            timeout=deadline.remaining_s(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    if not done.stdout:
+        raise _NoDocument(f"reading {len(body)} bytes of JSON failed with status {done.returncode}")
+    found: list[Found] | None = json.loads(done.stdout)
+    if found is None:
+        raise ValueError("no JSON")
+    return found
 
 
-def _reading(metric: str, document: Any, pointer: str) -> Reading:
-    try:
-        value = resolve_pointer(document, pointer)
-    except LookupError as error:
-        return Reading(metric, None, None, str(error.args[0]))
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return Reading(metric, None, None, f"no number at {pointer or 'the top'}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        return Reading(metric, None, None, f"no finite number at {pointer or 'the top'}")
-    return Reading(metric, number)
+class _NoDocument(Exception):
+    """The address gave nothing to point into; says why."""

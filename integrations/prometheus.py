@@ -21,6 +21,10 @@ JOINED = 25
 QUICK_S = 0.5
 """A query that takes longer by itself is not joined with others, which would have to wait for it."""
 
+_ANSWER_LIMIT = 128 * 1024
+"""Of a result [bytes]; 2 000 samples of one series are 80 kB. While Python reads JSON no other thread of the cell gets
+on, and this much takes it some milliseconds at worst."""
+
 # Of a query in a log line: joined ones are long.
 _SHOWN_CHARS = 200
 
@@ -159,10 +163,13 @@ class PrometheusPoller:
         query = form["query"]
         text = urlencode({**form, "timeout": f"{max(round(deadline.remaining_s() * SECOND_MS), 1)}ms"})
         if method == "POST":
-            answer = connection.request(method, client.target, body=text.encode(), headers=_FORM)
+            answer = connection.request(
+                method, client.target, body=text.encode(), headers=_FORM, answer_limit=_ANSWER_LIMIT
+            )
         else:
             separator = "&" if client.query else "?"
-            answer = connection.request(method, f"{client.target}{separator}{text}")
+            target = f"{client.target}{separator}{text}"
+            answer = connection.request(method, target, answer_limit=_ANSWER_LIMIT)
         if answer.broken:
             return answer.broken
         try:

@@ -24,6 +24,10 @@ class ActorLost(Exception):
     """No answer came in time, or the process behind the address is gone: whether the request was done is not known."""
 
 
+class LaneFull(Exception):
+    """An outside effect was not tried: too many of its lane wait already."""
+
+
 class RequestError(Exception):
     """A request was understood and refused.
 

@@ -1,13 +1,19 @@
 """The threads of a host: those that outside effects block, and those on which partitions wait for the disk."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+from slakeeper.otp.actor import LaneFull
 from slakeeper.otp.partition import Partition
 
 # Threads for each lane of outside effects: one may hang to its timeout while another still gets through.
 LANE_THREADS = 2
+
+MAX_IN_LANE = 1_000
+"""So many effects of a lane wait for their turn at most, and who wants more is told so: a hanging peer takes a thread
+to its timeout each time, and what waits for it must not fill the memory."""
 
 # More partitions than this are committed in several goes; a cell of two has four of the eight.
 MAX_COMMIT_THREADS = 7
@@ -19,6 +25,7 @@ class ThreadExecutor:
     def __init__(self) -> None:
         self.post: Callable[[Callable[[], None]], object] = lambda run: run()
         self._lanes: dict[str, ThreadPoolExecutor] = {}
+        self._in_lane: Counter[str] = Counter()
         self._commits: ThreadPoolExecutor | None = None
         self._closed = False
 
@@ -27,6 +34,11 @@ class ThreadExecutor:
     ) -> None:
         if self._closed:
             return
+        if self._in_lane[lane] >= MAX_IN_LANE:
+            full = LaneFull(f"not tried: {MAX_IN_LANE} wait before it")
+            self.post(lambda: done(None, full))
+            return
+        self._in_lane[lane] += 1
         pool = self._lanes.get(lane)
         if pool is None:
             pool = self._lanes[lane] = ThreadPoolExecutor(LANE_THREADS, thread_name_prefix=f"io-{lane}")
@@ -38,9 +50,18 @@ class ThreadExecutor:
                 value = effect()
             except BaseException as error:  # noqa: BLE001  carried to the actor that asked, which decides
                 failure = error
-            self.post(lambda: done(value, failure))
+
+            def ended() -> None:
+                self._in_lane[lane] -= 1
+                done(value, failure)
+
+            self.post(ended)
 
         pool.submit(run)
+
+    def in_lane(self, lane: str) -> int:
+        """How many effects of a lane have not ended; on the loop's thread, as is :meth:`submit`."""
+        return self._in_lane[lane]
 
     def commit(self, partitions: Sequence[Partition]) -> None:
         """Commits partitions at the same time, so that their waits for the disk do not add up; not empty.

@@ -5,7 +5,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-_COUNTS = ("sent", "logged", "failed", "uncertain")
+_COUNTS = ("sent", "logged", "failed", "uncertain", "waiting")
 _TIMES = ("last_sent_at", "last_failed_at")
 
 

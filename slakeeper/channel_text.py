@@ -13,9 +13,9 @@ def channels_text(rows: list[dict[str, Any]]) -> str:
     """One line a channel; what it said last below it."""
     if not rows:
         return "No channels."
-    keys = ("name", "type", "sent", "logged", "failed", "uncertain")
+    keys = ("name", "type", "sent", "logged", "failed", "uncertain", "waiting")
     text = table(
-        ("CHANNEL", "TYPE", "SENT", "LOGGED", "FAILED", "UNCERTAIN", "STATE"),
+        ("CHANNEL", "TYPE", "SENT", "LOGGED", "FAILED", "UNCERTAIN", "WAITING", "STATE"),
         ([*(row[key] for key in keys), _WORDS[row["state"]]] for row in rows),
     )
     notes = []

@@ -13,6 +13,7 @@ from typing import Any
 from slakeeper.actors.audit import begin_chains, file_the_rest
 from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
+from slakeeper.actors.outbox import lane_of
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_groups, make_handlers
 from slakeeper.actors.restraint import begin_restraint
@@ -128,6 +129,7 @@ def make_loop(
         )
         environment.room = room
         environment.trials = Trials(executor.submit)
+        environment.waiting = lambda channel: executor.in_lane(lane_of(channel))
         environment.neighbours = (
             {name: SocketNeighbour(path) for name, path in settings.neighbours.items()}
             if neighbours is None

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import statsd
 
+from bench.prometheus import Prometheus, free_port
 from slakeeper import Client
 from tests.system.configuration import contract, metric, write_config
-from tests.system.prometheus import Prometheus, free_port, needs_prometheus
+from tests.system.prometheus import needs_prometheus
 from tests.system.remains import until
 from tests.system.service import MakeService, Service, now_ms
 from tests.unit.integrations.fake_http import FakeServer, Reply, Request
@@ -82,23 +83,34 @@ def test_a_prometheus_server_writes_and_nothing_is_lost_or_doubled_whatever_is_k
     series = 'shop_latency{job="shop"}'
     with FakeServer(page) as target:
         write_to = f"http://{service.run()['http']}/v1/prometheus/write"
-        target_address = target.url.removeprefix("http://")
-        with Prometheus(tmp_path / "prometheus", target_address, write_to, service.data / "token") as server:
-            server.wait_for(f"count_over_time({series}[10m])", 3)
+        written = {
+            "url": write_to,
+            "authorization": {"credentials_file": str(service.data / "token")},
+            "queue_config": {"batch_send_deadline": "200ms", "max_backoff": "500ms"},
+        }
+        with Prometheus(
+            tmp_path / "prometheus",
+            target.url.removeprefix("http://"),
+            250,
+            job="shop",
+            itself=True,
+            more={"remote_write": [written]},
+        ) as server:
+            until(lambda: (server.value(f"count_over_time({series}[10m])") or 0) >= 3, 30, "three scrapes")
             for name in ("cell-0", "cell-1", "gateway"):
                 kill(service, name)
             page.value = 500.0
             until(lambda: service.violation("shop_latency"), 60, "the violation")
             page.is_there = False
-            until(lambda: server.query(series) is None, 30, "the end of the series")
-            scraped = server.query(f"count_over_time({series}[10m])")
+            until(lambda: server.value(series) is None, 30, "the end of the series")
+            scraped = server.value(f"count_over_time({series}[10m])")
             until(
                 lambda: service.metric("shop", "shop_latency")["samples_accepted"] == scraped,
                 30,
                 "the last sample",
             )
-            assert server.query("sum(prometheus_remote_storage_samples_failed_total)") == 0.0, server.log
-            assert server.query("sum(prometheus_remote_storage_samples_dropped_total)") == 0.0
+            assert server.value("sum(prometheus_remote_storage_samples_failed_total)") == 0.0, server.log
+            assert server.value("sum(prometheus_remote_storage_samples_dropped_total)") == 0.0
             assert "401" not in server.log
     counted = door(service, "prometheus")["rejected"]
     assert counted["unknown_metric"] > 0

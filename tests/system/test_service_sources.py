@@ -1,7 +1,6 @@
 """Sources against a real Prometheus: what it says, what is fetched after an outage, and who else is disturbed."""
 
 import math
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from bench.prometheus import PROGRAM, Exposition, Prometheus, is_installed
+from bench.prometheus import Exposition, Prometheus
 from slakeeper.integrations.source import Catching, Gap, Poller, Reading, open_source
 from slakeeper.sla.monitoring import PrometheusSource
 from tests.system.configuration import contract, metric, write_config
+from tests.system.prometheus import needs_prometheus
 from tests.system.remains import until
 from tests.system.service import MakeService, Service, now_ms
 
@@ -51,11 +51,7 @@ def target() -> Target:
 @pytest.fixture
 def prometheus(target: Target, tmp_path: Path, make_service: MakeService) -> Iterator[Prometheus]:
     """Ends before ``make_service`` looks whether anything is left."""
-    if not is_installed():
-        message = f"there is no {PROGRAM} on this machine: apt-get install prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    needs_prometheus()
     with (
         Exposition(target.text) as exposition,
         Prometheus(tmp_path / "prometheus", exposition.target) as server,

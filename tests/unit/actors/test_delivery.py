@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from slakeeper.integrations.channel import DeliveryError
+from slakeeper.otp.actor import LaneFull
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -42,6 +43,15 @@ def test_a_channel_that_is_down_is_tried_again_with_growing_waits(world: World) 
     assert world.senders["pager"].failures == []
     assert world.told("escalation", "pager") == []
     world.pass_time(12 * SECOND_MS)
+    assert levels(world)[1] == ("pager", "sent")
+
+
+def test_a_message_for_which_there_was_no_room_in_the_channels_lane_is_tried_again(world: World) -> None:
+    world.senders["pager"].failures = [LaneFull("not tried")]
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS)
+    assert levels(world)[1] == ("pager", "sending")
+    world.pass_time(6 * SECOND_MS)
     assert levels(world)[1] == ("pager", "sent")
 
 

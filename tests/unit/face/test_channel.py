@@ -11,7 +11,7 @@ from slakeeper.cli import main
 from tests.unit.integrations.fake_http import Cut, FakeServer, Reply
 
 ROW = {
-    "name": "hook", "type": "webhook", "why": "", "sent": 0, "logged": 0, "failed": 0, "uncertain": 0,
+    "name": "hook", "type": "webhook", "why": "", "sent": 0, "logged": 0, "failed": 0, "uncertain": 0, "waiting": 0,
     "last_sent_at": None, "last_failed_at": None, "last_error": "", "template_error": "",
 }  # fmt: skip
 

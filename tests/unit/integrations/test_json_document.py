@@ -1,11 +1,14 @@
 """A JSON document as a source."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from slakeeper.integrations.json_document import resolve_pointer
+from slakeeper.integrations.json_document import READ_HERE_BYTES
+from slakeeper.integrations.json_pointer import resolve_pointer
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.sla.monitoring import (
     CustomSource,
@@ -20,7 +23,6 @@ from tests.unit.integrations.fake_http import (
     Flood,
     Hang,
     Reply,
-    json_reply,
 )
 
 
@@ -28,9 +30,14 @@ def custom(server: FakeServer, **settings: Any) -> Poller:
     return open_source("shop", CustomSource(type="custom", url=f"{server.url}/stats", **settings))
 
 
-def test_pointers_lead_into_the_document(server: FakeServer) -> None:
+# Behind so many spaces a document is read by a process of its own.
+LARGE = b" " * READ_HERE_BYTES
+
+
+@pytest.mark.parametrize("padding", [b"", LARGE], ids=["small", "large"])
+def test_pointers_lead_into_the_document(padding: bytes, server: FakeServer) -> None:
     document = {"queue": {"length": 7}, "hosts": [{"load": 0.5}, {"load": 1.5}], "a/b": 1, "m~n": 2, "": 3}
-    server.then(json_reply(document))
+    server.then(Reply(200, json.dumps(document).encode() + padding))
     queries = {
         "len": "/queue/length",
         "load": "/hosts/1/load",
@@ -54,6 +61,7 @@ def test_the_whole_document_may_be_the_number(server: FakeServer) -> None:
     assert ask(custom(server), "").value == 12.5
 
 
+@pytest.mark.parametrize("padding", [b"", LARGE], ids=["small", "large"])
 @pytest.mark.parametrize(
     ("document", "pointer", "error"),
     [
@@ -76,9 +84,9 @@ def test_the_whole_document_may_be_the_number(server: FakeServer) -> None:
     ],
 )
 def test_what_is_no_number_is_an_error_that_says_why(
-    document: bytes, pointer: str, error: str, server: FakeServer
+    document: bytes, pointer: str, error: str, padding: bytes, server: FakeServer
 ) -> None:
-    server.then(Reply(200, document))
+    server.then(Reply(200, document + padding))
     reading = ask(custom(server), pointer)
     assert reading.value is None
     assert str(reading.error).startswith(error)
@@ -149,3 +157,20 @@ def test_over_tls_it_is_trusted_by_its_own_authority_alone() -> None:
     with FakeServer(lambda _: Reply(200, b"7"), tls=True) as server:
         assert "is not trusted" in str(ask(custom(server), "").error)
         assert ask(custom(server, ca_file=str(CERTIFICATE)), "").value == 7.0
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("import signal; signal.pause()", f"{READ_HERE_BYTES + 1} bytes of JSON are not read within 1s"),
+        ("raise SystemExit(9)", f"reading {READ_HERE_BYTES + 1} bytes of JSON failed with status 9"),
+    ],
+)
+def test_a_large_document_that_nobody_manages_to_read_is_an_error(
+    program: str, error: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = tmp_path / "reader.py"
+    reader.write_text(program)
+    monkeypatch.setattr("slakeeper.integrations.json_document._PROGRAM", reader)
+    server.then(Reply(200, b"1" + LARGE))
+    assert ask(custom(server, timeout=1_000), "").error == error
