@@ -168,7 +168,8 @@ _REJECTED = {
     "unknown_metric": "no contract here has a metric {metric!r}; see: slakeeper sla list",
     "unknown_sla": "there is no contract {sla!r}; see: slakeeper sla list",
     "labels_do_not_match": "no contract binds {metric!r} to these labels; see: slakeeper sla show",
-    "monitor_down": "the monitor of {metric!r} is down (being restarted, or in quarantine); see: slakeeper tree",
+    "monitor_down": "a monitor of {metric!r} is down (being restarted, suspended or in quarantine) and did not get it; "
+    "see: slakeeper tree",
     "not_a_number": "{value} is not a number",
     "not_finite": "{value} is not a finite number",
     "negative_time": "the sample's time is before 1970",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slakeeper.client import Unavailable
+from slakeeper.client import MONITOR_DOWN, Unavailable
 from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.gate import error_response
 from slakeeper.web.ingest import BadBatch, Batch, parse_batch
@@ -92,7 +92,10 @@ class Doors:
             error.details["batch_id"] = batch_id
             raise
         rows = [{"index": index, "reason": reason} for index, reason in taken.rejected]
-        content = json.dumps({"accepted": taken.accepted, "rejected": rows}, separators=(",", ":")).encode()
+        document: dict[str, Any] = {"accepted": taken.accepted, "rejected": rows}
+        if any(reason == MONITOR_DOWN for _, reason in taken.rejected):
+            document["batch_id"] = batch_id  # under which it may be sent again: nothing counts twice
+        content = json.dumps(document, separators=(",", ":")).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 202, "headers": headers})
         await send({"type": "http.response.body", "body": content})

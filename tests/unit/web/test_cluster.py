@@ -269,6 +269,19 @@ def test_a_sample_is_accepted_if_any_cell_accepts_it(plain: tuple[PlainCell, Pla
     assert cluster.samples([sample("uptime")]).result(1) == {"accepted": [], "rejected": [[0, "too_old"]]}
 
 
+@pytest.mark.parametrize("down", [0, 1])
+@pytest.mark.parametrize(
+    "other", [{"accepted": [0], "rejected": []}, {"accepted": [], "rejected": [[0, "too_old"]]}]
+)
+def test_a_sample_that_a_monitor_of_any_cell_is_down_for_is_not_accepted(
+    plain: tuple[PlainCell, PlainCell], down: int, other: dict[str, Any]
+) -> None:
+    plain[down].answers["samples"] = saying(accepted=[], rejected=[[0, "monitor_down"]])
+    plain[1 - down].answers["samples"] = saying(**other)
+    told = Cluster(plain, 8).samples([sample("latency")]).result(1)
+    assert told == {"accepted": [], "rejected": [[0, "monitor_down"]]}
+
+
 def test_a_batch_is_done_when_its_last_part_is(plain: tuple[PlainCell, PlainCell]) -> None:
     plain[1].held = {"samples"}
     future = Cluster(plain, 8).samples([sample("latency")])
