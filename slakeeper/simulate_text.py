@@ -76,7 +76,8 @@ def _opened_in(violations: Sequence[Mapping[str, Any]], period: Mapping[str, Any
 
 def _credits(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(
-        f"{row['type']} {row['amount']} ({number(row['rate'])} % below {number(row['threshold'])} %)"
+        f"{row['type']} {row['currency']} {row['amount']} "
+        f"({number(row['rate'])} % below {number(row['threshold'])} %)"
         for row in rows
     )
 

@@ -72,7 +72,9 @@ def test_it_says_periods_violations_and_what_is_owed(tmp_path: Path, contract: P
     assert (lost["start"], lost["end"], lost["met"], lost["attainment"]) == (
         T0_MS, T0_MS + 60 * MINUTE_MS, False, 95,
     )  # fmt: skip
-    assert lost["credits"] == [{"amount": "100.00", "type": "service_credit", "threshold": 99, "rate": 10}]
+    assert lost["credits"] == [
+        {"amount": "100.00", "currency": "EUR", "type": "service_credit", "threshold": 99, "rate": 10}
+    ]
     assert (kept["end"], kept["met"], kept["attainment"], kept["credits"]) == (
         T0_MS + 120 * MINUTE_MS, True, 100, [],
     )  # fmt: skip

@@ -139,6 +139,16 @@ def test_violations_of_all_cells_come_newest_first(plain: tuple[PlainCell, Plain
     assert [row["id"] for row in Cluster(plain, 8).violations().result(1)] == ["c", "b", "a"]
 
 
+def test_the_ledger_of_all_cells_comes_in_the_order_of_booking(plain: tuple[PlainCell, PlainCell]) -> None:
+    # Its id is of the time of its violation, which was open for long.
+    plain[0].answers["compensation"] = saying(compensation=[{"id": "c1", "booked_time": 30}])
+    plain[1].answers["compensation"] = saying(
+        compensation=[{"id": "c2", "booked_time": 20}, {"id": "c3", "booked_time": 30}]
+    )
+    rows = Cluster(plain, 8).compensation().result(1)
+    assert [row["id"] for row in rows] == ["c2", "c1", "c3"]
+
+
 def test_a_list_is_whole_or_not_there(plain: tuple[PlainCell, PlainCell]) -> None:
     plain[0].answers["sla.list"] = lambda payload: [{"id": "api"}]
     plain[1].connected = False

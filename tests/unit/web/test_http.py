@@ -191,8 +191,8 @@ def test_violations_take_their_filters(site: Site, cells: list[FakeCell]) -> Non
 
 
 def test_compensation_is_the_ledger_of_all_cells(site: Site, cells: list[FakeCell]) -> None:
-    cells[0].handlers["compensation"] = lambda payload: [{"id": "c2", "amount": "4.990"}]
-    cells[1].handlers["compensation"] = lambda payload: [{"id": "c1", "amount": "1"}]
+    cells[0].handlers["compensation"] = lambda payload: [{"id": "c2", "booked_time": 2, "amount": "4.990"}]
+    cells[1].handlers["compensation"] = lambda payload: [{"id": "c1", "booked_time": 1, "amount": "1"}]
     assert [row["id"] for row in site.get("/v1/compensation").json] == ["c1", "c2"]
 
 
