@@ -14,7 +14,8 @@ _MET = {True: "yes", False: "NO", None: "unknown"}
 
 def simulation_text(document: Mapping[str, Any]) -> str:
     """Contracts with their periods, then what it came to."""
-    parts = [_contract_text(sla) for sla in document["slas"]] or ["No contracts."]
+    # Without a beginning nothing is in force.
+    parts = [_contract_text(sla) for sla in document["slas"]] or ["The history has no sample to begin with."]
     return "\n\n".join([*parts, _speed(document)])
 
 

@@ -113,8 +113,8 @@ class Doors:
             self._prometheus.reject("bad_body")
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
-        except ModuleNotFoundError as error:
-            await _not_installed(error)(scope, receive, send)
+        except ModuleNotFoundError:
+            await _not_installed()(scope, receive, send)
             return
         taken = await self._intake.take(self._prometheus, batch, _id_of("prometheus", body), asks_again=True)
         mistakes = [f"{place}: {reason}" for place, reason in taken.rejected if reason in MISTAKES]
@@ -143,8 +143,8 @@ class Doors:
             batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
             taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
-        except ModuleNotFoundError as error:
-            await _not_installed(error)(scope, receive, send)
+        except ModuleNotFoundError:
+            await _not_installed()(scope, receive, send)
             return
         except BadBatch as error:
             self._otlp.reject("bad_body")
@@ -190,5 +190,5 @@ def _check_remote_write(content_type: str) -> None:
         raise BadBatch(f"{proto} is not understood: remote write 1.0, prometheus.WriteRequest, is", 415)
 
 
-def _not_installed(error: ModuleNotFoundError) -> Response:
-    return error_response(501, "not_installed", f"{error.name} is not installed; {INSTALL}")
+def _not_installed() -> Response:
+    return error_response(501, "not_installed", f"this door needs packages that are not installed: {INSTALL}")

@@ -35,6 +35,14 @@ def run(*words: object, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words], input=stdin)
 
 
+def test_a_history_without_a_sample_says_so(contract: Path) -> None:
+    result = run("simulate", "--config", contract, "--samples", "-", stdin="ts,metric,value\n")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        "The history has no sample to begin with.",
+    )
+
+
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
     path = tmp_path / "contract.yaml"
