@@ -138,8 +138,9 @@ class Ingest:
                 ``batch_id``: the same for a batch that is sent again, text; without one nothing is remembered.
 
         Returns:
-            ``accepted``: indexes; ``rejected``: [index, reason] each. What is rejected as ``monitor_down`` is taken
-            when the same batch is sent again later, and nothing of it twice.
+            ``accepted``: indexes; ``rejected``: [index, reason] each. A sample is accepted when every monitor that it
+            is for has it. What is rejected as ``monitor_down`` some may have: who has not gets it when the same batch
+            is sent again later, and nobody twice.
 
         Raises:
             RequestError: ``invalid``: the payload is not of this form; nothing of it was taken.
@@ -248,14 +249,14 @@ class _Turn:
                         shares[monitor].append(sample)
                     else:
                         shares[monitor] = [sample]
-            if taken:
+            if is_down:  # also when others have got it: whoever hears "accepted" does not send it again
+                rejected.append((index, "monitor_down"))
+            elif taken:
                 accepted.append(index)
             else:
                 reason = (
                     "unknown_metric"
                     if not monitors
-                    else "monitor_down"
-                    if is_down
                     else "labels_do_not_match"
                     if known_sla
                     else "unknown_sla"

@@ -216,6 +216,7 @@ def credit_document(entry: LedgerEntry) -> dict[str, Any]:
     """A penalty as ``simulate`` shows it in a period's ``credits``."""
     return {
         "amount": decimal_text(entry.amount),
+        "currency": entry.currency,
         "type": entry.compensation_type.value,
         "threshold": None if entry.threshold is None else float(entry.threshold),
         "rate": None if entry.rate_pct is None else float(entry.rate_pct),

@@ -146,6 +146,30 @@ def _note_process(cluster: Cluster, operation: str, name: str, by: str) -> None:
         )
 
 
+def _silence(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A silence, with ``warnings`` of what it names and nobody has: who mistypes a name is paged all the same."""
+    matchers = payload["matchers"]
+    made = cluster.silence(
+        matchers, payload["end"], payload["by"], payload["reason"], payload.get("start")
+    ).result(PATIENCE_S)
+    slas = cluster.status().result(PATIENCE_S)["slas"]  # never fails: the silence is made
+    known = {
+        "sla": {row["id"] for row in slas},
+        "metric": {metric["name"] for row in slas for metric in row["metrics"]},
+    }
+    warnings = [
+        f"there is no {_NAMED[each['name']]} {each['value']!r} now"
+        for each in matchers
+        if isinstance(each, Mapping)
+        and each["relation"] == "="
+        and each["value"] not in known.get(each["name"], {each["value"]})
+    ]
+    return {**made, "warnings": warnings}
+
+
+_NAMED = {"sla": "contract", "metric": "metric"}
+
+
 def _observe(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     sample = (
         payload["metric"],
@@ -168,7 +192,8 @@ _REJECTED = {
     "unknown_metric": "no contract here has a metric {metric!r}; see: slakeeper sla list",
     "unknown_sla": "there is no contract {sla!r}; see: slakeeper sla list",
     "labels_do_not_match": "no contract binds {metric!r} to these labels; see: slakeeper sla show",
-    "monitor_down": "the monitor of {metric!r} is down (being restarted, or in quarantine); see: slakeeper tree",
+    "monitor_down": "a monitor of {metric!r} is down (being restarted, suspended or in quarantine) and did not get it; "
+    "see: slakeeper tree",
     "not_a_number": "{value} is not a number",
     "not_finite": "{value} is not a finite number",
     "negative_time": "the sample's time is before 1970",
@@ -229,9 +254,7 @@ _COMMANDS: dict[str, _Command] = {
     "silences": lambda service, cluster, payload: {
         "silences": cluster.silences(bool(payload.get("all"))).result(PATIENCE_S)
     },
-    "silence": lambda service, cluster, payload: cluster.silence(
-        payload["matchers"], payload["end"], payload["by"], payload["reason"], payload.get("start")
-    ).result(PATIENCE_S),
+    "silence": _silence,
     "expire_silence": lambda service, cluster, payload: cluster.expire_silence(
         payload["id"], payload["by"]
     ).result(PATIENCE_S),

@@ -21,7 +21,7 @@ from slakeeper.ack_key import ACK_KEY_FILE
 from slakeeper.actors.record import make_codec
 from slakeeper.archive import Part, write_archive
 from slakeeper.launch import DEMO_MEMORY
-from slakeeper.layout import META_FILE, PARTITIONS, lost_partitions
+from slakeeper.layout import META_FILE, PARTITIONS, LayoutError, lost_partitions
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.journal import JournalError, segment_path, segment_seqs
@@ -80,7 +80,11 @@ def back_up(
     """
     if not (data / META_FILE).is_file():
         raise BackupRefused(f"{data} is no data directory of slakeeper: it has no {META_FILE}")
-    if lost := lost_partitions(data):
+    try:
+        lost = lost_partitions(data)
+    except LayoutError as error:
+        raise BackupRefused(str(error)) from error
+    if lost:
         raise BackupRefused(f"{', '.join(lost)} of {data} is missing; see: slakeeper --data {data} doctor")
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise BackupRefused(f"{target} is there and no ordinary file")

@@ -73,7 +73,7 @@ def verify(session: Session, heads: tuple[str, ...]) -> None:
     from slakeeper.audit import AuditError, Heads, NotSaid
     from slakeeper.audit import verify as verify_chains
     from slakeeper.audit_text import verdict_text
-    from slakeeper.layout import lost_partitions
+    from slakeeper.layout import LayoutError, lost_partitions
     from slakeeper.otp.attach import NotRunning, running
 
     _require_chain(session)
@@ -88,7 +88,11 @@ def verify(session: Session, heads: tuple[str, ...]) -> None:
         fail(TIMED_OUT if isinstance(error, NotSaid) else FAILED, str(error))
     document: dict[str, Any] = verdict.to_document()
     session.show(document, verdict_text)
-    if ask is None and (lost := lost_partitions(session.data)):
+    try:
+        lost = [] if ask is not None else lost_partitions(session.data)
+    except LayoutError as error:
+        fail(FAILED, str(error))
+    if lost:
         fail(FAILED, f"{', '.join(lost)} of {session.data} is missing: nothing says how far its chain went")
     if not verdict.is_intact:
         count = len(document["problems"]) + len(document["unknown_heads"])

@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from slakeeper.session import DATA_OPTION, Session, command, output_option, said, write
-from slakeeper.sla.ledger import EntryStatus
+
+# Those of `sla.ledger.EntryStatus`, which comes with all that a contract is: every command would wait for it.
+STATUSES = ("pending", "approved", "rejected", "settled")
 
 # Commands are made in a group; this one is invoked by the group of the same name.
 _hidden = click.Group("hidden")
@@ -58,9 +60,7 @@ def settle(session: Session, entry_id: str, by: str, reason: str) -> None:
 
 @command(compensation, "export")
 @click.option("--sla", "sla_id", help="Only of this contract.")
-@click.option(
-    "--status", type=click.Choice([each.value for each in EntryStatus]), help="Only entries that are so now."
-)
+@click.option("--status", type=click.Choice(STATUSES), help="Only entries that are so now.")
 @click.option(
     "--format", "export_format", type=click.Choice(["json", "csv"]), default="json", show_default=True
 )

@@ -49,11 +49,13 @@ def silence_add(
     if not matchers:
         raise click.UsageError("say what is silenced, with --sla, --metric or --match")
     if (length is None) == (until is None):
-        raise click.UsageError("say how long, with --for or --until")
+        raise click.UsageError("say how long, with one of --for and --until")
     start_ms = _instant(start, "--from")
     begins_ms = time.time_ns() // 1_000_000 if start_ms is None else start_ms
     end_ms = _instant(until, "--until") if length is None else begins_ms + _length(length)
     answer = session.ask("silence", matchers=matchers, start=start_ms, end=end_ms, by=by, reason=reason)
+    for warning in answer["warnings"]:
+        click.echo(f"slakeeper: {answer['id']}: {warning}", err=True)
     session.show(answer, _line)
 
 

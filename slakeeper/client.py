@@ -9,11 +9,12 @@ from slakeeper.cluster import Cluster, connect, system_tree
 from slakeeper.connection import CellConnection
 from slakeeper.disk import DiskGauge
 from slakeeper.request import Overloaded, RequestFailed, Unavailable
-from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell
+from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, MONITOR_DOWN, Cell
 from slakeeper.ticket import TICKET_LIFETIME_S, mint_ticket, ticket_times
 
 __all__ = [
     "MAX_IN_FLIGHT_SAMPLES",
+    "MONITOR_DOWN",
     "TICKET_LIFETIME_S",
     "Cell",
     "CellConnection",

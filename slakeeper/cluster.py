@@ -264,9 +264,9 @@ class Cluster:
         return self._act("violation.remediate", payload)
 
     def compensation(self, sla_id: str | None = None) -> Future[Rows]:
-        """The ledger."""
+        """The ledger, the oldest entry first."""
         asked = self._ask("compensation", {"sla": sla_id}, sla_id)
-        return then(asked, lambda answers: sorted(_rows(answers, "compensation"), key=_id_of))
+        return then(asked, lambda answers: sorted(_rows(answers, "compensation"), key=_booked))
 
     def decide(self, entry_id: str, approve: bool, by: str, reason: str) -> Future[dict[str, Any]]:
         """Approves or rejects an entry of the ledger."""
@@ -557,6 +557,11 @@ def _rows(answers: Mapping[str, Any], key: str) -> Rows:
             raise answer
         rows.extend(answer[key] if isinstance(answer, dict) else answer)
     return rows
+
+
+def _booked(row: Mapping[str, Any]) -> tuple[int, str]:
+    # An entry's id begins with the time of what it is about, which may have been open for long.
+    return int(row["booked_time"]), _id_of(row)
 
 
 def _id_of(row: Mapping[str, Any]) -> str:

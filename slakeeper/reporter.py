@@ -43,8 +43,8 @@ ANSWER_WITHIN_S = 30.0
 # For what an interpreter that ends leaves unsent.
 EXIT_WITHIN_S = 5.0
 
-# A sample whose monitor is down is sent again for this long; one that stays down must not hold up all others.
-DOWN_PATIENCE_S = 10.0
+# A sample whose monitor is down is sent again until it is this old; one that stays down must not hold up all others.
+DOWN_PATIENCE_MS = 10_000
 DOWN_WAIT_S = 1.0
 
 # The batch is wrong, and would be the next time. Of the others, a wrong token or address can be mended meanwhile.
@@ -233,10 +233,10 @@ class Client:
     def _send(self, portion: Portion) -> bool:
         """Sends a batch until there is a verdict; False when the client ended before."""
         body = json.dumps({"samples": portion.samples, "batch_id": uuid.uuid4().hex}).encode()
-        down_until_s = time.monotonic() + DOWN_PATIENCE_S
+        down_until_ms = max(sample["ts"] for sample in portion.samples) + DOWN_PATIENCE_MS
         tries = 0
         while not self._ended.is_set():
-            asked_s = self._try(portion, body, time.monotonic() < down_until_s)
+            asked_s = self._try(portion, body, time.time_ns() // 1_000_000 < down_until_ms)
             if asked_s is None:
                 with self._lock:
                     self._batches += 1

@@ -46,6 +46,9 @@ MAX_IN_FLIGHT_SAMPLES = 100_000
 # One frame's worth: a cell serves others between two frames.
 MAX_FRAME_SAMPLES = 5_000
 
+MONITOR_DOWN = "monitor_down"
+"""Why a cell rejects a sample that a contract of its wants and whose monitor is down. Others may have got it."""
+
 
 class Cell(Protocol):
     """Anything that answers requests: a `CellConnection`, or a cell in this process."""
@@ -147,9 +150,9 @@ class Router:
 
         Returns:
             The future of ``{"accepted": [index, …], "rejected": [[index, reason], …]}``, settled when everything
-            accepted is durable. A sample is accepted if any cell accepted it. Fails with `Unavailable` as a whole
-            when one of the cells did not answer (send it again, under the same id), with `Overloaded` when nothing
-            was sent.
+            accepted is durable. A sample is accepted if any cell accepted it and in none the monitor of a contract
+            that wants it is down. Fails with `Unavailable` as a whole when one of the cells did not answer (send it
+            again, under the same id), with `Overloaded` when nothing was sent.
         """
         if not batch:
             return settled({"accepted": [], "rejected": []})
@@ -291,6 +294,7 @@ class _Merge:
         self._plan = plan
         self._release = release
         self._accepted: set[int] = set()
+        self._down: set[int] = set()
         self._reasons: dict[int, str] = dict(unwanted)
         self._error: BaseException | None = None
         self._left = len(plan)
@@ -310,6 +314,8 @@ class _Merge:
                 result = answer.result()
                 self._accepted.update(indexes[place] for place in result["accepted"])
                 for place, reason in result["rejected"]:
+                    if reason == MONITOR_DOWN:
+                        self._down.add(indexes[place])
                     self._reasons.setdefault(indexes[place], reason)
             self._left -= 1
             if self._left:
@@ -320,7 +326,8 @@ class _Merge:
         if self._error is not None:
             self.outcome.set_exception(self._error)
             return
-        rejected = [
-            [index, why] for index, why in sorted(self._reasons.items()) if index not in self._accepted
-        ]
-        self.outcome.set_result({"accepted": sorted(self._accepted), "rejected": rejected})
+        # Who is told that a sample is accepted never sends it again, and one contract would be without it.
+        accepted = self._accepted - self._down
+        reasons = self._reasons | dict.fromkeys(self._down, MONITOR_DOWN)
+        rejected = [[index, why] for index, why in sorted(reasons.items()) if index not in accepted]
+        self.outcome.set_result({"accepted": sorted(accepted), "rejected": rejected})

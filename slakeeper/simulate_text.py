@@ -14,7 +14,8 @@ _MET = {True: "yes", False: "NO", None: "unknown"}
 
 def simulation_text(document: Mapping[str, Any]) -> str:
     """Contracts with their periods, then what it came to."""
-    parts = [_contract_text(sla) for sla in document["slas"]] or ["No contracts."]
+    # Without a beginning nothing is in force.
+    parts = [_contract_text(sla) for sla in document["slas"]] or ["The history has no sample to begin with."]
     return "\n\n".join([*parts, _speed(document)])
 
 
@@ -76,7 +77,8 @@ def _opened_in(violations: Sequence[Mapping[str, Any]], period: Mapping[str, Any
 
 def _credits(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(
-        f"{row['type']} {row['amount']} ({number(row['rate'])} % below {number(row['threshold'])} %)"
+        f"{row['type']} {row['currency']} {row['amount']} "
+        f"({number(row['rate'])} % below {number(row['threshold'])} %)"
         for row in rows
     )
 

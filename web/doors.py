@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slakeeper.client import Unavailable
+from slakeeper.client import MONITOR_DOWN, Unavailable
 from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.gate import error_response
 from slakeeper.web.ingest import BadBatch, Batch, parse_batch
@@ -92,7 +92,10 @@ class Doors:
             error.details["batch_id"] = batch_id
             raise
         rows = [{"index": index, "reason": reason} for index, reason in taken.rejected]
-        content = json.dumps({"accepted": taken.accepted, "rejected": rows}, separators=(",", ":")).encode()
+        document: dict[str, Any] = {"accepted": taken.accepted, "rejected": rows}
+        if any(reason == MONITOR_DOWN for _, reason in taken.rejected):
+            document["batch_id"] = batch_id  # under which it may be sent again: nothing counts twice
+        content = json.dumps(document, separators=(",", ":")).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 202, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -110,8 +113,8 @@ class Doors:
             self._prometheus.reject("bad_body")
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
-        except ModuleNotFoundError as error:
-            await _not_installed(error)(scope, receive, send)
+        except ModuleNotFoundError:
+            await _not_installed()(scope, receive, send)
             return
         taken = await self._intake.take(self._prometheus, batch, _id_of("prometheus", body), asks_again=True)
         mistakes = [f"{place}: {reason}" for place, reason in taken.rejected if reason in MISTAKES]
@@ -140,8 +143,8 @@ class Doors:
             batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
             taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
-        except ModuleNotFoundError as error:
-            await _not_installed(error)(scope, receive, send)
+        except ModuleNotFoundError:
+            await _not_installed()(scope, receive, send)
             return
         except BadBatch as error:
             self._otlp.reject("bad_body")
@@ -187,5 +190,5 @@ def _check_remote_write(content_type: str) -> None:
         raise BadBatch(f"{proto} is not understood: remote write 1.0, prometheus.WriteRequest, is", 415)
 
 
-def _not_installed(error: ModuleNotFoundError) -> Response:
-    return error_response(501, "not_installed", f"{error.name} is not installed; {INSTALL}")
+def _not_installed() -> Response:
+    return error_response(501, "not_installed", f"this door needs packages that are not installed: {INSTALL}")

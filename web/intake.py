@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slakeeper.client import MAX_IN_FLIGHT_SAMPLES, Cluster, Overloaded, Unavailable
+from slakeeper.client import MAX_IN_FLIGHT_SAMPLES, MONITOR_DOWN, Cluster, Overloaded, Unavailable
 from slakeeper.web.bridge import Bridge
 from slakeeper.web.ingest import Batch
 
@@ -16,8 +16,6 @@ DOWN_PATIENCE_MS = 10_000
 
 # One door's part of what the cells may owe an answer for: the rest is left to the others, however fast it sends.
 DOOR_SHARE = 2
-
-MONITOR_DOWN = "monitor_down"
 
 
 @dataclass
@@ -127,7 +125,7 @@ class Intake:
         taken = {places[index] for index in result["accepted"]}
         refused = dict(batch.rejected)
         for index, reason in result["rejected"]:
-            if places[index] not in taken:
+            if places[index] not in taken or reason == MONITOR_DOWN:
                 refused.setdefault(places[index], reason)
         door.accepted += len(result["accepted"])
         for reason in refused.values():

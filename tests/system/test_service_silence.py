@@ -63,6 +63,11 @@ def test_a_silence_holds_in_every_cell_and_after_kill_9_and_what_is_open_is_told
 ) -> None:
     how = ("--for", "2h", "--by", "ann", "--reason", "upgrade")
     made = service.show("silence", "add", "--match", "metric=~latency|door", *how)
+    mistyped = service.invoke("silence", "add", "--sla", SHOP, "--metric", "latancy", *how)
+    assert (mistyped.code, made["warnings"]) == (0, [])
+    mistyped_id, warning = mistyped.err.removeprefix("slakeeper: ").split(": ")
+    assert warning == "there is no metric 'latancy' now\n"
+    service.show("silence", "expire", mistyped_id, "--by", "ann")
     for name, sla_id in (("latency", SHOP), ("door", ALONE)):
         service.observe(name, 500, sla=sla_id)
     for cell in ("cell-1", f"cell-{ALONE}"):

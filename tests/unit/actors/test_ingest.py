@@ -242,3 +242,20 @@ def test_a_sample_for_a_monitor_that_is_down_is_refused_rather_than_kept_in_memo
     assert send(world, ["latency", GOOD]) == ([], [(0, "monitor_down")])
     world.host.inspector.resume("monitor:api:latency")
     assert send(world, ["latency", GOOD]) == ([0], [])
+
+
+@pytest.mark.parametrize("batch_id", ["b1", None])
+def test_a_sample_that_one_of_two_contracts_could_not_take_is_not_called_accepted(
+    make_world: MakeWorld, batch_id: str | None
+) -> None:
+    world = make_world()
+    for name in ("a", "b"):
+        world.define(contract(id=name, compensation=[], metrics=[metric("latency")]))
+    world.host.inspector.suspend("monitor:b:latency")
+    rows = (["latency", GOOD], ["latency", GOOD, None, "a"])
+    assert send(world, *rows, batch_id=batch_id) == ([1], [(0, "monitor_down")])
+    world.host.inspector.resume("monitor:b:latency")
+    assert [world.metric("latency", name)["samples_accepted"] for name in ("a", "b")] == [2, 0]
+    if batch_id is not None:
+        assert send(world, *rows, batch_id=batch_id) == ([0, 1], [])
+        assert [world.metric("latency", name)["samples_accepted"] for name in ("a", "b")] == [2, 1]

@@ -185,6 +185,19 @@ def test_a_damaged_partition_is_not_copied(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "no.tar").exists()
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 99}'])
+@pytest.mark.parametrize("words", [["backup", "other.tar"], ["audit", "verify"]])
+def test_a_directory_that_cannot_be_understood_is_refused_in_one_line(
+    data: Path, text: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    (data / "meta.json").write_text(text)
+    result = cli("--data", data, *words)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert f"{data / 'meta.json'}: " in result.stderr
+    assert not Path("other.tar").exists()
+
+
 def test_without_a_data_directory_there_is_nothing_to_copy(tmp_path: Path) -> None:
     result = cli("--data", tmp_path / "nowhere", "backup", tmp_path / "no.tar")
     assert (result.exit_code, "is no data directory" in result.stderr) == (1, True)

@@ -1,6 +1,7 @@
 """The command line as far as no system runs: usage, configuration, exit statuses."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from click.testing import CliRunner, Result
 
 from slakeeper import __version__
 from slakeeper.cli import main
+from slakeeper.cli_compensation import STATUSES
 from slakeeper.config.loader import DEFAULT_DIR
+from slakeeper.sla.ledger import EntryStatus
 
 
 def run(*words: object) -> Result:
@@ -83,6 +86,16 @@ def test_without_its_package_the_door_for_assistants_says_how_to_get_it(
     result = run("--data", tmp_path, "mcp")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "slakeeper: its package is missing: pip install 'slakeeper[mcp]'\n"
+
+
+def test_no_command_waits_for_what_a_contract_is_made_of() -> None:
+    """pydantic and the contract's model take three times as long as all the rest of the command line."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import slakeeper.cli, sys; print('pydantic' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert told.stdout == "False\n"
+    assert list(EntryStatus) == list(STATUSES)
 
 
 def test_a_group_without_a_command_shows_its_help() -> None:

@@ -29,7 +29,7 @@ def test_the_log_is_kept_as_the_configuration_says(tmp_path: Path, monkeypatch: 
     config.mkdir()
     (config / "sla_definitions.yaml").write_text("slas: []\n")
     (config / "service.yaml").write_text(
-        "log_level: error\nhang_after: 20s\nretention: {log_bytes: 200000, log_files: 0}\n"
+        'log_level: error\nhttp: "127.0.0.1:0"\nhang_after: 20s\nretention: {log_bytes: 200000, log_files: 0}\n'
     )
     assert Start(tmp_path / "data", config).plain(ready) == 0
     assert asked == {

@@ -35,6 +35,14 @@ def run(*words: object, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words], input=stdin)
 
 
+def test_a_history_without_a_sample_says_so(contract: Path) -> None:
+    result = run("simulate", "--config", contract, "--samples", "-", stdin="ts,metric,value\n")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        "The history has no sample to begin with.",
+    )
+
+
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
     path = tmp_path / "contract.yaml"
@@ -72,7 +80,9 @@ def test_it_says_periods_violations_and_what_is_owed(tmp_path: Path, contract: P
     assert (lost["start"], lost["end"], lost["met"], lost["attainment"]) == (
         T0_MS, T0_MS + 60 * MINUTE_MS, False, 95,
     )  # fmt: skip
-    assert lost["credits"] == [{"amount": "100.00", "type": "service_credit", "threshold": 99, "rate": 10}]
+    assert lost["credits"] == [
+        {"amount": "100.00", "currency": "EUR", "type": "service_credit", "threshold": 99, "rate": 10}
+    ]
     assert (kept["end"], kept["met"], kept["attainment"], kept["credits"]) == (
         T0_MS + 120 * MINUTE_MS, True, 100, [],
     )  # fmt: skip

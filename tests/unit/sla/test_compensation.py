@@ -281,7 +281,9 @@ def test_a_penalty_is_a_share_of_the_fee_and_awaits_approval() -> None:
     assert (f"{entry.amount}", entry.currency, entry.status) == ("200.00", "EUR", EntryStatus.PENDING)
     assert entry.arithmetic == "attainment 99.5000 % < 99.9 %: 20 % of fee 1000.00 = 200.00 EUR"
     assert (entry.violation_id, entry.period_start_ms, entry.period_end_ms) == (None, *DAY)
-    assert credit_document(entry) == {"amount": "200.00", "type": "refund", "threshold": 99.9, "rate": 20.0}
+    assert credit_document(entry) == {
+        "amount": "200.00", "currency": "EUR", "type": "refund", "threshold": 99.9, "rate": 20.0,
+    }  # fmt: skip
 
 
 def test_without_a_fee_the_seeds_base_amount_counts_and_is_named() -> None:

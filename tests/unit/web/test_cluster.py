@@ -139,6 +139,16 @@ def test_violations_of_all_cells_come_newest_first(plain: tuple[PlainCell, Plain
     assert [row["id"] for row in Cluster(plain, 8).violations().result(1)] == ["c", "b", "a"]
 
 
+def test_the_ledger_of_all_cells_comes_in_the_order_of_booking(plain: tuple[PlainCell, PlainCell]) -> None:
+    # Its id is of the time of its violation, which was open for long.
+    plain[0].answers["compensation"] = saying(compensation=[{"id": "c1", "booked_time": 30}])
+    plain[1].answers["compensation"] = saying(
+        compensation=[{"id": "c2", "booked_time": 20}, {"id": "c3", "booked_time": 30}]
+    )
+    rows = Cluster(plain, 8).compensation().result(1)
+    assert [row["id"] for row in rows] == ["c2", "c1", "c3"]
+
+
 def test_a_list_is_whole_or_not_there(plain: tuple[PlainCell, PlainCell]) -> None:
     plain[0].answers["sla.list"] = lambda payload: [{"id": "api"}]
     plain[1].connected = False
@@ -267,6 +277,19 @@ def test_a_sample_is_accepted_if_any_cell_accepts_it(plain: tuple[PlainCell, Pla
     cluster = Cluster(plain, 8)
     assert cluster.samples([sample("latency")]).result(1) == {"accepted": [0], "rejected": []}
     assert cluster.samples([sample("uptime")]).result(1) == {"accepted": [], "rejected": [[0, "too_old"]]}
+
+
+@pytest.mark.parametrize("down", [0, 1])
+@pytest.mark.parametrize(
+    "other", [{"accepted": [0], "rejected": []}, {"accepted": [], "rejected": [[0, "too_old"]]}]
+)
+def test_a_sample_that_a_monitor_of_any_cell_is_down_for_is_not_accepted(
+    plain: tuple[PlainCell, PlainCell], down: int, other: dict[str, Any]
+) -> None:
+    plain[down].answers["samples"] = saying(accepted=[], rejected=[[0, "monitor_down"]])
+    plain[1 - down].answers["samples"] = saying(**other)
+    told = Cluster(plain, 8).samples([sample("latency")]).result(1)
+    assert told == {"accepted": [], "rejected": [[0, "monitor_down"]]}
 
 
 def test_a_batch_is_done_when_its_last_part_is(plain: tuple[PlainCell, PlainCell]) -> None:

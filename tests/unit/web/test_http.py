@@ -46,6 +46,17 @@ def test_a_cells_own_reasons_are_told_under_the_place_in_the_body(site: Site, ce
     ]
 
 
+def test_what_a_monitor_that_is_down_did_not_get_may_be_sent_again_under_the_id_in_the_answer(
+    site: Site, cells: list[FakeCell]
+) -> None:
+    cells[0].handlers["samples"] = lambda payload: {"accepted": [], "rejected": [[0, "monitor_down"]]}
+    answer = site.post_samples(GOOD)
+    rejected = [{"index": 0, "reason": "monitor_down"}]
+    batch_id = cells[1].asked("samples")[0]["batch_id"]
+    assert (answer.status, answer.json) == (202, {"accepted": 0, "rejected": rejected, "batch_id": batch_id})
+    assert site.ask("GET", "/v1/status").json["ingest"][0]["rejected"] == {"monitor_down": 1}
+
+
 def test_ndjson_and_msgpack_are_taken(quiet_site: Site) -> None:
     lines = "\n".join(json.dumps(GOOD) for _ in range(3)).encode()
     assert (
@@ -180,8 +191,8 @@ def test_violations_take_their_filters(site: Site, cells: list[FakeCell]) -> Non
 
 
 def test_compensation_is_the_ledger_of_all_cells(site: Site, cells: list[FakeCell]) -> None:
-    cells[0].handlers["compensation"] = lambda payload: [{"id": "c2", "amount": "4.990"}]
-    cells[1].handlers["compensation"] = lambda payload: [{"id": "c1", "amount": "1"}]
+    cells[0].handlers["compensation"] = lambda payload: [{"id": "c2", "booked_time": 2, "amount": "4.990"}]
+    cells[1].handlers["compensation"] = lambda payload: [{"id": "c1", "booked_time": 1, "amount": "1"}]
     assert [row["id"] for row in site.get("/v1/compensation").json] == ["c1", "c2"]
 
 

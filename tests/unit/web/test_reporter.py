@@ -4,6 +4,7 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,16 @@ def test_a_monitor_that_is_down_gets_its_samples_later(make_client: MakeClient) 
         assert client.flush(5)
         assert client.counts()["accepted"] == 2
         assert len({request.json()["batch_id"] for request in server.requests}) == 1
+
+
+def test_one_that_stays_down_is_waited_for_until_the_samples_are_ten_seconds_old(
+    make_client: MakeClient,
+) -> None:
+    down = b'{"accepted": 0, "rejected": [{"index": 0, "reason": "monitor_down"}]}'
+    with FakeServer(lambda request: Reply(202, down)) as server, make_client(server.url) as client:
+        client.observe("latency", 1, ts=time.time_ns() // 1_000_000 - 11_000)
+        assert client.flush(5)
+        assert (len(server.requests), client.counts()["rejected"]) == (1, {"monitor_down": 1})
 
 
 def test_a_full_buffer_drops_its_oldest_and_says_so(make_client: MakeClient) -> None:
