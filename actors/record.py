@@ -1,6 +1,6 @@
 """Every dataclass that may stand in a journal or a snapshot, by its class name."""
 
-from slakeeper.actors.alert import AlertState
+from slakeeper.actors.alert import AlertState, NoticePosted
 from slakeeper.actors.audit import AuditState, Filed
 from slakeeper.actors.contract_event import (
     AccountGathered,
@@ -8,6 +8,7 @@ from slakeeper.actors.contract_event import (
     Burning,
     ContractState,
     ContractVersion,
+    FormerVersion,
     MetricAdded,
     MetricGone,
     MetricRemoved,
@@ -58,6 +59,7 @@ RECORDS: tuple[type, ...] = (
     Fact,
     Filed,
     Flap,
+    FormerVersion,
     Group,
     HelpCalled,
     HelpEnded,
@@ -76,6 +78,7 @@ RECORDS: tuple[type, ...] = (
     MetricRemoved,
     MonitorOrder,
     MonitorState,
+    NoticePosted,
     Notification,
     OpenedFor,
     Part,
