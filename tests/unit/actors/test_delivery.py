@@ -1,5 +1,6 @@
 """Messages to people: tried again, held, given up, and never left in doubt in silence."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.unit.actors.cell_world import (
     World,
     contract,
     enforcement,
+    metric,
 )
 
 MakeWorld = Callable[..., World]
@@ -345,3 +347,23 @@ def test_what_maintenance_held_back_is_not_late(make_world: MakeWorld) -> None:
     assert [(row["channel"], row["late_ms"]) for row in world.violation()["escalations"]] == [
         ("chat", 0), ("pager", 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1e26, 1.7e308])
+@pytest.mark.parametrize("aggregation", ["avg", "sum"])
+def test_people_hear_of_a_value_of_whatever_size_and_it_is_priced(
+    make_world: MakeWorld, value: float, aggregation: str
+) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", aggregation=aggregation)])
+    world.observe(value)
+    world.observe(value)
+    world.pass_time(SECOND_MS)
+    assert world.told("opened")
+    assert world.told("escalation")
+    world.recover()
+    assert [world.told("resolved") != [], len(world.ledger())] == [True, 1]
+    for form in ("json", "md", "html", "csv"):
+        world.request("report", sla="api", format=form)
+    json.dumps([world.shown(), world.violations(resolved=True)], allow_nan=False)
+    assert world.host.counts["crashes"] == 0
