@@ -10,9 +10,9 @@ from slakeeper.sla.policy import Severity
 
 @dataclass(frozen=True, slots=True)
 class ContractVersion:
-    """Event: the contract as of ``at_ms`` [Unix ms]; ``configured`` is what was defined, without what operators changed.
+    """Event: the contract as of ``at_ms`` [Unix ms], None where that was not kept yet.
 
-    ``at_ms`` is None in what was written before it was kept.
+    ``configured`` is what was defined, without what operators changed since.
     """
 
     document: dict[str, Any]

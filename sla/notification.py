@@ -18,7 +18,6 @@ from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import ActionStatus, DeliveryStatus, Violation
 from slakeeper.sla.wording import local_time, number, promise, with_unit
 
-
 _SHARE_PLACES = Decimal("0.0001")
 # Whatever is measured, and were it 1e300: a message that cannot be written is a page that nobody gets.
 _ROUNDING = Context(prec=MAX_PREC)
