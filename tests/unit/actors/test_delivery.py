@@ -367,3 +367,33 @@ def test_people_hear_of_a_value_of_whatever_size_and_it_is_priced(
         world.request("report", sla="api", format=form)
     json.dumps([world.shown(), world.violations(resolved=True)], allow_nan=False)
     assert world.host.counts["crashes"] == 0
+
+
+def test_the_end_is_told_after_the_beginning_however_late_that_gets_through(world: World) -> None:
+    world.senders["chat"].failures = down(4)
+    world.observe(INFO)
+    world.recover()
+    assert world.violation()["status"] == "resolved"
+    assert world.told() == []
+    world.restart()
+    world.pass_time(10 * MINUTE_MS)
+    assert [each.kind.value for _, each, _ in world.sent] == ["opened", "resolved"]
+    assert world.host._seats["alert:api"].actor._outbox.is_empty  # type: ignore[union-attr]
+
+
+def test_the_end_is_told_though_the_beginning_is_given_up(world: World) -> None:
+    world.senders["chat"].failures = [DeliveryError("no such room", retryable=False)]
+    world.observe(INFO)
+    world.recover()
+    assert [each.kind.value for _, each, _ in world.sent] == ["resolved"]
+
+
+def test_a_page_that_gets_through_late_is_closed_after_it(world: World) -> None:
+    world.senders["pager"].failures = down(4)
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS + SECOND_MS)
+    world.recover()
+    world.pass_time(10 * MINUTE_MS)
+    about = [each.kind.value for name, each, _ in world.sent if name == "pager"]
+    assert about == ["escalation", "resolved"]
+    assert world.host.addresses("escalation") == []
