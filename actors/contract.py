@@ -376,6 +376,8 @@ class ContractActor(Actor):
             update = UpdateViolation(message.value, severity, message.at_ms)
             ctx.cast(violation_address(violation_id), update)
             return
+        if not self._watches(message.metric_name):
+            return  # it has left the contract since its monitor said this
         metric = self._contract.metric(message.metric_name)
         opened = open_violation(
             self._contract,
