@@ -22,15 +22,13 @@ from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.record import DeliveryStatus
 
-# A peer that is down for a moment is reached by the third try; one that is down for ten minutes is reported
-# as failed, and the walk has long gone on to the next level.
-MAX_ATTEMPTS = 6
+# A peer that is down for a moment is reached by the third try. Whoever decided to tell meant it for longer: a line that
+# is cut at night, and a pager's own bad hour, cost nobody a page. What was decided long ago, because slakeeper itself
+# was away, is tried so often at least.
+PATIENCE_MS = HOUR_MS
+MIN_ATTEMPTS = 6
 FIRST_RETRY_MS = 5 * SECOND_MS
 LONGEST_RETRY_MS = 5 * MINUTE_MS
-
-# A peer that says when to come again is there, and only busy: for so long after the decision to tell, its wish to wait
-# is not counted as a failure.
-PATIENCE_MS = HOUR_MS
 _BACKOFF = Backoff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
 
 # What is never given up is tried so often from then on: after a night that a peer is down it is caught up with.
@@ -253,9 +251,8 @@ class Outbox:
         )
         if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
             return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
-        asks_to_wait = failure.retry_after_ms is not None
         is_fresh = ctx.now_ms - delivery.notification.at_ms < PATIENCE_MS
-        is_last = delivery.attempts >= MAX_ATTEMPTS and not (asks_to_wait and is_fresh)
+        is_last = delivery.attempts >= MIN_ATTEMPTS and not is_fresh
         if not (failure.retryable or failure.uncertain) or (is_last and not self._never_gives_up):
             return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
         # What failed together, because a channel was down, does not come back together.

@@ -24,6 +24,9 @@ from tests.unit.actors.cell_world import (
 
 MakeWorld = Callable[..., World]
 
+# Within an hour, and the one after it.
+TRIES = 17
+
 
 def levels(world: World) -> list[tuple[str, str]]:
     return [(each["channel"], each["status"]) for each in world.violation()["escalations"]]
@@ -90,9 +93,23 @@ def test_a_message_that_cannot_be_delivered_is_recorded_as_failed(world: World) 
 def test_tries_end_after_some_time(world: World) -> None:
     world.senders["pager"].failures = down(50)
     world.observe(CRITICAL)
+    world.pass_time(HOUR_MS)
+    assert levels(world)[1] == ("pager", "sending")
     world.pass_time(10 * MINUTE_MS)
     assert levels(world)[1] == ("pager", "failed")
-    assert len(world.senders["pager"].failures) == 44
+    assert len(world.senders["pager"].failures) == 50 - TRIES
+
+
+def test_a_night_in_which_the_line_is_cut_for_half_an_hour_costs_nobody_a_page(world: World) -> None:
+    for sender in world.senders.values():
+        sender.failures = down(200)
+    world.observe(CRITICAL)
+    world.pass_time(30 * MINUTE_MS)
+    for sender in world.senders.values():
+        sender.failures = []
+    world.pass_time(6 * MINUTE_MS)
+    assert len(world.told("opened")) == 1
+    assert [levels(world)[0][1], levels(world)[1][1]] == ["sent", "sent"]
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -104,13 +121,16 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_failed_attempts_and_what_is_given_up_stand_in_the_log_and_are_counted(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.senders["pager"].failures = down(6)
+    world.senders["pager"].failures = down(TRIES)
     world.observe(CRITICAL)
-    world.pass_time(10 * MINUTE_MS)
+    world.pass_time(70 * MINUTE_MS)
     about = f"escalation message about {world.violation()['id']} over pager"
     assert logged(caplog) == [
-        *(("WARNING", f"{about}: attempt {n} failed and will be repeated: no route") for n in range(1, 6)),
-        ("ERROR", f"{about}: attempt 6 failed and was the last: no route"),
+        *(
+            ("WARNING", f"{about}: attempt {n} failed and will be repeated: no route")
+            for n in range(1, TRIES)
+        ),
+        ("ERROR", f"{about}: attempt {TRIES} failed and was the last: no route"),
     ]
     world.restart()
     assert world.status()["alerts_failed"] == 1
