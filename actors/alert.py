@@ -204,7 +204,7 @@ class AlertActor(Actor):
             muted=[each for each, by in muted.items() if by],
             intervals=intervals,
             held_until_ms=held_until_ms,
-            costs={each: cost(environment, violation, ctx.now_ms) for each, violation in news.items()},
+            cost_of=lambda violation: cost(environment, violation, ctx.now_ms),
             desk=environment.desk,
         )
         if after != self._group:

@@ -33,6 +33,11 @@ class Definition:
             self._contract = Sla.from_document(self.document)
         return self._contract
 
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Ids of the contracts that this one depends on; known without reading the document."""
+        return tuple(self.document.get("depends_on", ()))
+
 
 # The newest for each contract id, while anybody holds it. Reading takes longer than all else in the start of
 # an actor, and each contract has several that go by the same document.

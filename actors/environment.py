@@ -1,5 +1,6 @@
 """What a cell gives its SLA actors: settings, doors to the outside, and tables that everyone may read."""
 
+import logging
 import secrets
 import shlex
 import socket
@@ -13,6 +14,7 @@ from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.definition import Definition
 from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.actors.restraint_table import RestraintTable
+from slakeeper.actors.target_file import TargetError, TargetFiles, Targets
 from slakeeper.integrations.channel import Sender, open_channel
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.messenger import Messenger
@@ -132,6 +134,7 @@ class Environment:
         senders: an open channel for each name in ``enforcement.channels``, and billing, if it is configured.
         pollers: an open source for each enabled, polled entry of ``monitoring.sources``.
         lock_dir: one file for each remediation target, so that one run at a time acts on it in all cells.
+        claims: which run acts on which target, and which actions rest, in all cells.
         desk: where what people are told is to be acknowledged; None when it goes without saying.
         held: why nothing leaves: messages go to the log and actions are dry runs; empty when they are real.
         catalog: metric name to monitors; see :meth:`enter`.
@@ -149,7 +152,8 @@ class Environment:
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
-        breakers: action name to its circuit breaker, once it failed; begins closed when the cell starts.
+        breakers: action name to its circuit breaker, once it was tried, as this cell last knew it; what ``claims`` has
+            of it counts.
         trials: test messages; None when nothing can be sent.
         audit_files: where audit entries are written; None: they stay in the journal.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
@@ -166,6 +170,7 @@ class Environment:
     senders: Mapping[str, Sender]
     pollers: Mapping[str, Poller]
     lock_dir: Path
+    claims: Targets
     desk: Desk | None = None
     held: str = ""
     catalog: Catalog = field(default_factory=Catalog)
@@ -210,7 +215,8 @@ class Environment:
 
     def parents(self) -> list[str]:
         """Contracts of other cells on which contracts of this one depend."""
-        named = {parent for known in self.contracts.values() for parent in known.contract.depends_on}
+        # Asked for as soon as a cell has started: reading every contract would keep it from all else.
+        named = {parent for known in self.contracts.values() for parent in known.definition.depends_on}
         return sorted(named - self.contracts.keys())
 
     def is_broken(self, sla_id: str, now_ms: int) -> bool:
@@ -224,7 +230,7 @@ class Environment:
         contract = None if known is None else known.contract
         parents = () if contract is None else contract.depends_on
         broken = tuple(parent for parent in parents if self.is_broken(parent, now_ms))
-        found = silence.muting(self.muting.silences, silence.labels_of(contract, violation), now_ms)
+        found = silence.muting(self.muting.unended(now_ms), silence.labels_of(contract, violation), now_ms)
         again_ms = min((now_ms + LOOK_AGAIN_MS, *(each.ends_at_ms for each in found)))
         return Muted(tuple(each.id for each in found), broken, again_ms)
 
@@ -233,7 +239,7 @@ class Environment:
         if any(self.is_broken(parent, now_ms) for parent in contract.depends_on):
             return True
         labels = {"sla": contract.id, "severity": severity.value, "owner_team": contract.owner_team}
-        return bool(silence.muting(self.muting.silences, labels, now_ms))
+        return bool(silence.muting(self.muting.unended(now_ms), labels, now_ms))
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
@@ -334,10 +340,20 @@ def open_environment(
         if not isinstance(source, InternalSource) and getattr(source, "enabled", True):
             pollers[name] = open_source(name, source)
     desk = Desk(socket.gethostname(), f"slakeeper --data {shlex.quote(str(data))}")
-    files = AuditFiles(data / "audit")
+    claims = TargetFiles(data / "targets")
     return Environment(
-        enforcement, monitoring, senders, pollers, data / "locks", desk, held, audit_files=files
-    )
+        enforcement, monitoring, senders, pollers, data / "locks", claims, desk, held,
+        breakers=_known_breakers(claims), audit_files=AuditFiles(data / "audit"),
+    )  # fmt: skip
+
+
+def _known_breakers(claims: TargetFiles) -> dict[str, Breaker]:
+    try:
+        return claims.breakers()
+    except (TargetError, OSError) as error:
+        # An attempt on that target will say so too; the cell has other work.
+        logging.getLogger("slakeeper.remediation").error("circuit breakers: %s", error)
+        return {}
 
 
 def open_messenger(

@@ -29,7 +29,7 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, notification
 from slakeeper.sla.audit import What
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.escalation import Notify, Walk
+from slakeeper.sla.escalation import Notify, Told, Walk
 from slakeeper.sla.policy import EnforcementPolicy
 from slakeeper.sla.record import DeliveryStatus, EscalationRecord
 from slakeeper.sla.violation import Violation
@@ -243,6 +243,8 @@ class EscalationActor(Actor):
         self._outbox.post(ctx, effect.key, level.channel, recipient, message)
         policy = environment.enforcement.policy(effect.severity)
         for channel in policy.notify_channels if policy is not None else ():
+            if (channel, Recipient()) == (level.channel, recipient):
+                continue  # the level has told it
             self._outbox.post(ctx, f"{effect.key}@{channel}", channel, Recipient(), message)
 
     @staticmethod
@@ -275,8 +277,13 @@ class EscalationActor(Actor):
                 "detail": delivery.detail,
             }
             ctx.publish("escalation.sent", payload)
-        else:
-            ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))
+            return
+        ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))
+        if delivery.status is DeliveryStatus.FAILED:
+            environment: Environment = ctx.environment
+            walk = escalation.undelivered(self._current(), environment.enforcement, delivery.key, ctx.now_ms)
+            if walk != self._current():
+                self._go_on(ctx, walk, self._news)
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment
@@ -302,6 +309,8 @@ class EscalationActor(Actor):
             recipient = Recipient(place.recipients, place.room, place.service)
             self._outbox.post(ctx, key, place.channel, recipient, message, held_until_ms)
         for channel in self._notified_channels(environment.enforcement):
+            if Told(channel) in told:
+                continue
             self._outbox.post(ctx, f"resolved@{channel}", channel, Recipient(), message, held_until_ms)
         self._end_if_done(ctx)
 

@@ -8,6 +8,7 @@ does not answer nobody knows what is broken in it, so it mutes nothing.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from slakeeper.sla import silence
 from slakeeper.sla.duration import SECOND_MS
@@ -36,6 +37,16 @@ class Muted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """The silences of a cell as they stand from ``from_ms`` until before ``until_ms`` [Unix ms]."""
+
+    from_ms: float
+    until_ms: float
+    unended: tuple[Silence, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Heard:
     at_ms: int
     broken: frozenset[str]
@@ -52,14 +63,22 @@ class Muting:
         self._fresh_ms = fresh_ms
         self._by_keeper: dict[str, tuple[Silence, ...]] = {}
         self._silences: tuple[Silence, ...] = ()
+        self._known: _Known | None = None
         self._heard: dict[str, _Heard] = {}
 
     # -- silences ---------------------------------------------------------------------------------------------
 
     def digest(self, now_ms: int) -> str:
         """The same in two cells that know the same silences, each with the same end."""
-        known = (f"{each.id}:{each.ends_at_ms}" for each in self.silences if silence.is_kept(each, now_ms))
-        return hashlib.blake2b(" ".join(known).encode(), digest_size=16).hexdigest()
+        return self._look(now_ms).digest
+
+    def ends(self, now_ms: int) -> dict[str, int]:
+        """When each silence ends that :meth:`digest` is of, by id [Unix ms]."""
+        return {each.id: each.ends_at_ms for each in self._silences if silence.is_kept(each, now_ms)}
+
+    def unended(self, now_ms: int) -> tuple[Silence, ...]:
+        """Those that are in force or will be, by id."""
+        return self._look(now_ms).unended
 
     @property
     def silences(self) -> tuple[Silence, ...]:
@@ -75,6 +94,14 @@ class Muting:
                 known = merged.get(each.id)
                 merged[each.id] = each if known is None else silence.merge(known, each)
         self._silences = tuple(each for _, each in sorted(merged.items()))
+        self._known = None
+
+    def _look(self, now_ms: int) -> _Known:
+        """It is asked at every piece of news, and what it says changes only when a silence ends or is forgotten."""
+        known = self._known
+        if known is None or not known.from_ms <= now_ms < known.until_ms:
+            known = self._known = _known(self._silences, now_ms)
+        return known
 
     # -- what is broken elsewhere -----------------------------------------------------------------------------
 
@@ -87,3 +114,16 @@ class Muting:
         return any(
             sla_id in heard.broken and now_ms - heard.at_ms < self._fresh_ms for heard in self._heard.values()
         )
+
+
+def _known(silences: tuple[Silence, ...], now_ms: int) -> _Known:
+    changes_ms = [
+        end_ms for each in silences for end_ms in (each.ends_at_ms, each.ends_at_ms + silence.KEPT_MS)
+    ]
+    kept = " ".join(f"{each.id}:{each.ends_at_ms}" for each in silences if silence.is_kept(each, now_ms))
+    return _Known(
+        max((each for each in changes_ms if each <= now_ms), default=-inf),
+        min((each for each in changes_ms if each > now_ms), default=inf),
+        tuple(each for each in silences if each.ends_at_ms > now_ms),
+        hashlib.blake2b(kept.encode(), digest_size=16).hexdigest(),
+    )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from slakeeper.actors import restraint
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import LearnSilences, LearnSwitch, Tick, restraint_address, silences_address
-from slakeeper.actors.payload import sequence, text
+from slakeeper.actors.payload import mapping, sequence, text
 from slakeeper.actors.silence import from_documents
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
@@ -45,6 +45,7 @@ class NeighbourActor(Actor):
         self._asked = 0
         self._waits_since_ms: int | None = None
         self._failing = ""
+        self._differs = False
 
     def init(self, ctx: Context, fresh: bool) -> None:
         ctx.set_timer(ASK_TIMER, ctx.now_ms, Tick())
@@ -56,9 +57,10 @@ class NeighbourActor(Actor):
             case Performed(_, answer, error):
                 self._waits_since_ms = None
                 self._failing = "" if error is None else str(error) or type(error).__name__
+                differed = self._differs
                 if error is None:
                     self._hear(ctx, answer)
-                self._ask_later(ctx)
+                self._ask_later(ctx, 0 if self._differs and not differed else None)
             case _:
                 super().handle_info(ctx, message)
 
@@ -68,7 +70,11 @@ class NeighbourActor(Actor):
     def _ask(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
         neighbour = environment.neighbours[self._name]
-        question = {"parents": environment.parents(), "silences": environment.muting.digest(ctx.now_ms)}
+        question = {
+            "parents": environment.parents(),
+            "silences": environment.muting.digest(ctx.now_ms),
+            "known": environment.muting.ends(ctx.now_ms) if self._differs else None,
+        }
         waits_since_ms = self._waits_since_ms
         # One question at a time; an answer that is lost on its way, and never comes, is not waited for for ever.
         if waits_since_ms is None or ctx.now_ms - waits_since_ms >= GIVE_UP_MS:
@@ -77,14 +83,16 @@ class NeighbourActor(Actor):
             ctx.perform(f"ask-{self._asked}", lambda: neighbour.ask(QUESTION, question), lane=self.address)
         self._ask_later(ctx)
 
-    def _ask_later(self, ctx: Context) -> None:
-        environment: Environment = ctx.environment
-        every_ms = max(environment.neighbour_every_ms, len(environment.neighbours) * _ASK_EACH_MS)
-        ctx.set_timer(ASK_TIMER, ctx.now_ms + every_ms, Tick())
+    def _ask_later(self, ctx: Context, wait_ms: int | None = None) -> None:
+        if wait_ms is None:
+            environment: Environment = ctx.environment
+            wait_ms = max(environment.neighbour_every_ms, len(environment.neighbours) * _ASK_EACH_MS)
+        ctx.set_timer(ASK_TIMER, ctx.now_ms + wait_ms, Tick())
 
     def _hear(self, ctx: Context, answer: Any) -> None:
         environment: Environment = ctx.environment
         environment.muting.hear(self._name, answer["broken"], ctx.now_ms)
+        self._differs = answer.get("silences_differ", False)
         if "silences" in answer:
             learn = LearnSilences(from_documents(answer["silences"]))
             for name in environment.partition_names:
@@ -97,23 +105,31 @@ class NeighbourActor(Actor):
 
 
 def answer(host: Host, payload: Any) -> dict[str, Any]:
-    """What a neighbour asks: ``{"broken", "switch", "silences"?}``, the last only when it does not know the same ones.
+    """What a neighbour asks: ``{"broken", "switch", "silences_differ"?, "silences"?}``.
+
+    Silences are compared by their digest first. Who hears that they differ asks again, and says which it knows; the
+    answer then has those that it does not, or with another end. Nearly always that is one.
 
     Args:
-        payload: ``{"parents": contract ids, "silences": the digest of what it knows}``.
+        payload: ``{"parents": contract ids, "silences": the digest of what it knows, "known": their ends by id, or
+            None}``; without ``known``, as a cell of a version before asks, it is sent all.
     """
     environment: Environment = host.environment
     parents = sequence(payload, "parents")
-    known = [each for each in parents if isinstance(each, str) and each in environment.contracts]
+    here = [each for each in parents if isinstance(each, str) and each in environment.contracts]
     muting = environment.muting
     switch = environment.restraint.switch
     said: dict[str, Any] = {
-        "broken": [each for each in known if environment.contracts[each].is_broken],
+        "broken": [each for each in here if environment.contracts[each].is_broken],
         "switch": None if switch is None else switch.to_document(),
     }
     if text(payload, "silences") == muting.digest(host.now_ms):
         return said
-    return {**said, "silences": [each.to_document(host.now_ms) for each in muting.silences]}
+    if "known" in payload and payload["known"] is None:
+        return {**said, "silences_differ": True}
+    known = mapping(payload, "known") if "known" in payload else {}
+    sent = (each for each in muting.silences if known.get(each.id) != each.ends_at_ms)
+    return {**said, "silences": [each.to_document(host.now_ms) for each in sent]}
 
 
 def learn(host: Host, payload: Any) -> dict[str, Any]:

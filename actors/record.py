@@ -1,5 +1,7 @@
 """Every dataclass that may stand in a journal or a snapshot, by its class name."""
 
+from functools import cache
+
 from slakeeper.actors.alert import AlertState, NoticePosted
 from slakeeper.actors.audit import AuditState, Filed
 from slakeeper.actors.contract_event import (
@@ -106,8 +108,9 @@ UPCASTS: dict[str, tuple[Upcast, ...]] = {}
 """How records of former versions are read, by class name; see CONTRIBUTING.md, "Change a record"."""
 
 
+@cache
 def make_codec() -> Codec:
-    """The codec of SLA actors' events and states."""
+    """The codec of SLA actors' events and states: one for all, so that a process that is forked need not make it."""
     return Codec(RECORDS, UPCASTS)
 
 

@@ -1,10 +1,7 @@
 """RemediationActor: one action against one violation, attempt by attempt until it helps or is given up."""
 
-import fcntl
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from slakeeper.actors.audit import note
@@ -18,15 +15,17 @@ from slakeeper.actors.message import (
     restraint_address,
     violation_address,
 )
+from slakeeper.actors.target_file import acting_on
 from slakeeper.integrations.remedy import RemedyResult, run_remedy
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
-from slakeeper.sla import remediation
+from slakeeper.sla import remediation, target
 from slakeeper.sla.audit import What
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings
 from slakeeper.sla.remediation import Execute, Finished, Outcome, Phase, Recorded, Run, Step, Verify
 from slakeeper.sla.restraint import Helped
+from slakeeper.sla.target import BreakerOpen, TargetBusy
 
 DEADLINE_TIMER = "deadline"
 
@@ -95,14 +94,27 @@ class RemediationActor(Actor):
             case Performed(key, _, TargetBusy()):
                 step = remediation.on_busy(self._current(), key, self._settings(ctx), ctx.now_ms)
                 self._follow(ctx, step)
-            case Performed(key, value, error):
-                result = value if error is None else RemedyResult(False, str(error), "", None, 0)
-                step = remediation.on_result(
-                    self._current(), key, result.ok, result.detail, self._settings(ctx), ctx.now_ms
-                )
-                self._follow(ctx, step)
+            case Performed(key, _, BreakerOpen() as refusal):
+                self._follow(ctx, remediation.on_refused(self._current(), key, str(refusal), ctx.now_ms))
+                environment: Environment = ctx.environment
+                environment.breakers[refusal.breaker.action] = refusal.breaker
+            case Performed(key, value, error) if key == self._current().key:
+                attempt = value if error is None else _Attempt(RemedyResult(False, str(error), "", None, 0))
+                self._attempted(ctx, key, attempt)
+            case Performed(_, _, error):
+                # The end of an attempt that is over already, or the note of its end.
+                if error is not None:
+                    logging.getLogger("slakeeper.remediation").error("%s: %s", self._current().key, error)
             case _:
                 super().handle_info(ctx, message)
+
+    def _attempted(self, ctx: Context, key: str, attempt: "_Attempt") -> None:
+        environment: Environment = ctx.environment
+        run, result = self._current(), attempt.result
+        if attempt.breaker is not None and run.phase is Phase.RUNNING:
+            environment.breakers[run.action] = attempt.breaker
+        step = remediation.on_result(run, key, result.ok, result.detail, self._settings(ctx), ctx.now_ms)
+        self._follow(ctx, step)
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
@@ -211,25 +223,29 @@ class RemediationActor(Actor):
             breaker = environment.breakers.get(run.action, Breaker(run.action))
             environment.breakers[run.action] = breaker.trying(ctx.now_ms)
         remedy = environment.enforcement.remedies.get(execute.remedy, DryRunRemedy())
-        action = self._action(environment)
-        lock_path = environment.lock_dir / f"{_file_name(execute.target)}.lock"
+        action, settings, now_ms = self._action(environment), self._settings(ctx), ctx.now_ms
+        new = target.wanted(self.address, execute.action, execute.key, settings, now_ms)
 
-        def perform() -> RemedyResult:
-            def attempt() -> RemedyResult:
-                return run_remedy(
-                    remedy,
-                    action,
-                    idempotency_key=execute.key,
-                    timeout_ms=execute.timeout_ms,
-                    dry_run=execute.dry_run,
-                )
+        def perform() -> _Attempt:
+            if execute.dry_run:
+                return _Attempt(attempt())
+            with acting_on(execute.target, environment.lock_dir):
+                breaker = environment.claims.claim(execute.target, new, settings, now_ms)
+                return _Attempt(attempt(), breaker)
 
-            return attempt() if execute.dry_run else _alone(lock_path, attempt)
+        def attempt() -> RemedyResult:
+            return run_remedy(
+                remedy,
+                action,
+                idempotency_key=execute.key,
+                timeout_ms=execute.timeout_ms,
+                dry_run=execute.dry_run,
+            )
 
         ctx.perform(execute.key, perform, lane=f"target-{execute.target}")
 
     def _judge(self, ctx: Context, before: Run, run: Run) -> None:
-        """Tells the action's breaker how the attempt ended."""
+        """Tells the action's breaker, and all cells, how the attempt ended."""
         environment: Environment = ctx.environment
         if run.dry_run:
             return
@@ -238,8 +254,14 @@ class RemediationActor(Actor):
             environment.breakers[run.action] = breaker.untried()
             return
         helped = run.outcome in (Outcome.EFFECTIVE, Outcome.CANCELLED)
-        after = breaker.succeeded() if helped else breaker.failed(self._settings(ctx), ctx.now_ms)
-        environment.breakers[run.action] = after
+        settings, now_ms = self._settings(ctx), ctx.now_ms
+        environment.breakers[run.action] = breaker.succeeded() if helped else breaker.failed(settings, now_ms)
+        # Behind the attempt, if that is still under way. Lost in a crash, it counts as failed when the claim lapses.
+        ctx.perform(
+            f"{before.key}.settled",
+            lambda: environment.claims.settle(run.target, before.key, helped, settings, now_ms),
+            lane=f"target-{run.target}",
+        )
 
     def _note(self, ctx: Context, what: What, **details: Any) -> None:
         run = self._current()
@@ -276,24 +298,9 @@ class RemediationActor(Actor):
                 ctx.entrust(restraint_address(ctx.partition or ""), helped)
 
 
-class TargetBusy(Exception):
-    """Another cell acts on the target."""
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How an attempt ended; ``breaker`` is its action's as all cells knew it when the attempt began."""
 
-
-def _alone(lock_path: Path, attempt: Callable[[], RemedyResult]) -> RemedyResult:
-    """Runs the attempt while no other cell acts on the same target.
-
-    Raises:
-        TargetBusy: one does.
-    """
-    lock_path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TargetBusy(f"another run is acting on {lock_path.stem}") from None
-        return attempt()
-
-
-def _file_name(target: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in target)
+    result: RemedyResult
+    breaker: Breaker | None = None

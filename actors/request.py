@@ -40,7 +40,7 @@ from slakeeper.actors.trial import begin_trial, trial_document
 from slakeeper.integrations.messenger import Messenger
 from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import GroupHandler, Handler
+from slakeeper.otp.line import GroupHandler, Handler
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.alert import GROUP_PREFIX
 from slakeeper.sla.audit import What
@@ -391,7 +391,7 @@ def _dependencies(host: Host, payload: Any) -> dict[str, Any]:
     environment: Environment = host.environment
     return {
         "slas": [
-            {"id": each, "depends_on": list(known.contract.depends_on)}
+            {"id": each, "depends_on": list(known.definition.depends_on)}
             for each, known in environment.contracts.items()
         ]
     }

@@ -13,15 +13,21 @@ from slakeeper.sla.restraint import Switch
 
 
 def state(host: Host) -> dict[str, Any]:
-    """``{"switch", "left_alone"}`` for a cell's status; ``switch`` None while nobody has touched it."""
+    """``{"switch", "left_alone", "breakers_open"}`` for a cell's status; ``switch`` None while it was not touched."""
     environment: Environment = host.environment
     switch = environment.restraint.switch
     left_alone = restraint.recurrences(
         environment.restraint.helped, environment.enforcement.remediation, host.now_ms
     )
+    resting = [
+        {"action": name, "failures": breaker.failures, "message": refusal}
+        for name, breaker in sorted(environment.breakers.items())
+        if (refusal := breaker.refusal(environment.enforcement.remediation, host.now_ms))
+    ]
     return {
         "switch": None if switch is None else switch.to_document(),
         "left_alone": [each.to_document() for each in left_alone],
+        "breakers_open": resting,
     }
 
 

@@ -129,11 +129,17 @@ class SilencesActor(Actor):
         environment.muting.keep(self.address, self._silences.values())
 
     def _learn(self, ctx: Context, silences: Iterable[Silence]) -> None:
+        is_new = False
         for said in silences:
             known = self._silences.get(said.id)
+            if said == known:
+                continue
             merged = said if known is None else silence.merge(known, said)
             if merged != known and silence.is_kept(merged, ctx.now_ms):
-                self._take(ctx, merged)
+                ctx.emit(merged)
+                is_new = True
+        if is_new:
+            self._show(ctx)
 
     def _forget(self, ctx: Context) -> None:
         gone = tuple(each.id for each in self._silences.values() if not silence.is_kept(each, ctx.now_ms))

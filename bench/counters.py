@@ -17,9 +17,10 @@ from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.heart import Heart
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.service import CONTACT, ProcessSpec, RequestRefused, ServiceContext, SystemSpec
 

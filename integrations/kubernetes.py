@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slakeeper.integrations.deadline import Deadline
-from slakeeper.integrations.http_answer import Answer
+from slakeeper.integrations.http_answer import Answer, masked
 from slakeeper.integrations.http_client import HttpClient, HttpConnection, HttpError, Tls, to_json
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
 from slakeeper.sla.policy import KubernetesRemedy
@@ -77,7 +77,8 @@ def _scale(remedy: KubernetesRemedy, connection: HttpConnection) -> tuple[str, s
     if taken != wanted:
         raise _Undone(f"asked for {wanted} replicas, and the server says {taken}")
     detail = f"{remedy.namespace}/{remedy.deployment} scaled{before} to {wanted} replicas"
-    return detail, answer.body.decode("utf-8", "replace").encode()[:OUTPUT_LIMIT].decode("utf-8", "ignore")
+    said = masked(answer.body.decode("utf-8", "replace"), answer.secrets)
+    return detail, said.encode()[:OUTPUT_LIMIT].decode("utf-8", "ignore")
 
 
 def _replicas(document: Mapping[str, Any]) -> Any:
@@ -118,7 +119,7 @@ def _document(answer: Answer) -> Mapping[str, Any]:
     said = answer.broken or answer.excerpt()
     match document:
         case {"kind": "Status", "message": str(message)}:
-            said = message[:OUTPUT_LIMIT]
+            said = masked(message, answer.secrets)[:OUTPUT_LIMIT]
         case _:
             pass
     raise _Undone(f"answered {answer.status}{f': {said}' if said else ''}")

@@ -7,14 +7,18 @@ together and has no limit in time over a whole session (ADR 30).
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
 from slakeeper.integrations.deadline import Deadline
+from slakeeper.integrations.http_answer import masked
 from slakeeper.integrations.source import Reading
 from slakeeper.sla.monitoring import McpSource
+
+# A text shorter than this in ``env`` or a header is no secret, and masking it would make errors unreadable.
+SECRET_LENGTH = 6
 
 QUERIES = ("up", "error", "latency", "throughput", "handshake", "status")
 
@@ -88,6 +92,9 @@ class McpPoller:
     def __init__(self, name: str, settings: McpSource) -> None:
         self.name = name
         self._settings = settings
+        given = [*settings.headers.values(), *settings.env.values(), *filter(None, [settings.token])]
+        values = (each.get_secret_value() for each in given)
+        self._secrets = [each for each in values if len(each) >= SECRET_LENGTH]
 
     def poll(self, queries: Mapping[str, str]) -> list[Reading]:
         """See :class:`slakeeper.integrations.source.Poller`."""
@@ -110,7 +117,7 @@ class McpPoller:
         try:
             transport = self._open(Deadline(self._settings.timeout))
             try:
-                session = Session(transport)
+                session = Session(transport, self._secrets)
                 session.handshake()
                 probe.values["handshake"] = _since_ms(began_s)
                 session.ask("ping", {})
@@ -166,10 +173,15 @@ class McpPoller:
 
 
 class Session:
-    """The client's half of the protocol, over any transport."""
+    """The client's half of the protocol, over any transport.
 
-    def __init__(self, transport: Transport) -> None:
+    Args:
+        secrets: are masked in what the server says.
+    """
+
+    def __init__(self, transport: Transport, secrets: Sequence[str] = ()) -> None:
         self._transport = transport
+        self._secrets = secrets
         self._ids = itertools.count(1)
 
     def handshake(self) -> None:
@@ -201,7 +213,7 @@ class Session:
                 for item in result.get("content") or ()
                 if isinstance(item, Mapping) and isinstance(item.get("text"), str)
             ]
-            raise Refused(TOOL_FAILED, f"tool {name} failed: {_one_line(' '.join(texts))}")
+            raise Refused(TOOL_FAILED, f"tool {name} failed: {self._shown(' '.join(texts))}")
 
     def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """One request.
@@ -216,9 +228,12 @@ class Session:
             case {"result": dict(result)}:
                 return result
             case {"error": {"code": int(code), "message": str(message)}}:
-                raise Refused(code, f"{method}: {_one_line(message)} ({code})")
+                raise Refused(code, f"{method}: {self._shown(message)} ({code})")
             case _:
                 raise NoAnswer(f"its answer to {method} makes no sense")
+
+    def _shown(self, text: str) -> str:
+        return _one_line(masked(text, self._secrets))
 
 
 def is_response_to(document: Any, number: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from slakeeper.integrations import program
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.http_client import to_json
-from slakeeper.integrations.mcp import NoAnswer, is_response_to
+from slakeeper.integrations.mcp import SECRET_LENGTH, NoAnswer, is_response_to
 from slakeeper.integrations.program import Tail
 from slakeeper.sla.duration import format_duration
 from slakeeper.sla.monitoring import McpSource
@@ -27,8 +27,6 @@ _LOG_LIMIT = 4 * 1024
 # How long a server may take to end by itself when nobody speaks to it any more; then its group is killed.
 _FAREWELL_S = 1.0
 
-# A text shorter than this in ``env`` is no secret, and masking it would make the log unreadable.
-_SECRET_LENGTH = 6
 
 _METHOD_NOT_FOUND = -32601
 
@@ -43,7 +41,7 @@ class StdioTransport:
     def __init__(self, settings: McpSource, deadline: Deadline) -> None:
         given = {name: value.get_secret_value() for name, value in settings.env.items()}
         self._deadline = deadline
-        self._log = Tail(_LOG_LIMIT, [value for value in given.values() if len(value) >= _SECRET_LENGTH])
+        self._log = Tail(_LOG_LIMIT, [value for value in given.values() if len(value) >= SECRET_LENGTH])
         self._received = bytearray()
         try:
             self._process = program.start(

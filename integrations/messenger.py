@@ -21,6 +21,9 @@ from slakeeper.sla.template import Markup, TemplateFailed, render, variables
 
 _SUBJECT_LIMIT = 400
 
+# What is posted there is read by a whole room or team, whoever it mentions.
+_SHARED = frozenset({"slack", "pagerduty"})
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
@@ -191,9 +194,11 @@ class Messenger:
         return None if text is None else render(text, values, markup)
 
     def _people(self, recipient: Recipient) -> tuple[str, ...]:
+        """By name, if it is known, who gets the message; nobody when others read it too, who would press as they."""
+        if self.type in _SHARED:
+            return ()
         addresses = recipient.recipients or self._defaults
-        places = addresses or tuple(place for place in (recipient.room, recipient.service) if place)
-        return tuple(dict.fromkeys(self._names.get(each, each) for each in places))
+        return tuple(dict.fromkeys(self._names.get(each, each) for each in addresses))
 
 
 def _where(error: Exception) -> str:

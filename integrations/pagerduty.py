@@ -1,4 +1,11 @@
-"""PagerDuty by its Events API v2."""
+"""PagerDuty by its Events API v2.
+
+Shapes and limits (``routing_key``, ``event_action`` trigger, acknowledge or resolve on one ``dedup_key`` of at most 255
+characters; ``payload`` with summary, source and severity for a trigger; ``links`` of ``href`` and ``text``; 512 KB in
+all; 202 is taken, 429 and 5xx come again): https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and
+/overview/, read as docs/events-API-v2/02-Trigger-Events.md and 01-Overview.md of github.com/PagerDuty/developer-docs.
+Acknowledges and resolves count only under the routing key of their trigger: a channel has one.
+"""
 
 import hashlib
 from datetime import UTC, datetime
@@ -37,12 +44,14 @@ class PagerDutySender:
     """Raises and ends incidents; all events about one matter carry the same ``dedup_key``."""
 
     type = "pagerduty"
-    idempotent = True
 
     def __init__(self, name: str, settings: PagerDutyChannel) -> None:
         self._routing_key = settings.routing_key.get_secret_value() if settings.routing_key else ""
         self.name = name
         self.on_uncertain: OnUncertain = settings.on_uncertain
+        # It recognises a dedup_key; whoever wants it held all the same is taken at the word: a repetition is one more
+        # entry there.
+        self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
         self._client = HttpClient(settings.base_url.rstrip("/") + "/v2/enqueue", secrets=[self._routing_key])
 
@@ -80,7 +89,15 @@ def event(notification: Notification, recipient: Recipient) -> dict[str, Any]:
     }
     if recipient.service:
         payload["component"] = recipient.service
-    return {"event_action": action, "dedup_key": key, "client": "slakeeper", "payload": payload}
+    document: dict[str, Any] = {
+        "event_action": action,
+        "dedup_key": key,
+        "client": "slakeeper",
+        "payload": payload,
+    }
+    if recipient.link:
+        document["links"] = [{"href": recipient.link, "text": "Acknowledge in slakeeper"}]
+    return document
 
 
 def dedup_key(key: str) -> str:

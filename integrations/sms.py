@@ -5,9 +5,11 @@ from collections import OrderedDict
 from enum import StrEnum
 from urllib.parse import quote, urlencode
 
+from slakeeper.integrations import sms_text
 from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
+from slakeeper.integrations.http_answer import masked
 from slakeeper.integrations.http_client import HttpClient, basic_auth
 from slakeeper.integrations.log import LogSender
 from slakeeper.sla.notification import Notification, NotificationKind
@@ -15,6 +17,12 @@ from slakeeper.sla.policy import SmsChannel
 
 # Three parts of a concatenated message; people read the first.
 _TEXT_LIMIT = 459
+
+# "[critical] " and the beginning of a name: a subject that is shorter says nothing any more.
+_SUBJECT_LEAST = 30
+
+# A receipt ("SM" and 32 hexadecimal digits) is shown; what is longer is none of Twilio's.
+_RECEIPT_LIMIT = 40
 
 # Of how many messages it is remembered who has them already.
 _REMEMBERED = 256
@@ -96,24 +104,32 @@ class SmsSender:
         post = Post(self._client.target, body, {"Content-Type": "application/x-www-form-urlencoded"})
         answer = deliver(self._client, post, deadline)
         try:
-            return str(answer.json()["sid"])
+            return masked(str(answer.json()["sid"]), answer.secrets)[:_RECEIPT_LIMIT]
         except (ValueError, KeyError, TypeError):
             # It was taken; that the receipt cannot be read does not change that.
             return "taken"
 
 
 def message(notification: Notification, recipient: Recipient = NOBODY) -> str:
-    """What fits on a telephone: the subject, and how to acknowledge; or what a template makes."""
+    """What fits on a telephone: the subject, and how to acknowledge; or what a template makes.
+
+    The subject gives way so that both are one SMS, as long as enough of it is left to know what it is about.
+    """
     if recipient.words is not None and recipient.words.has_body:
-        return _shortened(notification.body.strip())
-    lines = [" ".join(notification.subject.split())]
-    if notification.violation_ids and notification.kind is not NotificationKind.RESOLVED:
-        lines.append(f"slakeeper ack {notification.violation_ids[0]} --by YOUR-NAME")
-    return _shortened("\n".join(lines))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"
+        return sms_text.shortened(notification.body.strip(), _TEXT_LIMIT)
+    subject, answer = sms_text.plain(" ".join(notification.subject.split())), recipient.link
+    if len(answer) > _TEXT_LIMIT - _SUBJECT_LEAST:
+        answer = ""  # of a flood
+    if not answer and notification.violation_ids and notification.kind is not NotificationKind.RESOLVED:
+        answer = f"slakeeper ack {notification.violation_ids[0]} --by YOUR-NAME"
+    if not answer:
+        return sms_text.fitted(subject, sms_text.ONE_PART)
+    room = sms_text.ONE_PART - sms_text.length(f"\n{answer}")
+    if room >= _SUBJECT_LEAST:
+        return f"{sms_text.fitted(subject, room)}\n{answer}"
+    # It takes more than one part, and then nothing of the answer is cut: half of a link is none.
+    room = _TEXT_LIMIT - len(answer) - 1
+    return f"{sms_text.fitted(subject, room)}\n{answer}"
 
 
 def _outcome(ends: dict[str, tuple[_End, str]], waiting: dict[str, DeliveryError]) -> str:

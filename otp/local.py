@@ -8,8 +8,9 @@ from typing import Any
 from slakeeper.otp.actor import Actor, SupervisorSpec
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import Partition
 
 SNAPSHOT_EVERY_MS = 60_000

@@ -165,10 +165,14 @@ class RecordTable:
         Raises:
             CodecError, KeyError, TypeError, ValueError: it did not, or not after what is here.
         """
-        for kind, address, *rest in self._codec.decode(payload):
-            if kind == _EVENT:
-                self.records[address].tail.append(*rest)
-            elif kind == _STARTED:
+        records = self.records
+        for op in self._codec.decode(payload):
+            if op[0] == _EVENT:  # nearly all of them are
+                _, address, data = op
+                records[address].tail.append(data)
+                continue
+            kind, address, *rest = op
+            if kind == _STARTED:
                 self._add(address, *rest)
             elif kind == _STOPPED:
                 del self.records[address]

@@ -83,16 +83,19 @@ def entries(codec: Codec, snapshot: Snapshot) -> Iterator[Entry]:
             buffer, start = file.read_at(at, min(max(length, _BUFFER_BYTES), end - at)), at
         return buffer[at - start : at - start + length]
 
+    heads: list[bytes] = []
+    bases: list[Base | None] = []
     while at < end:
         head_length, state_length, crc = _FRAME.unpack(read(_FRAME.size))
         at += _FRAME.size
-        plain = codec.decode(read(head_length))
+        heads.append(read(head_length))
         at += head_length
         if state_length == _NO_STATE:
-            yield plain, None
+            bases.append(None)
         else:
-            yield plain, Base(Place(file, at, state_length, crc))
+            bases.append(Base(Place(file, at, state_length, crc)))
             at += state_length
+    yield from zip(codec.decode_each(heads), bases, strict=True)
 
 
 def _format_1(codec: Codec, snapshot: Snapshot) -> Iterator[Entry]:

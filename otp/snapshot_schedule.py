@@ -13,6 +13,10 @@ from slakeeper.otp.partition import Partition
 # of a stream of samples that gives each actor ten a second.
 JOURNAL_BYTES_A_RECORD = 256
 MIN_JOURNAL_BYTES = 256 * 2**10
+
+# Where records are large (windows full of samples), it is their bytes that a snapshot costs: copied, summed up and
+# written. So many of them for each byte of the journal at most: a stream would write the same windows over and over.
+SNAPSHOT_BYTES_A_JOURNAL_BYTE = 8
 MAX_JOURNAL_BYTES = 64 * 2**20
 
 # Events, and states that were put away, are in memory until the next snapshot.
@@ -55,7 +59,11 @@ class SnapshotSchedule:
 
 
 def _is_long(partition: Partition) -> bool:
-    limit_bytes = max(MIN_JOURNAL_BYTES, JOURNAL_BYTES_A_RECORD * len(partition.records))
+    limit_bytes = max(
+        MIN_JOURNAL_BYTES,
+        JOURNAL_BYTES_A_RECORD * len(partition.records),
+        partition.snapshot_bytes // SNAPSHOT_BYTES_A_JOURNAL_BYTE,
+    )
     return (
         partition.journal_bytes >= min(MAX_JOURNAL_BYTES, limit_bytes)
         or partition.held_bytes >= MAX_HELD_BYTES

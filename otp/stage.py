@@ -172,7 +172,8 @@ class Stage:
 
     def restored(self, seat: Seat) -> tuple[Actor, bool]:
         """An actor as its record says, or as it was put on the shelf; and whether it is a new one."""
-        spec, partition, decode = seat.spec, seat.partition, self._host.codec.decode
+        spec, partition, codec = seat.spec, seat.partition, self._host.codec
+        decode = codec.decode
         kind, record = (
             self._kinds[spec.kind],
             None if partition is None else partition.records.get(spec.address),
@@ -181,8 +182,8 @@ class Stage:
         if record is not None:
             if record.base is not None:
                 actor.load(decode(record.base.read()))
-            for data in record.tail:
-                actor.apply(decode(data))
+            for event in codec.decode_each(record.tail):
+                actor.apply(event)
             return actor, False
         kept = self._shelf.get(spec.address) if seat.put_away else None
         if kept is not None:

@@ -16,7 +16,7 @@ a pager does not close an incident in which something is still broken.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from slakeeper.sla import flapping
@@ -172,7 +172,7 @@ def flush(
     muted: Collection[str] = (),
     intervals: Mapping[str, int] | None = None,
     held_until_ms: int | None = None,
-    costs: Mapping[str, str] | None = None,
+    cost_of: Callable[[Violation], str] | None = None,
     desk: Desk | None = None,
 ) -> tuple[Group, list[Notification]]:
     """The messages due by ``now_ms``: openings in one; rises and ends in one for each incident.
@@ -181,7 +181,7 @@ def flush(
         muted: ids of violations of which nobody is to hear now.
         intervals: of the metrics that are watched for flapping.
         held_until_ms: end of the maintenance that goes on; everything waits until then.
-        costs: for some violation ids what they cost so far, in words.
+        cost_of: what a violation costs so far, in words; asked only of what is told.
         desk: where the messages are to be acknowledged.
     """
     items = waiting(group, now_ms)
@@ -218,6 +218,7 @@ def flush(
         latest = {item.violation.id: item.violation for item in news}
         for key, part in _by_incident(group, identities, is_end=is_end):
             violations = [latest[each] for each in part]
+            costs = {each.id: cost_of(each) for each in violations} if cost_of is not None else None
             messages.append(alert(contract, kind, violations, now_ms, dedup_key=key, costs=costs, desk=desk))
     group = _end(group, ended)
     started = [

@@ -13,6 +13,7 @@ Source: Google SRE workbook, "Alerting on SLOs", table 5-8 (for 30 days: 14.4, 6
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from functools import cache
 from math import floor
 from typing import NamedTuple
 
@@ -69,6 +70,7 @@ def look_back_ms(period_ms: int) -> int:
     return period_ms // LOOK_BACKS_A_PERIOD
 
 
+@cache
 def kept_ms(period_ms: int) -> int:
     """How far back :class:`~slakeeper.sla.spending.Spending` has to reach for a period [ms]."""
     return max(look_back_ms(period_ms), *(window.long_ms for window in burn_windows(period_ms)), 0)

@@ -3,25 +3,27 @@
 While a metric is well, and every sample of a stretch lies strictly within the zone in which its promise is kept with
 room to spare, so does every average, extreme, percentile and latest value of them: detection has nothing to say and
 every window is good. Where single samples do not, averages and percentiles are followed by running sums and counts.
-All that could still turn up is the forecast, so it is bounded too:
+All that could still turn up is the forecast. That no forecast of a whole group of windows can say that a breach is
+near follows from a few figures of all their aggregates (:func:`slakeeper.sla.forecast.is_surely_below`): the nearest to
+the promised value, and the greatest rise and the greatest sum of squares of any that one forecast is made from. Only
+where that does not do, each is made.
 
-Let ``R`` be the range of the last ``n + 1`` interval aggregates and ``a`` the distance of the nearest of them to the
-promised value. Whatever ``phi`` from 0 to 1, a continuation in :mod:`slakeeper.sla.forecast` exceeds the greatest of
-them after a step by at most what it did before, plus ``R / n + sigma * (rank / sqrt(n) + draw)``, where ``sigma`` is at
-most ``R / sqrt(chi)``. Taking only what is above 0 of it, each of the 200 fixed continuations has a largest excess in
-units of ``R``, known beforehand. The probability is below the alert when more of them than the rest stay below ``a``.
+Groups are as large as it goes well, and nothing is done window by window where samples come as regularly as they
+mostly do: a year in windows of a minute has half a million of them.
 
 What is proved to be calm is not evaluated. The result is the same to the last bit, and a test holds it to that.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from math import sqrt
+from operator import le, lt, mul, neg, sub, truediv
 from typing import NamedTuple
 
 from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
-from slakeeper.sla.forecast import POINTS, Point, breach_probability, excess_below
+from slakeeper.sla.forecast import POINTS, Point, foresee, is_surely_below
 from slakeeper.sla.grid import EXACT_ENTRIES
 
 MOST_SAMPLES = EXACT_ENTRIES // 4
@@ -30,6 +32,9 @@ MOST_SAMPLES = EXACT_ENTRIES // 4
 # Far more than the forecast and the averages here lose by rounding.
 _SLACK = 1e-6
 _ROUNDING = 1e-9
+
+_MOST_WINDOWS = 64 * POINTS
+"""At a time: beyond, doing nothing for each of them gains little, and the nearest of more is nearer."""
 
 _MOST_AVERAGED = 2_000
 """Samples whose running sums are certain to lose less than ``_ROUNDING``."""
@@ -87,30 +92,64 @@ def find(
         return Stretch(start_ms, places)
     aggregates_of = _aggregates(metric, ts_ms, values)
     limit_ms = min(limit_ms, ts_ms[-1])
-    end_ms, count = start_ms, len(ts_ms)
     recent = list(points[-POINTS:])
-    # As many windows at a time as a forecast is made from.
-    while end_ms + interval_ms <= limit_ms:
-        group, group_ms = [places[-1]], end_ms
-        while len(group) <= POINTS and end_ms + interval_ms <= limit_ms:
-            begin = group[-1]
-            most = begin + MOST_SAMPLES + 1
-            end = bisect_left(ts_ms, end_ms + interval_ms, begin, min(count, most))
-            if end == begin or end - begin > MOST_SAMPLES:
-                limit_ms = end_ms
-                break
-            end_ms += interval_ms
-            group.append(end)
-        if len(group) == 1 or not _stays_between(metric, zone, ts_ms, values, group):
+    group_ms, most = start_ms, POINTS
+    while True:
+        group = _windows(
+            ts_ms, places[-1], group_ms, interval_ms, min(most, (limit_ms - group_ms) // interval_ms)
+        )
+        if len(group) == 1:
             break
-        aggregates = aggregates_of(group)
+        end_ms = group_ms + (len(group) - 1) * interval_ms
         instants = range(group_ms, end_ms, interval_ms)
-        recent += zip(instants, aggregates, strict=True)
-        if not _is_unforeseen(metric, recent):
+        aggregates = aggregates_of(group) if _stays_between(metric, zone, ts_ms, values, group) else None
+        if aggregates is not None and _is_unforeseen(metric, recent, instants, aggregates):
+            places += group[1:]
+            newest = zip(instants[-POINTS:], aggregates[-POINTS:], strict=True)
+            recent = [*recent, *newest][-POINTS:]
+            group_ms, most = end_ms, min(2 * most, _MOST_WINDOWS)
+        elif most > POINTS:
+            most = POINTS
+        else:
             break
-        places += group[1:]
-        recent = recent[-POINTS:]
     return Stretch(start_ms, places)
+
+
+def _windows(ts_ms: Sequence[int], begin: int, start_ms: int, interval_ms: int, most: int) -> Sequence[int]:
+    """The places where windows from ``start_ms`` on begin, and where the last one ends; none is empty or crowded.
+
+    A range when each has as many samples as the first.
+    """
+    count = len(ts_ms)
+
+    def end_of(begin: int, end_ms: int) -> int:
+        return bisect_left(ts_ms, end_ms, begin, min(count, begin + MOST_SAMPLES + 1))
+
+    each = end_of(begin, start_ms + interval_ms) - begin
+    if most <= 0 or not 0 < each <= MOST_SAMPLES:
+        return range(begin, begin + 1)
+    regular = range(begin, min(begin + most * each, count - 1) + 1, each)
+    end, end_ms = regular[-1], start_ms + (len(regular) - 1) * interval_ms
+    if (
+        ts_ms[end] >= end_ms
+        and all(map(le, range(start_ms, end_ms, interval_ms), ts_ms[begin:end:each]))
+        and all(
+            map(
+                lt,
+                ts_ms[begin + each - 1 : end : each],
+                range(start_ms + interval_ms, end_ms + 1, interval_ms),
+            )
+        )
+    ):
+        return regular
+    places = [begin]
+    for end_ms in range(start_ms + interval_ms, start_ms + most * interval_ms + 1, interval_ms):
+        end = end_of(begin, end_ms)
+        if not 0 < end - begin <= MOST_SAMPLES:
+            break
+        places.append(end)
+        begin = end
+    return places
 
 
 def aggregate(metric: Metric, ts_ms: Sequence[int], values: Sequence[float], begin: int, end: int) -> float:
@@ -195,13 +234,22 @@ def _aggregates(
         return lambda places: [percentile(end) for end in places[1:]]
     match metric.aggregation:
         case Aggregation.MIN:
-            return lambda places: [min(values[begin:end]) for begin, end in pairwise(places)]
+            return lambda places: list(map(min, _parts(values, places)))
         case Aggregation.MAX:
-            return lambda places: [max(values[begin:end]) for begin, end in pairwise(places)]
+            return lambda places: list(map(max, _parts(values, places)))
         case Aggregation.LAST:
             return lambda places: [values[end - 1] for end in places[1:]]
         case _:
-            return lambda places: [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(places)]
+            return lambda places: list(
+                map(truediv, map(sum, _parts(values, places)), map(sub, places[1:], places))
+            )
+
+
+def _parts(values: Sequence[float], places: Sequence[int]) -> Iterable[Sequence[float]]:
+    """The samples of each window."""
+    if isinstance(places, range):
+        return zip(*[iter(values[places[0] : places[-1]])] * places.step, strict=True)
+    return (values[begin:end] for begin, end in pairwise(places))
 
 
 def _are_regular(points: Sequence[Point], start_ms: int, interval_ms: int) -> bool:
@@ -212,25 +260,40 @@ def _are_regular(points: Sequence[Point], start_ms: int, interval_ms: int) -> bo
     )
 
 
-def _is_unforeseen(metric: Metric, points: Sequence[Point]) -> bool:
-    """Whether no forecast that is made from :data:`POINTS` of these in a row can say that a breach is near."""
+def _is_unforeseen(
+    metric: Metric, recent: Sequence[Point], instants: Sequence[int], aggregates: Sequence[float]
+) -> bool:
+    """Whether no forecast from :data:`POINTS` in a row of ``recent`` and what follows can say that a breach is near."""
     value, alert = float(metric.value), float(metric.alert_threshold) * (1 - _SLACK)
-    aggregates = [x for _, x in points]
-    least, greatest = min(aggregates), max(aggregates)
-    rounding = _ROUNDING * max(abs(least), abs(greatest))
-    is_ceiling = metric.condition in (Condition.LT, Condition.LTE)
-    spread = greatest - least + rounding
-    room = (value - greatest if is_ceiling else least - value) - rounding
-    if room > 0 and (spread == 0 or room > excess_below(alert) * spread):
+    if _is_far([*(x for _, x in recent), *aggregates], metric.condition, value, alert):
         return True
-    # The bound is generous; what it cannot rule out is forecast.
-    return all(
-        (
-            breach_probability(
-                points[first : first + POINTS], metric.condition, value, metric.interval, floor=alert
-            )
-            or 0.0
-        )
-        < alert
+    if len(aggregates) > POINTS:
+        return False
+    # The bound of many together is generous; of each alone it is less so.
+    points = [*recent, *zip(instants, aggregates, strict=True)]
+    return not any(
+        foresee(points[first : first + POINTS], metric.condition, value, metric.interval).exceeds(alert)
         for first in range(len(points) - POINTS + 1)
     )
+
+
+def _is_far(aggregates: Sequence[float], condition: Condition, value: float, alert: float) -> bool:
+    """Whether that follows from figures of all of them."""
+    rounding = _ROUNDING * max(map(abs, aggregates))
+    if condition not in (Condition.LT, Condition.LTE):
+        aggregates, value = list(map(neg, aggregates)), -value
+    return is_surely_below(
+        alert,
+        value - max(aggregates) - rounding,
+        max(map(sub, aggregates[POINTS - 1 :], aggregates)) + 2 * rounding,
+        _greatest_deviation(aggregates) + 2 * rounding,
+        POINTS - 1,
+    )
+
+
+def _greatest_deviation(aggregates: Sequence[float]) -> float:
+    """The greatest of any :data:`POINTS` in a row; see :func:`slakeeper.sla.forecast.is_surely_below`."""
+    level = sum(aggregates) / len(aggregates)
+    above = [x - level for x in aggregates]
+    squares = list(accumulate(map(mul, above, above), initial=0.0))
+    return sqrt(max(map(sub, squares[POINTS:], squares)) / (POINTS - 1))

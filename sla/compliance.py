@@ -154,7 +154,10 @@ def best_attainment(shares: Iterable[Share]) -> Fraction | None:
 
 def breached(service_level: Decimal, shares: Iterable[Share]) -> bool:
     """Whether even a perfect remainder of the period cannot reach ``service_level`` [%] any more."""
-    best = best_attainment(shares)
+    return _is_breached(service_level, best_attainment(shares))
+
+
+def _is_breached(service_level: Decimal, best: Fraction | None) -> bool:
     return best is not None and best < Fraction(service_level)
 
 
@@ -203,11 +206,12 @@ def standing(service_level: Decimal, shares: Sequence[Share]) -> Standing:
         return total(lambda share: int(getattr(share.account, field)))
 
     remaining_ms = total(lambda share: share.remaining_ms)
+    best = best_attainment(shares)
     known_ms, bad_ms = mean("known_ms"), mean("bad_ms")
     return Standing(
         attainment=attainment(shares),
-        best_attainment=best_attainment(shares),
-        breached=breached(service_level, shares),
+        best_attainment=best,
+        breached=_is_breached(service_level, best),
         known_ms=known_ms,
         good_ms=mean("good_ms"),
         bad_ms=bad_ms,
@@ -295,9 +299,8 @@ def _over_chapters(parts: Iterable[tuple[Fraction | None, Fraction]]) -> Fractio
 
 def _mean(parts: Iterable[tuple[Fraction | None, Decimal]]) -> Fraction | None:
     """Weighted mean of the parts that are not None."""
-    total = weights = Fraction(0)
-    for part, weight in parts:
-        if part is not None:
-            total += part * Fraction(weight)
-            weights += Fraction(weight)
-    return total / weights if weights else None
+    known = [(part, Fraction(weight)) for part, weight in parts if part is not None]
+    if len(known) == 1 and known[0][1]:
+        return known[0][0]
+    weights = sum(weight for _, weight in known)
+    return sum((part * weight for part, weight in known), Fraction(0)) / weights if weights else None

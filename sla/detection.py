@@ -9,6 +9,7 @@ from math import inf, isnan, nan, nextafter
 from typing import Any
 
 from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
+from slakeeper.sla.forecast import Forecast
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.severity import is_goodness, is_worse, severity_of
@@ -72,14 +73,14 @@ class Detection:
     ``calm_since_ms`` when the last violation ended.
     """
 
-    __slots__ = ("_alert", "_closed_ms", "_failing_since_ms", "_holding_since_ms", "_metric",
+    __slots__ = ("_closed_ms", "_failing_since_ms", "_forecast", "_holding_since_ms", "_is_foreseen", "_metric",
                  "_safe", "_severity", "_silence_ms", "_timeline", "_updated_ms", "_worst", "calm_since_ms", "last_ms",
-                 "probability", "state", "value", "zone_high", "zone_low")  # fmt: skip
+                 "state", "value", "zone_high", "zone_low")  # fmt: skip
 
     def __init__(self, metric: Metric, violation_threshold: float, timeline: Timeline) -> None:
         self.state = MonitorState.NO_DATA
         self.value = nan
-        self.probability: float | None = None
+        self._forecast: Forecast | None = None
         self.last_ms = self.calm_since_ms = NEVER
         self._failing_since_ms: int | None = None
         self._holding_since_ms: int | None = None
@@ -93,10 +94,9 @@ class Detection:
         """Judges by another version of the metric from now on; what is open stays open."""
         self._metric = metric
         self._timeline = timeline
-        self._alert = float(metric.alert_threshold)
         self._safe = safe_zone(metric, violation_threshold)
         self._silence_ms = metric.interval + max(metric.interval, metric.lateness_ms)
-        self._set_zone()
+        self.foresee(self._forecast)
 
     @property
     def silence_ms(self) -> int:
@@ -104,13 +104,19 @@ class Detection:
         return self._silence_ms
 
     def _set_zone(self) -> None:
-        calm = self.state is MonitorState.OK and (self.probability or 0.0) <= self._alert
+        calm = self.state is MonitorState.OK and not self._is_foreseen
         self.zone_low, self.zone_high = self._safe if calm else (inf, -inf)
 
-    def foresee(self, probability: float | None) -> None:
-        """Takes in a new forecast; it shows in the state at the next evaluation."""
-        self.probability = probability
+    def foresee(self, forecast: Forecast | None) -> None:
+        """Takes in a new forecast, None for none; it shows in the state at the next evaluation."""
+        self._forecast = forecast
+        self._is_foreseen = forecast is not None and forecast.exceeds(float(self._metric.alert_threshold))
         self._set_zone()
+
+    @property
+    def probability(self) -> float | None:
+        """What the latest forecast says of a breach; None: nothing."""
+        return None if self._forecast is None else self._forecast.probability
 
     # --- evaluations -----------------------------------------------------------------------------------
 
@@ -146,7 +152,7 @@ class Detection:
             signals.append(Recovered(at_ms, value))
             self.calm_since_ms = at_ms
         self._holding_since_ms = None
-        risky = self._is_near(at_ms, value) or (self.probability or 0.0) > self._alert
+        risky = self._is_near(at_ms, value) or self._is_foreseen
         self._enter(MonitorState.AT_RISK if risky else MonitorState.OK, at_ms, signals)
 
     def _is_near(self, at_ms: int, value: float) -> bool:
@@ -270,7 +276,6 @@ class Detection:
     def load(self, dump: dict[str, Any]) -> None:
         self.state = MonitorState(dump["state"])
         self.value = nan if dump["value"] is None else dump["value"]
-        self.probability = dump["probability"]
         self.last_ms = dump["last"]
         self._failing_since_ms = dump["failing"]
         self._holding_since_ms = dump["holding"]
@@ -279,4 +284,5 @@ class Detection:
         self._worst = nan if dump["worst"] is None else dump["worst"]
         self._severity = Severity(dump["severity"])
         self._updated_ms = dump["updated"]
-        self._set_zone()
+        probability = dump["probability"]
+        self.foresee(None if probability is None else Forecast(probability))

@@ -181,6 +181,20 @@ def escalate_now(
     return walk, effects
 
 
+def undelivered(walk: Walk, policy: EnforcementPolicy, key: str, now_ms: int) -> Walk:
+    """The message ``key`` has failed for good: if it was of the level told last, the next level is due now.
+
+    Nobody is waited for who was not told. After a policy's last level its timeout runs as ever: those of the levels
+    before it may still answer.
+    """
+    is_last_told = walk.level_index > 0 and key == _key(walk, str(walk.level_index - 1))
+    if walk.status is not WalkStatus.WALKING or walk.due_ms is None or not is_last_told:
+        return walk
+    if walk.level_index >= len(_levels(policy, walk.severity)):
+        return walk
+    return replace(walk, due_ms=min(walk.due_ms, now_ms))
+
+
 def resolve(walk: Walk) -> tuple[Walk, tuple[Told, ...]]:
     """Ends the walk; the second value is who was told and so is told of the end. Empty when it had ended already."""
     if walk.status is WalkStatus.RESOLVED:

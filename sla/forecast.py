@@ -8,28 +8,38 @@ The aggregates ``x`` are taken for an autoregressive process, ``x' = x + c + (ph
 Twenty aggregates do not tell which it is, nor its parameters, so none is chosen: every ``phi`` keeps the probability
 that the aggregates give it (Bayes, conjugate normal-inverse-gamma priors), and with it the uncertainty of ``c`` and
 ``sigma``. The stated probability is the share of 200 continuations, drawn from all of that, that reach the promised
-value within the horizon. They are drawn at fixed, evenly spread quantiles (a Latin hypercube), not at random: the same
-aggregates give the same probability.
+value within the horizon. They are drawn at fixed, evenly spread quantiles (:mod:`slakeeper.sla.continuation`), not at
+random: the same aggregates give the same probability.
 
 There is an aggregate once an interval, so the barrier is looked at once an interval too. The first passage of the
 Brownian motion itself is too likely for that; moving its barrier away by 0.5826 sigma corrects it. The tests compare
 the two.
 
+Nearly always the promised value is far away, and all that matters is that a breach is not likely. That much follows
+from four figures of the aggregates (:func:`is_surely_below`), so a :class:`Forecast` is worked out only as far as it
+is asked. Let ``u`` be what each is above any one level, ``U`` the sum of their squares and ``M`` the greatest of the
+``count + 1`` aggregates. Then, whatever ``phi``:
+
+- ``squares`` is the least over ``c`` of ``sum((x' - phi * x - c) ** 2) + c ** 2 / ratio``. With the ``c`` that belongs
+  to the level, ``(u' - phi * u) ** 2 <= (1 + phi) * (u' ** 2 + phi * u ** 2)`` makes it at most ``(1 + phi) ** 2 * U``.
+- About a level, the level that ``c`` stands for is an average of the aggregates, so without noise nothing gets above
+  ``M``. A walk gets above ``M`` by at most ``steps`` times its mean drift, ``(x_last - x_0) / (count + 1 / ratio)``.
+- Noise adds ``sigma`` times what the continuation climbs by its own draws, which is known beforehand.
+
 Sources: Gelman et al., "Bayesian Data Analysis", 3rd ed., section 3.3 (conjugate priors); Broadie, Glasserman and Kou,
-"A continuity correction for discrete barrier options", Mathematical Finance 7 (1997); McKay, Beckman and Conover,
-Technometrics 21 (1979) (Latin hypercubes); Wilson and Hilferty, PNAS 17 (1931) (quantiles of chi squared).
+"A continuity correction for discrete barrier options", Mathematical Finance 7 (1997).
 """
 
+from array import array
 from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate, pairwise
-from math import ceil, erfc, exp, inf, isfinite, log, pi, sqrt
-from operator import mul
+from math import ceil, exp, isfinite, log, sqrt
+from operator import mul, sub
 from typing import NamedTuple
 
+from slakeeper.sla.continuation import CONTINUATIONS, HORIZON_INTERVALS, PATHS, ratios
 from slakeeper.sla.contract import Condition
 
-HORIZON_INTERVALS = 10
 POINTS = 20
 """How many recent aggregates are fitted at most."""
 MIN_POINTS = 5
@@ -39,15 +49,18 @@ _OUT_OF_REACH = 300
 """What is farther away than this, divided by the count of steps seen, in largest steps seen, is not reached: 15.8 of
 them after 19. Most metrics are farther from the promised value most of the time, and cost nothing more to look at."""
 
-PATHS = 200
-"""Continuations that are looked at: the probability has steps of half a percent."""
-
 _LEVELS = (0.0, 0.25, 0.5, 0.7, 0.85, 0.95)
 """The ``phi`` of noise about a level that are told apart; together as likely as a walk before anything is seen."""
 
 _DRIFTS = ((0.09, 0.4), (25.0, 0.1))
 """Walks before anything is seen: (variance of the drift in units of sigma squared, probability). Most hardly drift;
 some, such as a disk that fills, do little else."""
+
+_STRONGEST_DRIFT = max(ratio for ratio, _ in _DRIFTS)
+
+# Far more than the squares lose by rounding, and than those of tiny numbers lose by being none, in deviations.
+_SLACK = 1e-5
+_TINY = 1e-150
 
 Point = tuple[int, float]
 """(start of the interval [ms], its aggregate)."""
@@ -71,24 +84,79 @@ def slope_per_hour(points: Sequence[Point]) -> float | None:
     return slope if isfinite(slope) else None
 
 
-def breach_probability(
-    points: Sequence[Point], condition: Condition, value: float, interval_ms: int, floor: float = 0.0
-) -> float | None:
-    """Probability that an aggregate of the next ten intervals fails ``condition`` against ``value``.
+class _Course(NamedTuple):
+    """What :func:`first_passage` goes by."""
+
+    path: Sequence[float]
+    barrier: float
+    steps: int
+
+
+class Forecast:
+    """The probability that an aggregate of the next ten intervals fails its promise, worked out as far as it is asked.
+
+    Args:
+        probability: when it is known, 0..1; None: it cannot be said.
+    """
+
+    __slots__ = ("_course", "_probability")
+
+    def __init__(self, probability: float | None) -> None:
+        self._probability = probability
+        self._course: _Course | None = None
+
+    @classmethod
+    def of(cls, path: Sequence[float], barrier: float, steps: int) -> "Forecast":
+        """One that is still to be worked out; see :func:`first_passage`."""
+        self = cls(None)
+        self._course = _Course(array("d", path), barrier, steps)
+        return self
+
+    @property
+    def probability(self) -> float | None:
+        """0..1, or None when it cannot be said."""
+        if self._course is not None:
+            self._know(first_passage(*self._course))
+        return self._probability
+
+    def exceeds(self, probability: float) -> bool:
+        """Whether a breach is more likely than this, 0..1; without working out how likely it is when it is not."""
+        if self._course is None:
+            return (self._probability or 0.0) > probability
+        path, barrier, steps = self._course
+        count = len(path) - 1
+        squares = sum(map(mul, path, path)) - sum(path) ** 2 / (count + 1)
+        if is_surely_below(probability, barrier - max(path), path[-1], sqrt(squares / count), count):
+            return False
+        stated = first_passage(path, barrier, steps, floor=probability)
+        if stated <= probability:
+            return False  # it may be anything up to it
+        self._know(stated)
+        return True
+
+    def _know(self, probability: float) -> None:
+        self._probability = probability
+        self._course = None
+
+
+# What is known does not change: monitors share it.
+_UNKNOWN, _IMPOSSIBLE, _CERTAIN = Forecast(None), Forecast(0.0), Forecast(1.0)
+
+
+def foresee(points: Sequence[Point], condition: Condition, value: float, interval_ms: int) -> Forecast:
+    """How likely it is that an aggregate of the next ten intervals fails ``condition`` against ``value``.
+
+    It cannot be said from fewer than five aggregates, nor without a side to fail on.
 
     Args:
         points: recent interval aggregates in order of time; taken for evenly spaced, as far apart as on average.
         condition: the promise; ``eq`` and ``ne`` have no side to fail on.
         value: the promised value.
         interval_ms: length of an interval [ms].
-        floor: what is less likely than this is of no interest, and may be given as 0; 0..1.
-
-    Returns:
-        0..1, or None when it cannot be said (fewer than five aggregates, or no side).
     """
     points = points[-POINTS:]
     if len(points) < MIN_POINTS or condition in (Condition.EQ, Condition.NE):
-        return None
+        return _UNKNOWN
     # Mirrored so that failing always means rising to the barrier, and from the first aggregate on, so that a large
     # level does not cost digits.
     sign = 1.0 if condition in (Condition.LT, Condition.LTE) else -1.0
@@ -96,18 +164,61 @@ def breach_probability(
     path = [sign * (each - first) for _, each in points]
     barrier = sign * (value - first)
     if not condition.holds(points[-1][1], value) or path[-1] >= barrier:
-        return 1.0
-    scale = max(abs(each) for each in path)
+        return _CERTAIN
+    scale = max(map(abs, path))
     if scale == 0:
-        return 0.0
+        return _IMPOSSIBLE
     if not (isfinite(scale) and isfinite(barrier)):
-        return None
-    largest = max(abs(after - before) for before, after in pairwise(path))
+        return _UNKNOWN
+    largest = max(map(abs, map(sub, path[1:], path)))
     if (barrier - path[-1]) * (len(path) - 1) > _OUT_OF_REACH * largest:
-        return 0.0
+        return _IMPOSSIBLE
     spacing = (points[-1][0] - first_ms) / (len(points) - 1) / interval_ms
     steps = min(HORIZON_INTERVALS, max(1, round(HORIZON_INTERVALS / spacing)))
-    return first_passage([each / scale for each in path], barrier / scale, steps, floor)
+    return Forecast.of([each / scale for each in path], barrier / scale, steps)
+
+
+def breach_probability(
+    points: Sequence[Point], condition: Condition, value: float, interval_ms: int
+) -> float | None:
+    """The probability of :func:`foresee`: 0..1, or None when it cannot be said."""
+    return foresee(points, condition, value, interval_ms).probability
+
+
+def is_surely_below(probability: float, room: float, rise: float, deviation: float, count: int) -> bool:
+    """Whether a breach is less likely than this for certain; see the head of this module.
+
+    Args:
+        probability: 0..1.
+        room: how far the promised value is from the nearest of the aggregates, on the good side of it if positive.
+        rise: how much nearer the last of them is than the first, or any upper bound.
+        deviation: root of their mean square about any one level, over ``count``, or any upper bound.
+        count: of steps, one less than of aggregates.
+    """
+    missing = PATHS - ceil(probability * PATHS) + 1
+    if missing > PATHS:
+        return False
+    drift = max(rise, 0.0) / (count + 1 / _STRONGEST_DRIFT)
+    climb = (_climbs(count)[missing - 1] + _SLACK) * deviation
+    return room > HORIZON_INTERVALS * drift + climb + _TINY
+
+
+@cache
+def _climbs(count: int) -> list[float]:
+    """How high each continuation gets by its own draws at most, in deviations of ``count + 1`` aggregates; in order."""
+    climbs: list[float] = []
+    for each, ratio in zip(CONTINUATIONS, ratios(count), strict=True):
+        highest = 0.0
+        for phi, precision, _ in _kinds(count):
+            drift = each.rank / sqrt(precision)
+            x = top = 0.0
+            for draw in each.draws:
+                x = drift + phi * x + draw
+                if x > top:
+                    top = x
+            highest = max(highest, (1 + phi) * top)
+        climbs.append(highest / ratio)
+    return sorted(climbs)
 
 
 class _Belief(NamedTuple):
@@ -127,7 +238,7 @@ def first_passage(path: Sequence[float], barrier: float, steps: int, floor: floa
         path: from 0 on, evenly spaced, not all 0.
         barrier: above its last value.
         steps: 1 to ``HORIZON_INTERVALS``.
-        floor: as in :func:`breach_probability`.
+        floor: what is less likely than this is of no interest, and may be given as 0; 0..1.
     """
     beliefs = _beliefs(path)
     count = len(path) - 1
@@ -136,7 +247,7 @@ def first_passage(path: Sequence[float], barrier: float, steps: int, floor: floa
     so_far = beliefs[0].probability
     phi, mean, spread, doubt = _parameters(beliefs[0], count)
     may_miss = PATHS - ceil(floor * PATHS)
-    for number, (each, ratio) in enumerate(zip(_CONTINUATIONS, _ratios(count), strict=True)):
+    for number, (each, ratio) in enumerate(zip(CONTINUATIONS, ratios(count), strict=True)):
         if number - hits > may_miss:
             return 0.0
         while index + 1 < len(beliefs) and so_far < (number + 0.5) / PATHS:
@@ -205,92 +316,3 @@ def _kinds(count: int) -> list[tuple[float, float, float]]:
         (phi, count + 1 / ratio, log(prior) - 0.5 * log(ratio * (count + 1 / ratio)))
         for phi, ratio, prior in kinds
     ]
-
-
-@cache
-def _ratios(count: int) -> list[float]:
-    """For each continuation the root of its quantile of chi squared over its ``count`` degrees of freedom."""
-    return [sqrt(_chi_square_ratio(each.chi, count)) for each in _CONTINUATIONS]
-
-
-def _chi_square_ratio(z: float, count: int) -> float:
-    """A quantile of chi squared with ``count`` degrees of freedom over ``count``; ``z`` is that of the normal."""
-    spread = 2 / (9 * count)
-    return float(max(0.05, 1 - spread + z * sqrt(spread)) ** 3)
-
-
-# --- the continuations -----------------------------------------------------------------------------------
-
-
-def _normal_quantile(probability: float) -> float:
-    """By Newton's method on the distribution function."""
-    z = 0.0
-    for _ in range(50):
-        density = exp(-z * z / 2) / sqrt(2 * pi)
-        step = (0.5 * erfc(-z / sqrt(2)) - probability) / density
-        z -= max(-1.0, min(1.0, step))
-    return z
-
-
-def _shuffled(items: Sequence[float], seed: int) -> list[float]:
-    """A fixed order, by the minimal standard generator of Park and Miller."""
-    order = list(items)
-    for index in range(len(order) - 1, 0, -1):
-        seed = seed * 48_271 % 0x7FFF_FFFF
-        other = seed % (index + 1)
-        order[index], order[other] = order[other], order[index]
-    return order
-
-
-class _Continuation(NamedTuple):
-    """One way to go on.
-
-    Attributes:
-        draws: the noise of each step.
-        chi: quantile for sigma, as that of the normal.
-        rank: quantile for c.
-        strongest: the largest of the draws.
-        climb: the largest sum of the first of them, 0 for none.
-    """
-
-    draws: tuple[float, ...]
-    chi: float
-    rank: float
-    strongest: float
-    climb: float
-
-
-def _continuations() -> list[_Continuation]:
-    """Each column evenly spread, in its own order."""
-    quantiles = [_normal_quantile((index + 0.5) / PATHS) for index in range(PATHS)]
-    columns = [_shuffled(quantiles, 1_000 + column) for column in range(HORIZON_INTERVALS + 2)]
-    return [
-        _Continuation(tuple(draws), chi, rank, max(draws), max(0.0, *accumulate(draws)))
-        for chi, rank, *draws in zip(*columns, strict=True)
-    ]
-
-
-_CONTINUATIONS = _continuations()
-
-
-def _excess(draws: Sequence[float], chi: float, rank: float) -> float:
-    count = POINTS - 1
-    sigma = 1 / sqrt(_chi_square_ratio(chi, count))
-    step = max(rank, 0.0) / sqrt(count)
-    return HORIZON_INTERVALS / count + sigma * sum(max(0.0, step + draw) for draw in draws)
-
-
-_EXCESSES = sorted(_excess(each.draws, each.chi, each.rank) for each in _CONTINUATIONS)
-
-
-def excess_below(probability: float) -> float:
-    """How far the promised value has to be so that :func:`breach_probability` is below a probability for certain.
-
-    Args:
-        probability: 0..1.
-
-    Returns:
-        In units of the range of the last 20 aggregates, from the nearest of them; see :mod:`slakeeper.sla.calm`.
-    """
-    missing = int(PATHS * (1 - probability)) + 1
-    return _EXCESSES[missing] if missing < PATHS else inf

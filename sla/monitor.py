@@ -18,7 +18,7 @@ from slakeeper.sla.contract import Metric, MetricType, Sla
 from slakeeper.sla.counter import CounterWindow
 from slakeeper.sla.detection import Detection, is_growing
 from slakeeper.sla.duration import WEEK_MS
-from slakeeper.sla.forecast import Point, breach_probability
+from slakeeper.sla.forecast import Point, foresee
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.signal import MonitorState, Signal
@@ -229,9 +229,7 @@ class Monitor:
         """A forecast at the start of each interval, from the aggregates since the last violation ended."""
         metric = self._metric
         points = self._points(self._foreseen_ms)
-        self._detection.foresee(
-            breach_probability(points, metric.condition, float(metric.value), metric.interval)
-        )
+        self._detection.foresee(foresee(points, metric.condition, float(metric.value), metric.interval))
 
     def _points(self, before_ms: int) -> list[Point]:
         calm_ms = self._detection.calm_since_ms

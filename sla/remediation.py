@@ -36,6 +36,7 @@ __all__ = [
     "on_deadline",
     "on_interrupted",
     "on_recovered",
+    "on_refused",
     "on_result",
     "on_verify",
     "planned",
@@ -293,6 +294,15 @@ def on_busy(run: Run, key: str, settings: RemediationSettings, now_ms: int) -> S
         # The violation says of what is still planned that it did not begin.
         return _finish(before, Outcome.CANCELLED, [waits])
     return before, [waits]
+
+
+def on_refused(run: Run, key: str, reason: str, now_ms: int) -> Step:
+    """The action's breaker, which all cells share, did not let the attempt ``key`` begin: the run stops."""
+    if run.phase is not Phase.RUNNING or key != run.key:
+        return run, []
+    before = replace(run, attempt=run.attempt - 1)
+    outcome = Outcome.CANCELLED if run.recovered else Outcome.STOPPED
+    return _finish(before, outcome, [Recorded(refused(before, reason, now_ms))])
 
 
 def on_verify(

@@ -4,7 +4,8 @@ Each partition is taken as of one commit: its cell says which snapshot and how m
 those are opened at once; what is open may lose its name to the cell's own tidying and is read all the same. A contract
 is in one partition; between partitions a copy may be some milliseconds apart, as they are after a power loss.
 
-Left out: the token, the keys and addresses of the run, locks, logs, and what repairs have set aside.
+The key of acknowledge links is part of it: after a loss the links that people hold have to work. Left out: the token,
+the keys and addresses of the run, locks, logs, and what repairs have set aside.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slakeeper import __version__
+from slakeeper.ack_key import ACK_KEY_FILE
 from slakeeper.actors.record import make_codec
 from slakeeper.archive import Part, write_archive
 from slakeeper.launch import DEMO_MEMORY
@@ -31,7 +33,7 @@ from slakeeper.reading import CONFIG_MEMORY
 TRIES = 3
 
 # Folders of the data directory that are copied with all that is in them, when they are there.
-FOLDERS = ("audit",)
+FOLDERS = ("audit", "targets")
 
 
 class BackupRefused(Exception):
@@ -172,7 +174,7 @@ def _held(data: Path) -> Iterator[None]:
 
 
 def _own_files(data: Path) -> Iterator[Path]:
-    for name in (META_FILE, CONFIG_MEMORY, DEMO_MEMORY):
+    for name in (META_FILE, ACK_KEY_FILE, CONFIG_MEMORY, DEMO_MEMORY):
         if (data / name).is_file():
             yield data / name
     folders = [data / name for name in FOLDERS]

@@ -568,10 +568,19 @@ def _at(row: Mapping[str, Any]) -> int:
 
 
 def _remediation(cells: Rows) -> dict[str, Any]:
-    """How automatic remediation stands: ``{"state", "by", "reason", "time", "left_alone"}``, as the cells know it."""
+    """How automatic remediation stands, as the cells know it.
+
+    ``{"state", "by", "reason", "time", "left_alone", "breakers_open"}``; cells share their breakers, and not each of
+    them has heard of all of them.
+    """
     said = [cell["remediation"] for cell in cells if cell.get("remediation")]
     switches = [each["switch"] for each in said if each["switch"] is not None]
     switch = max(switches, key=lambda each: (each["time"], each["state"] == "off"), default=None)
     alone = [row for each in said for row in each["left_alone"]]
     untouched = {"state": "on", "by": None, "reason": None, "time": None}
-    return {**(untouched if switch is None else switch), "left_alone": alone}
+    resting = {row["action"]: row for each in said for row in each.get("breakers_open", ())}
+    return {
+        **(untouched if switch is None else switch),
+        "left_alone": alone,
+        "breakers_open": [resting[name] for name in sorted(resting)],
+    }

@@ -82,6 +82,7 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
     lines.extend(
         f"{row['sla_id']} {row['metric_name']}: {row['message']}" for row in remediation.get("left_alone", ())
     )
+    lines.extend(row["message"] for row in remediation.get("breakers_open", ()))
     if remediation.get("state") == "off":
         lines.insert(
             0,

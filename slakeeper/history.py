@@ -2,7 +2,8 @@
 
 A line that cannot be used is refused with its number and a reason, and the others count. Blocks are read whole
 columns at a time, which is many times faster than line by line; only a block with something unusual in it is gone
-through by line.
+through by line. Where all lines are samples of one metric in plain numbers, what lies between these is turned into
+JSON, and not even fields are cut out.
 """
 
 import csv
@@ -15,6 +16,8 @@ from itertools import accumulate, chain, islice
 from math import isfinite
 from operator import le
 from typing import Any, BinaryIO, NamedTuple
+
+from pydantic_core import from_json
 
 from slakeeper.reading import LIKELY_S, read_ts
 from slakeeper.sla.sample import MAX_AGE_MS, check_sample
@@ -66,6 +69,14 @@ class _Columns(NamedTuple):
     values: Sequence[Any]
 
 
+class _Samples(NamedTuple):
+    """Fields of lines each of which can be used."""
+
+    keys: Sequence[Hashable]
+    ts_ms: list[int]
+    values: list[float]
+
+
 class History:
     """A history that is read once.
 
@@ -101,7 +112,7 @@ class History:
             begin = buffered.peek(64).removeprefix(b"\xef\xbb\xbf").lstrip()
             columns = self._ndjson(buffered) if begin.startswith(b"{") else self._csv(buffered)
             for each in columns:
-                block = self._block(each)
+                block = self._block(each if isinstance(each, _Samples) else self._usable(each))
                 if block is not None:
                     self.count += len(block.ts_ms)
                     yield block
@@ -115,7 +126,7 @@ class History:
 
     # --- formats ---------------------------------------------------------------------------------------
 
-    def _csv(self, source: "io.BufferedReader[_Raw]") -> Iterator[_Columns]:
+    def _csv(self, source: "io.BufferedReader[_Raw]") -> Iterator[_Columns | _Samples]:
         names = [name.strip().lower() for name in next(csv.reader([_decoded(source.readline())]), [])]
         missing = [name for name in _REQUIRED if name not in names]
         if missing:
@@ -130,8 +141,10 @@ class History:
                 lines = map(_decoded, chain(chunk.splitlines(keepends=True), source))
                 yield from self._quoted_csv(names, lines, line)
                 return
-            columns = _split(chunk, len(names))
-            if columns is not None:
+            samples = _of_one_metric(chunk) if tuple(names) == _REQUIRED else None
+            if samples is not None and self._are_usable(*samples):
+                yield samples
+            elif (columns := _split(chunk, len(names))) is not None:
                 yield _csv_columns(names, columns, line)
             else:
                 rows = [each.split(b",") if each.strip() else [] for each in chunk.split(b"\n")]
@@ -194,11 +207,14 @@ class History:
 
     # --- samples ---------------------------------------------------------------------------------------
 
-    def _block(self, columns: _Columns) -> Block | None:
+    def _usable(self, columns: _Columns) -> _Samples:
         ts_ms, values = self._numbers(columns)
-        keys = columns.keys
-        if ts_ms is None or values is None or not self._are_usable(keys, ts_ms, values):
-            keys, ts_ms, values = self._line_by_line(columns)
+        if ts_ms is None or values is None or not self._are_usable(columns.keys, ts_ms, values):
+            return self._line_by_line(columns)
+        return _Samples(columns.keys, ts_ms, values)
+
+    def _block(self, samples: _Samples) -> Block | None:
+        keys, ts_ms, values = samples
         if self._from_ms is not None or self._to_ms is not None:
             keys, ts_ms, values = self._within(keys, ts_ms, values)
         if not ts_ms:
@@ -253,7 +269,7 @@ class History:
         name = key[0] if isinstance(key, tuple) else key
         return isinstance(name, str | bytes) and bool(name.strip())
 
-    def _line_by_line(self, columns: _Columns) -> tuple[list[Hashable], list[int], list[float]]:
+    def _line_by_line(self, columns: _Columns) -> _Samples:
         """What of the columns can be used; the rest is refused."""
         keys: list[Hashable] = []
         ts_column: list[int] = []
@@ -285,7 +301,7 @@ class History:
             keys.append(key)
             ts_column.append(ts_ms)
             values.append(number)
-        return keys, ts_column, values
+        return _Samples(keys, ts_column, values)
 
     def _within(
         self, keys: Sequence[Hashable], ts_ms: Sequence[int], values: Sequence[float]
@@ -314,6 +330,29 @@ def _split(chunk: bytes, width: int) -> list[list[bytes]] | None:
     if len(fields) != count * width or b"".join(columns[0]).count(b"\n") != count:
         return None
     return columns
+
+
+def _of_one_metric(chunk: bytes) -> _Samples | None:
+    """What lines ``ts,metric,value`` without quotes say if they are of one metric and JSON has the same numbers."""
+    chunk = chunk.removesuffix(b"\n")
+    count = chunk.count(b"\n") + 1
+    _, comma, rest = chunk.partition(b",")
+    metric = rest[: max(0, rest.find(b","))]
+    between = b"," + metric + b","
+    if not comma or b"\n" in metric or chunk.count(between) != count:
+        return None
+    try:
+        # A null for each line end tells whether numbers have stayed in their columns.
+        fields = from_json(b"[" + chunk.replace(between, b",").replace(b"\n", b",null,") + b"]")
+        ts_ms, values, ends = fields[::3], fields[1::3], fields[2::3]
+        if len(fields) != 3 * count - 1 or ends.count(None) != count - 1 or set(map(type, ts_ms)) != {int}:
+            return None
+        kinds = set(map(type, values))
+        if not kinds <= {float, int}:
+            return None
+        return _Samples([metric] * count, ts_ms, values if kinds == {float} else list(map(float, values)))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _csv_columns(names: Sequence[str], columns: Sequence[Sequence[Any]], line: int) -> _Columns:

@@ -20,9 +20,10 @@ from slakeeper.actors.silence import begin_silences
 from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
 from slakeeper.otp.journal import Damaged, JournalError
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.neighbour import Neighbour, SocketNeighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.otp.placement import partition_of
@@ -76,6 +77,7 @@ def make_loop(
     clock: Clock | None = None,
     neighbours: Mapping[str, Neighbour] | None = None,
     *,
+    recovered: Callable[[], None] = lambda: None,
     begins_again: bool = False,
 ) -> Loop:
     """The cell's loop, not started yet.
@@ -84,6 +86,7 @@ def make_loop(
         crashed: told why when the cell cannot go on.
         clock: the system's by default.
         neighbours: the other cells by name, looked at when it starts; those of the settings by default.
+        recovered: called when all that was recorded has been made, or has to wait for room on the disk.
         begins_again: whether a cell that finds no room waits here, because nobody would start another.
     """
     read = clock or SystemClock()
@@ -161,6 +164,7 @@ def make_loop(
         frozenset({"samples"}),
         make_groups(find_partition),
         stopped=file_the_rest,
+        recovered=recovered,
         begins_again=begins_again,
     )
 
@@ -174,6 +178,12 @@ def cell(args: Mapping[str, Any], context: ServiceContext) -> "CellService":
     return CellService(args["settings"], context)
 
 
+def _collect_from_here_on() -> None:
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    gc.enable()
+
+
 class CellService:
     """A cell as the service of a process."""
 
@@ -181,18 +191,14 @@ class CellService:
         if context.restarts:
             # The configuration was brought in when the system was started; what was removed since stays removed.
             settings = replace(settings, contracts=())
-        self._loop = make_loop(settings, context.crashed)
+        self._loop = make_loop(settings, context.crashed, recovered=_collect_from_here_on)
 
     def start(self) -> Mapping[str, Any]:
         # What a recovery makes stays. To look through all of it for garbage, again and again while it grows, would
-        # take longer than the recovery, and afterwards be a pause in which nothing is acknowledged.
+        # take longer than the recovery, and afterwards be a pause in which nothing is acknowledged. Monitors
+        # are made behind open doors, so this is not over when they are open.
         gc.disable()
-        try:
-            self._loop.start()
-        finally:
-            gc.freeze()
-            gc.set_threshold(GC_THRESHOLD)
-            gc.enable()
+        self._loop.start()
         return {}
 
     def stop(self, deadline_s: float) -> None:

@@ -178,6 +178,7 @@ class _Api:
             Route("/v1/violations/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/v1/silences", self.silence, methods=["POST"]),
             Route("/v1/silences/{id}", self.expire_silence, methods=["DELETE"]),
+            Route("/v1/remediation", self.turn_remediation, methods=["POST"]),
             *_pages(),
         ]
 
@@ -277,6 +278,19 @@ class _Api:
             await self._bridge.answer(self._cluster.expire_silence(request.path_params["id"], by))
         )
 
+    async def turn_remediation(self, request: Request) -> Response:
+        form = await _form(request)
+        by, reason, state = (
+            _text(form, "by", MAX_BY_CHARS),
+            _text(form, "reason", MAX_NOTE_CHARS),
+            form.get("state"),
+        )
+        if state not in ("on", "off"):
+            raise RequestFailed("invalid", '"state" is on or off')
+        return JSONResponse(
+            await self._bridge.answer(self._cluster.turn_remediation(state == "on", by, reason))
+        )
+
     # --- about this process -------------------------------------------------------------------------
 
     async def healthz(self, request: Request) -> Response:
@@ -291,9 +305,11 @@ class _Api:
 
     async def metrics(self, request: Request) -> Response:
         status = await self._bridge.answer(self._cluster.status())
+        channels = await self._bridge.answer(self._cluster.channels())
         processes = process_rows(self._processes(), status["cells"])
         text = exposition(
             status,
+            channels,
             processes,
             self._intake.doors,
             self._cluster.in_flight,

@@ -1,7 +1,11 @@
 """What other tools send in: acknowledgements and resolutions, each signed under a channel's ``inbound_secret``.
 
 - A *webhook* channel's other side signs as slakeeper itself does (:mod:`slakeeper.sla.signature`).
-- *PagerDuty* signs its webhooks (v3) with ``X-PagerDuty-Signature: v1=<HMAC-SHA256 of the body>,…``.
+- *PagerDuty* signs its webhooks (v3) with ``X-PagerDuty-Signature: v1=<HMAC-SHA256 of the body, hexadecimal>,…``, one
+  for each secret while one is changed for another. A body holds one event. What is answered 4xx is dropped, and three
+  in a row stop a subscription for a day: what is signed and concerns nobody here is answered 200. Shapes and behaviour:
+  https://developer.pagerduty.com/docs/webhooks/v3-overview/, …/webhook-signatures/ and …/webhook-behavior/,
+  read as docs/webhooks/01-Overview.md, 04-Signatures.md and 02-Behavior.md of github.com/PagerDuty/developer-docs.
 
 A message that was caught and is sent anew does nothing: what is old is refused, an id counts once, and (also after a
 restart of this process) an acknowledgement that was taken, or that somebody has followed by a later one, is not taken
@@ -110,8 +114,12 @@ class Inbound:
         self._remember(seen)
         try:
             return JSONResponse(await self._carry_out(act, f"inbound:{channel}"))
-        except BaseException:
+        except BaseException as error:
             self._seen.pop(seen, None)  # it was not done, so it may come again
+            if kind == "pagerduty" and isinstance(error, RequestFailed) and error.code == "not_found":
+                # A service there has other sources too, and what ended here may be open there still.
+                ignored = f"no open violation here has the key {act.about}"
+                return JSONResponse({"done": [], "already": [], "ignored": ignored})
             raise
 
     async def _carry_out(self, act: Act, via: str) -> dict[str, Any]:
@@ -204,8 +212,10 @@ def read_pagerduty(secret: str, headers: Mapping[str, str], body: bytes, now_ms:
         return "no person has acknowledged it"
     key = data.get("incident_key") if isinstance(data, dict) else None
     message_id, at_ms = event.get("id"), _instant_ms(event.get("occurred_at"))
-    if not isinstance(key, str) or not key or not isinstance(message_id, str) or at_ms is None:
-        raise InboundRefused(400, "invalid", "its id, occurred_at or data.incident_key is missing")
+    if not isinstance(key, str) or not key:
+        return "it has no incident_key, so it is not about what slakeeper has raised"
+    if not isinstance(message_id, str) or at_ms is None:
+        raise InboundRefused(400, "invalid", "its id or occurred_at is missing")
     if now_ms - at_ms > PAGERDUTY_AGE_MS:
         raise InboundRefused(401, "unauthorized", "the event is more than a day old")
     by = str(agent.get("summary") or agent.get("id") or "PagerDuty")[:MAX_BY_CHARS]

@@ -75,6 +75,9 @@ DOOR_FACTS = {
     "waiting": (GaugeMetricFamily, "Samples that wait at the door for a cell"),
 }
 
+OUTCOMES = ("sent", "logged", "failed", "uncertain")
+"""How an attempt to send a message ends."""
+
 _DISK = {
     "used_bytes": "What the data directory takes of the disk",
     "free_bytes": "What is left of the disk for the data directory",
@@ -92,6 +95,7 @@ class _Snapshot(Collector):
     def __init__(
         self,
         status: Mapping[str, Any],
+        channels: Sequence[Mapping[str, Any]],
         processes: Sequence[Mapping[str, Any]],
         doors: Sequence[Door],
         in_flight: Mapping[str, int],
@@ -99,6 +103,7 @@ class _Snapshot(Collector):
         disk: Mapping[str, int],
     ) -> None:
         self._status = status
+        self._channels = channels
         self._processes = processes
         self._doors = doors
         self._in_flight = in_flight
@@ -108,6 +113,7 @@ class _Snapshot(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._slas()
         yield from self._cells()
+        yield from self._messages()
         yield from self._own()
 
     def _slas(self) -> Iterable[Metric]:
@@ -125,6 +131,11 @@ class _Snapshot(Collector):
             "slakeeper_actions_left_alone",
             "Actions that are not run because they help again and again",
             value=len(remediation.get("left_alone", ())),
+        )
+        yield GaugeMetricFamily(
+            "slakeeper_breakers_open",
+            "Actions that rest because they failed again and again",
+            value=len(remediation.get("breakers_open", ())),
         )
         for name, key, text in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["sla"])
@@ -172,6 +183,17 @@ class _Snapshot(Collector):
             restarts.add_metric([process["name"]], process["restarts"] or 0)
         yield restarts
 
+    def _messages(self) -> Iterable[Metric]:
+        attempts = CounterMetricFamily(
+            "slakeeper_message_attempts",
+            "Attempts to send a message since the cells were started, by how they ended",
+            labels=["channel", "outcome"],
+        )
+        for channel in self._channels:
+            for outcome in OUTCOMES:
+                attempts.add_metric([channel["name"], outcome], channel[outcome])
+        yield attempts
+
     def _own(self) -> Iterable[Metric]:
         accepted = CounterMetricFamily(
             "slakeeper_samples_accepted", "Samples taken and durable, by door", labels=["door"]
@@ -205,6 +227,7 @@ class _Snapshot(Collector):
 
 def exposition(
     status: Mapping[str, Any],
+    channels: Sequence[Mapping[str, Any]],
     processes: Sequence[Mapping[str, Any]],
     doors: Sequence[Door],
     in_flight: Mapping[str, int],
@@ -215,6 +238,7 @@ def exposition(
 
     Args:
         status: of the cluster, with ``slas`` and ``cells``.
+        channels: rows of ``channel list``.
         processes: rows of the process table.
         doors: what came through each since this gateway started.
         in_flight: samples that each cell owes an answer for.
@@ -222,5 +246,5 @@ def exposition(
         disk: what the data directory takes, by the keys of the status; None while it cannot be told.
     """
     registry = CollectorRegistry()
-    registry.register(_Snapshot(status, processes, doors, in_flight, subscribers, disk or {}))
+    registry.register(_Snapshot(status, channels, processes, doors, in_flight, subscribers, disk or {}))
     return generate_latest(registry)

@@ -14,6 +14,7 @@ from slakeeper.sla.audit import Head, What, read
 from slakeeper.sla.audit_check import Expected, Row, check
 from slakeeper.sla.ledger import EntryStatus, LedgerEntry
 from slakeeper.sla.violation import Violation
+from tests.simulation.settings import MONITORING
 
 if TYPE_CHECKING:
     from tests.simulation.world import SlaWorld
@@ -39,6 +40,13 @@ def rows(fs: FileSystem, partition: str) -> Iterator[Row]:
             yield Row(name, number, line.decode("latin-1"))
         if rest:
             yield Row(name, len(whole) + 1, rest.decode("latin-1"), is_whole=False)
+
+
+def chain_entries(cell: SimCell) -> int:
+    """How many entries the chains of a cell have by now."""
+    assert cell.host is not None
+    partitions = cell.host.partitions.items()
+    return sum(recorded_chain(partition, name, cell.host.codec).head_seq for name, partition in partitions)
 
 
 def problems_of_chains(cell: SimCell, *, complete: bool = False) -> list[str]:
@@ -93,7 +101,7 @@ def problems_of_entries(
     violations, ledger = list(archived), list(entries)
     ids = Counter(each.id for each in violations)
     opened, resolved = subjects(What.VIOLATION_OPENED), subjects(What.VIOLATION_RESOLVED)
-    yield from _differences("violation.opened", ids, opened)
+    yield from _differences("violation.opened", ids + _forgotten(world, ids), opened)
     yield from _differences("violation.resolved", opened, resolved)
     acknowledged = Counter((v.id, each.at_ms) for v in violations for each in v.acknowledgements)
     said_so = {(each["subject"], each["at_ms"]) for each in said(What.VIOLATION_ACKNOWLEDGED)}
@@ -127,6 +135,16 @@ def problems_of_entries(
     yield from (f"period {key} has {count} entries" for key, count in settled.items() if count > 1)
     yield from (f"{each['partition']} has forked" for each in said(What.CHAIN_FORKED))
     yield from _versions(world, documents)
+
+
+def _forgotten(world: "SlaWorld", kept: Counter[str]) -> Counter[str]:
+    """Those that ended so long ago that retention has them forgotten; their audit chain is for ever."""
+    before_ms = world.system.now_ms - MONITORING.retention.violations
+    return Counter(
+        each["id"]
+        for each in world.seen.values()
+        if each["id"] not in kept and each["end_time"] is not None and each["end_time"] < before_ms
+    )
 
 
 def _versions(world: "SlaWorld", documents: list[dict[str, Any]]) -> Iterator[str]:

@@ -220,6 +220,8 @@ def _may_be_untold(world: "SlaWorld", violation: Violation) -> bool:
 
 def _remedies(world: "SlaWorld") -> Iterator[str]:
     """An attempt is carried out once; there are not more than are allowed."""
+    for key in world.outside.unclaimed:
+        yield f"remedy {key} was carried out on a target that another run acts on"
     for key, count in world.outside.remedied.items():
         if count > 1:
             yield f"remedy {key} was carried out {count} times"

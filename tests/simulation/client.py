@@ -16,8 +16,6 @@ LONGEST_RESEND_MS = 10 * MINUTE_MS
 # A metric is well for so long in the mean, then bad for so long in the mean.
 WELL_MS, BAD_MS = 4 * HOUR_MS, 12 * MINUTE_MS
 
-OPERATE_EVERY_MS = 5 * MINUTE_MS
-
 # How long a silence lasts; all are over before a run has come to rest.
 SILENCE_MS = (5 * MINUTE_MS, 20 * MINUTE_MS)
 
@@ -128,11 +126,12 @@ class Operator:
 
     system: SimSystem
     random: Random
+    every_ms: int
     is_stopped: bool = False
     silences: list[Silenced] = field(default_factory=list)
 
     def start(self) -> None:
-        self.system.agenda.after(int(self.random.expovariate(1 / OPERATE_EVERY_MS)), self._operate)
+        self.system.agenda.after(int(self.random.expovariate(1 / self.every_ms)), self._operate)
 
     def _operate(self) -> None:
         if self.is_stopped:

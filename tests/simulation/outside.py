@@ -7,7 +7,11 @@ from typing import Any
 
 from slakeeper.integrations.channel import DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
+from slakeeper.sla import target as sla_target
+from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.notification import Notification, NotificationKind
+from slakeeper.sla.policy import RemediationSettings
+from slakeeper.sla.target import Claim, Target
 
 # Of what a channel is asked: not reached, reached but silent about it, refused for good.
 UNREACHABLE_RATIO, SILENT_RATIO, REFUSED_RATIO = 0.05, 0.05, 0.01
@@ -32,6 +36,26 @@ class Received:
 
 
 @dataclass
+class SharedTargets:
+    """What all cells know of the targets, as :class:`slakeeper.actors.target_file.TargetFiles` without the files."""
+
+    known: dict[str, Target] = field(default_factory=dict)
+
+    def claim(self, target: str, new: Claim, settings: RemediationSettings, now_ms: int) -> Breaker:
+        after = sla_target.claim(self.known.get(target, Target()), new, settings, now_ms)
+        self.known[target] = after
+        return after.breaker(new.action)
+
+    def settle(self, target: str, key: str, helped: bool, settings: RemediationSettings, now_ms: int) -> None:
+        self.known[target] = sla_target.settle(
+            self.known.get(target, Target()), key, helped, settings, now_ms
+        )
+
+    def breakers(self) -> dict[str, Breaker]:
+        return sla_target.merged(self.known)
+
+
+@dataclass
 class Outside:
     """Everything outside the cells. ``is_calm``: nothing fails any more.
 
@@ -42,6 +66,8 @@ class Outside:
         asked: of escalations, also those that did not arrive: by violation id, the keys of the walk.
         remedied: how often each idempotency key of a remedy was carried out.
         helped: targets that a remedy has just helped, for whoever makes the values.
+        targets: what all cells share of them.
+        unclaimed: idempotency keys of remedies that were carried out on a target that was not theirs.
     """
 
     random: Random
@@ -52,9 +78,14 @@ class Outside:
     asked: dict[str, set[str]] = field(default_factory=dict)
     remedied: Counter[str] = field(default_factory=Counter)
     helped: set[str] = field(default_factory=set)
+    targets: SharedTargets = field(default_factory=SharedTargets)
+    unclaimed: list[str] = field(default_factory=list)
 
     def run_remedy(self, remedy: Any, action: Any, *, idempotency_key: str, **_: Any) -> RemedyResult:
         """Stands in for ``integrations.remedy.run_remedy``."""
+        claim = self.targets.known[action.target_name].claim
+        if claim is None or claim.key != idempotency_key:
+            self.unclaimed.append(idempotency_key)
         self.remedied[idempotency_key] += 1
         if self.random.random() < REMEDY_HELPS_RATIO:
             self.helped.add(action.trigger_metric)

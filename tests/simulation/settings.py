@@ -22,12 +22,15 @@ class Watched:
 class Pace:
     """How fast a simulated world goes: a sample of every metric each ``sample_every_ms``, windows of ``interval``.
 
+    An operator does something every ``operate_every_ms`` on average: acknowledges, silences, suspends, looks.
+
     Cells ask each other as often as samples come, which is more seldom than in earnest, where it is every second: runs
     are hours of virtual time.
     """
 
     sample_every_ms: int
     interval: str
+    operate_every_ms: int
 
     @property
     def neighbour_fresh_ms(self) -> int:
@@ -36,8 +39,8 @@ class Pace:
 
 
 # For short runs, in which much is to happen; and for long ones.
-QUICK = Pace(60_000, "1m")
-STEADY = Pace(300_000, "15m")
+QUICK = Pace(60_000, "1m", 300_000)
+STEADY = Pace(300_000, "15m", 1_200_000)
 
 
 @dataclass(frozen=True)

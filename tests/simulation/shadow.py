@@ -10,6 +10,7 @@ from slakeeper.actors.message import DescribeMetric, Rebase, SetSuspended, Tick
 from slakeeper.actors.monitor import MetricMonitorActor, MetricView, MonitorOrder
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
+from tests.simulation.outside import SharedTargets
 from tests.simulation.settings import ENFORCEMENT, MONITORING
 
 
@@ -34,7 +35,7 @@ class Shadow:
 
     def __init__(self, address: str, order: MonitorOrder) -> None:
         self._actor = MetricMonitorActor(address, order)
-        self._environment = Environment(ENFORCEMENT, MONITORING, {}, {}, Path())
+        self._environment = Environment(ENFORCEMENT, MONITORING, {}, {}, Path(), SharedTargets())
 
     def take(self, message: Any, now_ms: int) -> None:
         self._actor.handle_cast(self._context(now_ms), message)

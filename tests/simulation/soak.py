@@ -25,6 +25,9 @@ SHOWN_PROBLEMS = 5
 
 PROGRESS_EVERY_S = 10.0
 
+# Objects, of which there is room for some generations: hardly anything but actors that crash is a circle.
+GC_THRESHOLD = 200_000
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -56,7 +59,7 @@ def quieten() -> None:
     """For a process that runs thousands of crashes: no logs of them, and a garbage collector that looks less often."""
     logging.disable(logging.CRITICAL)
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
 def run_all(seeds: range, hours: float, climate: str, jobs: int) -> Iterator[Outcome]:

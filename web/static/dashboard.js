@@ -192,6 +192,46 @@ function failingSources(cells) {
   return [...failing].map(([name, why]) => `${name}: ${why}`);
 }
 
+// What has been switched off, by whom and why; and what rests although it is on.
+function showRemediation(remediation) {
+  const { state, by, reason, time } = remediation;
+  const shown = make("span", `pill ${state === "on" ? "good" : "bad"}`, state);
+  shown.id = "remediation";
+  find("remediation").replaceWith(shown);
+  find("remediation-said").textContent = (state === "on" ? "Actions run by themselves" : "No action runs by itself")
+    + (by ? `: switched ${state} by ${by} on ${new Date(time).toLocaleString()}: ${reason}` : "");
+  const rests = [
+    ...(remediation.left_alone || []).map((row) => `${row.sla_id} ${row.metric_name}: ${row.message}`),
+    ...(remediation.breakers_open || []).map((row) => row.message),
+  ];
+  find("remediation-rests").replaceChildren(...rests.map((line) => make("li", "", line)));
+  const turn = find("remediation-turn");
+  turn.value = state === "on" ? "off" : "on";
+  turn.textContent = `Switch ${turn.value}`;
+  turn.disabled = turning;
+}
+
+let turning = false;
+
+async function turnRemediation(event) {
+  event.preventDefault();
+  const form = event.target;
+  const turn = find("remediation-turn");
+  turning = true;
+  turn.disabled = true;
+  try {
+    const wanted = { state: turn.value, by: form.elements.by.value, reason: form.elements.reason.value };
+    const answer = await post("/v1/remediation", wanted);
+    form.elements.reason.value = "";
+    find("remediation-refused").textContent = answer.unreached.length
+      ? `not yet confirmed by ${answer.unreached.join(", ")}, which will learn it from the others` : "";
+  } catch (error) {
+    find("remediation-refused").textContent = error.message;
+  }
+  turning = false;
+  refresh();
+}
+
 function showStatus(status) {
   const generations = status.generation || 1;
   const counts = {};
@@ -217,6 +257,7 @@ function showStatus(status) {
   const full = (status.cells || []).map((cell) => cell.low_on_room).find(Boolean);
   find("full").hidden = !full;
   find("full").textContent = full ? `The disk is nearly full, samples are refused: ${full}` : "";
+  showRemediation(status.remediation);
   find("disk").hidden = !status.disk;
   find("disk").textContent = status.disk ? diskLine(status.disk) : "";
   const state = pill(status.state);
@@ -253,6 +294,14 @@ async function get(path) {
   return response.json();
 }
 
+async function post(path, document) {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(document) });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.reason || `${path}: ${response.status}`);
+  return answer;
+}
+
 let asking = false;
 let again = false;
 
@@ -286,6 +335,8 @@ function soon() {
     }, AFTER_EVENT_MS);
   }
 }
+
+find("remediation-form").addEventListener("submit", turnRemediation);
 
 const source = new EventSource("/v1/events");
 source.onopen = () => { events = true; soon(); };

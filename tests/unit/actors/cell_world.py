@@ -17,6 +17,7 @@ from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import make_handlers
 from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
+from slakeeper.actors.target_file import TargetFiles
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
 from slakeeper.integrations.source import Filling, Gap, Reading
@@ -24,7 +25,7 @@ from slakeeper.otp.actor import Actor
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Handler
+from slakeeper.otp.line import Handler
 from slakeeper.otp.neighbour import Neighbour
 from slakeeper.otp.partition import Partition
 from slakeeper.sla.contract import Sla
@@ -218,8 +219,10 @@ class World:
         monitoring: Mapping[str, Any] | None = None,
         now_ms: int = NOW_MS,
         neighbours: Mapping[str, Neighbour] | None = None,
+        shared: Path | None = None,
     ) -> None:
         self.neighbours = dict(neighbours or {})
+        self.shared = shared or directory
         self.directory = directory
         self.policy = policy or enforcement()
         self.monitoring = MonitoringPolicy.model_validate({"alert_channels": ["chat"], **(monitoring or {})})
@@ -245,7 +248,8 @@ class World:
         self.partition.world = self
         self.partition.open()
         self.environment = Environment(
-            self.policy, self.monitoring, self.senders, self.pollers, self.directory / "locks",
+            self.policy, self.monitoring, self.senders, self.pollers, self.shared / "locks",
+            claims := TargetFiles(self.shared / "targets"), breakers=claims.breakers(),
             audit_files=AuditFiles(self.directory / "audit"),
         )  # fmt: skip
         partition = self.partition

@@ -28,6 +28,12 @@ def test_the_version_before_the_last_two_is_read_again() -> None:
     assert definition_of({**DOCUMENT}).contract is not first.contract
 
 
+def test_what_a_contract_depends_on_is_known_without_reading_it() -> None:
+    definition = definition_of({"id": "nobody could read this", "depends_on": ["network"]})
+    assert definition.depends_on == ("network",)
+    assert definition_of(DOCUMENT).depends_on == definition_of(DOCUMENT).contract.depends_on == ()
+
+
 @pytest.mark.parametrize("document", [{}, {"id": 7}, {"id": "api"}, {"id": ["api"], "metrics": []}])
 def test_what_is_no_contract_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -84,10 +84,39 @@ def test_a_peer_that_names_a_wait_is_left_alone_for_so_long(world: World) -> Non
 def test_a_message_that_cannot_be_delivered_is_recorded_as_failed(world: World) -> None:
     world.senders["chat"].failures = down(2, retryable=False)
     world.observe(CRITICAL)
-    assert levels(world) == [("chat", "failed")]
+    assert levels(world)[0] == ("chat", "failed")
     assert world.violation()["escalations"][0]["detail"] == "no route"
     assert "alert.failed" in world.topics()
     assert world.host.crash_reports == type(world.host.crash_reports)()
+
+
+def test_a_level_that_cannot_be_told_for_good_is_not_waited_for(world: World) -> None:
+    world.senders["chat"].failures = down(2, retryable=False)  # of the alert, and of the first level
+    world.observe(CRITICAL)
+    assert levels(world) == [("chat", "failed"), ("pager", "sent")]
+    assert world.now_ms == NOW_MS
+
+
+@pytest.mark.parametrize("how", [{}, {"uncertain": True}])
+def test_a_level_that_may_hear_of_it_yet_has_its_time(world: World, how: dict[str, Any]) -> None:
+    world.senders["chat"].idempotent, world.senders["chat"].on_uncertain = False, "hold"
+    world.senders["chat"].failures = down(2, **how)
+    world.observe(CRITICAL)
+    assert len(levels(world)) == 1
+    world.pass_time(MINUTE_MS)
+    assert len(levels(world)) == 2
+
+
+def test_a_channel_that_a_level_and_the_policy_name_is_told_once(make_world: MakeWorld) -> None:
+    policies = [
+        {"severity": "critical", "levels": [{"type": "chat"}], "timeout": "30d", "notify_channels": ["chat"]}
+    ]
+    world = make_world(enforcement(escalation_policies=policies))
+    world.define()
+    world.observe(CRITICAL)
+    world.recover()
+    kinds = [message.kind.value for name, message, _ in world.sent if message.id.startswith("v0")]
+    assert sorted(kinds) == ["escalation", "resolved"]
 
 
 def test_tries_end_after_some_time(world: World) -> None:
@@ -151,7 +180,7 @@ def test_an_alert_that_cannot_be_delivered_stands_in_the_log_and_is_counted(
 def test_an_error_of_a_sender_that_is_no_delivery_error_is_a_failure_too(world: World) -> None:
     world.senders["chat"].failures = [RuntimeError("a bug"), RuntimeError("a bug")]
     world.observe(CRITICAL)
-    assert levels(world) == [("chat", "failed")]
+    assert levels(world)[0] == ("chat", "failed")
 
 
 def test_a_message_in_doubt_is_held_by_a_channel_that_cannot_recognise_it(world: World) -> None:

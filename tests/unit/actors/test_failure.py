@@ -233,6 +233,7 @@ RUBBISH: list[Any] = [
     {"matchers": [7], "end": 10**15, "by": "a", "reason": "b"}, {"matchers": ["sla=~("], "end": 7, "by": "a"},
     {"switch": {"state": "off"}},
     {"silences": [7]}, {"silences": [{"id": 7}]}, {"parents": [7], "silences": 7}, {"parents": "api", "silences": ""},
+    {"parents": [], "silences": "", "known": []}, {"parents": [], "silences": "", "known": {"s": []}},
     {"id": "x", "approve": "true", "by": "a", "reason": "b"}, {"id": "x", "by": b"bytes"},
 ]  # fmt: skip
 

@@ -170,6 +170,16 @@ def test_nothing_is_said_of_silences_that_are_known_already(pair: Pair) -> None:
     }
 
 
+def test_only_silences_are_sent_that_the_other_lacks_or_knows_with_another_end(pair: Pair) -> None:
+    known, ended, lacking = (add(pair.one, for_ms=hours * HOUR_MS) for hours in (1, 2, 3))
+    ends = {known["id"]: known["end_time"], ended["id"]: ended["end_time"] + 1}
+    asked = {"parents": [], "silences": "another digest"}
+    assert pair.one.request("neighbour", **asked, known=None)["silences_differ"] is True
+    sent = pair.one.request("neighbour", **asked, known=ends)["silences"]
+    assert {each["id"] for each in sent} == {ended["id"], lacking["id"]}
+    assert len(pair.one.request("neighbour", **asked)["silences"]) == 3  # as a cell of a version before asks
+
+
 def test_good_news_stays_good(pair: Pair) -> None:
     pair.two.observe(GOOD)
     pair.pass_time(MINUTE_MS)

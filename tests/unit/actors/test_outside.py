@@ -7,7 +7,7 @@ are not.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import SecretStr
@@ -215,14 +215,61 @@ def test_where_nobody_listens_nothing_is_uncertain(make_world: MakeWorld, make_p
 def test_a_crash_while_a_message_is_on_its_way_leaves_it_uncertain_or_sent_once(
     make_world: MakeWorld, peer: Peer
 ) -> None:
-    world = telling(make_world, peer.settings, settles=False)
+    world = killed_while_sending(make_world, peer.settings)
+    assert outcome(world) == ("sent" if peer.recognises else "uncertain")
+    assert len(peer.taken()) == 1
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["cut off", "killed"])
+@pytest.mark.parametrize("on_uncertain", ["resend", "hold"])
+def test_what_is_uncertain_is_sent_again_or_held_as_its_channel_says(
+    make_world: MakeWorld, peer: Peer, on_uncertain: str, crashes: bool
+) -> None:
+    settings = peer.settings.model_copy(update={"on_uncertain": on_uncertain})
+    if crashes:
+        world = killed_while_sending(make_world, settings)
+    else:
+        peer.faulty.faults = [(Cut(), True)]
+        world = telling(make_world, settings)
+    if on_uncertain == "hold":
+        assert outcome(world) == "uncertain"
+        assert len(peer.taken()) == 1
+    else:
+        assert outcome(world) == "sent"
+        assert len(peer.taken()) == (1 if peer.recognises else 2)
+
+
+def killed_while_sending(make_world: MakeWorld, settings: AnyChannel) -> World:
+    """A cell that came back after its process had died between the other side's answer and the note of it."""
+    world = telling(make_world, settings, settles=False)
     while not (sends := [run for lane, run, _ in world.executor.waiting if lane == "channel-outside"]):
         world.turn()
     [send] = sends
     send()  # it was taken, and nobody is left to hear so
+    world.senders["outside"] = Messenger(open_channel("outside", settings))  # type: ignore[assignment]
     world.restart()
-    assert outcome(world) == ("sent" if peer.recognises else "uncertain")
-    assert len(peer.taken()) == 1
+    return world
+
+
+@pytest.mark.parametrize("on_uncertain", ["resend", "hold"])
+def test_a_mail_on_its_way_at_a_crash_is_one_or_can_be_told_to_be_the_same(
+    make_world: MakeWorld, on_uncertain: Literal["resend", "hold"]
+) -> None:
+    post = Post()
+    with running(post) as port:
+        settings = EmailChannel(
+            type="email", host="127.0.0.1", port=port, recipients=("a@example.com",), timeout=TIMEOUT_MS,
+            on_uncertain=on_uncertain,
+        )  # fmt: skip
+        world = killed_while_sending(make_world, settings)
+        assert outcome(world) == ("sent" if on_uncertain == "resend" else "uncertain")
+    letters = [letter for _, letter in post.letters]
+    assert len(letters) == (2 if on_uncertain == "resend" else 1)
+    assert len({letter["Message-ID"] for letter in letters}) == 1
+    assert len({bytes(letter) for letter in letters}) == 1
+    [uncertain] = [row for row in world.violation()["escalations"] if row["channel"] == "outside"]
+    if on_uncertain == "hold":
+        assert uncertain["detail"] == "interrupted while it was being sent"
 
 
 @pytest.mark.parametrize(

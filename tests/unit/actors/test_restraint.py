@@ -30,7 +30,7 @@ def state(world: World) -> dict[str, Any]:
 def test_while_it_is_off_nothing_begins_by_itself_and_people_are_told_why(make_world: MakeWorld) -> None:
     world = make_world(remediating())
     world.define()
-    assert state(world) == {"switch": None, "left_alone": []}
+    assert state(world) == {"switch": None, "left_alone": [], "breakers_open": []}
     said = turn(world, False)
     assert state(world)["switch"] == said
     assert (said["state"], said["by"], said["reason"]) == ("off", "ann", "upgrade")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from slakeeper import App, Metric, Sla
+from slakeeper.ack_key import ACK_KEY_FILE, ack_key
 from slakeeper.archive import MANIFEST, SEAL, ArchiveError, read_archive
 from slakeeper.audit import last_entries, verify
 from slakeeper.backup import BackupRefused, back_up
@@ -21,6 +22,7 @@ from slakeeper.otp.journal import JournalError
 from slakeeper.otp.partition import Partition
 from slakeeper.restore import RestoreRefused, restore
 from slakeeper.restored import MARK, held_because, release
+from slakeeper.sla.ack_claim import Claim, mint, read
 from tests.unit.otp.partition_world import CODEC
 
 NOW_MS = 1_700_000_000_000
@@ -98,6 +100,20 @@ def test_a_file_is_its_owners_alone_and_has_no_secrets(data: Path, file: Path) -
     assert {name.partition("/")[0] for name in names[:-2]} == {"meta.json", "partitions", "audit"}
     assert not [name for name in names if name.endswith("lock")]
     assert not [path for path in data.parent.iterdir() if path.name.endswith(".partial")]
+
+
+def test_links_that_were_sent_are_good_after_a_restore_and_their_key_is_the_owners_alone(
+    data: Path, tmp_path: Path
+) -> None:
+    claim = Claim(("v1",), "mail", ("ann",), NOW_MS)
+    token = mint(ack_key(data), claim)
+    back_up(data, tmp_path / "keyed.tar", None, NOW_MS)
+    restore(tmp_path / "keyed.tar", tmp_path / "copy", NOW_MS)
+    assert (tmp_path / "copy" / ACK_KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert read(ack_key(tmp_path / "copy"), token) == claim
+    # Whoever has revoked the links of the original has to do so in the copy.
+    (tmp_path / "copy" / ACK_KEY_FILE).unlink()
+    assert read(ack_key(tmp_path / "copy"), token) is None
 
 
 def test_a_running_system_is_copied_without_a_stop(data: Path, tmp_path: Path) -> None:

@@ -142,3 +142,47 @@ CELLS = st.text(alphabet='0123456789.,-e "\n\ralx', max_size=12)
 def test_no_text_breaks_the_reader(lines: list[str]) -> None:
     history, found = read(("ts,metric,value\n" + "\n".join(lines)).encode())
     assert history.count == len(found)
+
+
+NUMBERS = st.sampled_from(
+    ["1.5", "2", " 3", "4\r", "-0.0", ".5", "1.", "01", "+7", "1_0", "1e3", "1E400", "nan", "NaN", "Infinity", "null",
+     "true", "[1]", "", "9" * 400, "0.1000000000000000055511151231257827", "1],[2", "5,null,6"]
+)  # fmt: skip
+LINES = st.one_of(
+    st.builds(
+        "{},latency,{}".format, st.sampled_from([T0_MS, T0_MS + 5, f" {T0_MS}", f"{T0_MS}.0"]), NUMBERS
+    ),
+    st.builds("{},latency,{:.17g}".format, st.just(T0_MS), st.floats(allow_nan=False)),
+    st.builds("{},{},{}".format, NUMBERS, st.sampled_from(["latency", "1", "", "null", "]"]), NUMBERS),
+    st.sampled_from(["", f"{T0_MS},1.5", f"{T0_MS},latency,1,latency,2", "1,null,2"]),
+)
+
+
+@pytest.mark.parametrize("plain_count", [0, 3])
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(LINES, min_size=1, max_size=4), end=st.sampled_from(["", "\n", "\n\n"]))
+def test_numbers_taken_from_the_text_as_a_whole_are_those_of_its_fields(
+    lines: list[str], end: str, plain_count: int
+) -> None:
+    text = "ts,metric,value\n" + "\n".join([f"{T0_MS},latency,1.25"] * plain_count + lines) + end
+    history, found = read(text.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slakeeper.history._of_one_metric", lambda chunk: None)
+        expected_history, expected = read(text.encode())
+    assert found == expected
+    assert [str(value) for *_, value in found] == [str(value) for *_, value in expected]
+    assert (history.listed, history.refused) == (expected_history.listed, expected_history.refused)
+
+
+def test_a_history_of_one_metric_is_not_cut_into_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without this nothing above would be tested."""
+
+    def never(chunk: bytes, width: int) -> None:
+        raise AssertionError("cut")
+
+    monkeypatch.setattr("slakeeper.history._split", never)
+    text = "ts,metric,value\r\n" + "".join(
+        f"{T0_MS + number},latency,{number / 8}\r\n" for number in range(9)
+    )
+    _, found = read(text.encode())
+    assert [value for *_, value in found] == [number / 8 for number in range(9)]

@@ -11,7 +11,7 @@ from slakeeper.integrations.pace import Pace
 from slakeeper.integrations.pagerduty import dedup_key
 from slakeeper.integrations.slack import SlackSender
 from slakeeper.integrations.slack import document as slack_document
-from slakeeper.sla.notification import Notification, NotificationKind
+from slakeeper.sla.notification import Notification, NotificationKind, trial
 from slakeeper.sla.policy import PagerDutyChannel, Severity, SlackChannel, WebhookChannel
 from slakeeper.sla.signature import sign
 from tests.unit.integrations.fake_http import FakeServer, Reply
@@ -131,6 +131,31 @@ def test_an_incident_is_raised_repeated_and_ended_under_one_key(notification: No
     assert (payload["source"], payload["component"], payload["severity"]) == ("api_gold", "api", "critical")
     assert payload["timestamp"] == "2023-11-14T22:13:20.000+00:00"
     assert payload["custom_details"]["violations"] == notification.details["violations"]
+
+
+def test_the_shapes_are_those_of_the_events_api(notification: Notification) -> None:
+    """What its documentation calls required, and nothing that it does not know."""
+    pagerduty, link = PagerDuty(), "https://sla.example.com/ack?token=a/b"
+    with FakeServer(pagerduty) as server:
+        sender = open_channel("pager", pagerduty_settings(server))
+        for kind in (NotificationKind.OPENED, NotificationKind.ACKNOWLEDGED, NotificationKind.RESOLVED):
+            sender.send(replace(notification, kind=kind), Recipient(service="api", link=link))
+        sender.send(trial(1_700_000_000_000), Recipient())
+        assert {request.path for request in server.requests} == {"/v2/enqueue"}
+    trigger, acknowledge, resolve, test = pagerduty.events
+    routing = {"routing_key": "key-1", "dedup_key": notification.dedup_key}
+    assert acknowledge == {**routing, "event_action": "acknowledge"}
+    assert resolve == {**routing, "event_action": "resolve"}
+    assert trigger.keys() == {"routing_key", "event_action", "dedup_key", "payload", "client", "links"}
+    assert trigger["links"] == [{"href": link, "text": "Acknowledge in slakeeper"}]
+    assert "links" not in test
+    for each in (trigger, test):
+        assert each["event_action"] == "trigger"
+        assert each["payload"].keys() <= {
+            "summary", "source", "severity", "timestamp", "component", "group", "class", "custom_details",
+        }  # fmt: skip
+        assert all(each["payload"][name] for name in ("summary", "source", "severity"))
+        assert each["payload"]["severity"] in ("critical", "error", "warning", "info")
 
 
 @pytest.mark.parametrize(

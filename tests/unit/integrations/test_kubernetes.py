@@ -239,3 +239,13 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], reaso
     with pytest.raises(ValidationError) as caught:
         KubernetesRemedy.model_validate(given)
     assert [error["type"] for error in caught.value.errors()] == [reason]
+
+
+@pytest.mark.parametrize("code", [200, 403])
+def test_a_server_that_gives_the_token_away_is_not_quoted(token_file: Path, code: int) -> None:
+    said = {"kind": "Status", "message": "Bearer token-1 may not", "spec": {"replicas": 5}, "seen": "token-1"}
+    with FakeServer(lambda _: json_reply(said, code), tls=True) as server:
+        result = run(remedy_for(server.url, token_file, replicas=5))
+    assert result.ok == (code == 200)
+    assert "***" in result.detail + result.output
+    assert "token-1" not in result.detail + result.output

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import psutil
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from slakeeper.integrations.mcp import QUERIES
+from slakeeper.integrations.mcp import QUERIES, Refused, Session
 from slakeeper.integrations.mcp_http import events
 from slakeeper.integrations.source import Reading, open_source
 from slakeeper.sla.monitoring import McpSource
@@ -173,6 +173,38 @@ def test_a_refusal_has_its_status_and_shows_no_secret(server: FakeServer) -> Non
     found = probe(url=server.url, token="key-7")
     assert values(found, "up", "error", "status") == (0.0, 100.0, 401.0)
     assert found["latency"].error == "answered 401: not with ***"
+
+
+class Telltale:
+    """A transport whose server quotes what it was sent."""
+
+    def request(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        if message["method"] == "tools/call":
+            return {
+                "result": {
+                    "isError": True,
+                    "content": [{"type": "text", "text": "x" * 200 + " hush-hush-4711"}],
+                }
+            }
+        return {"error": {"code": -32000, "message": "hush-hush-4711 is not welcome"}}
+
+    def notify(self, message: Mapping[str, Any]) -> None:
+        """Is not answered."""
+
+    def agreed(self, version: str) -> None:
+        """Any will do."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_an_error_that_quotes_a_secret_is_shown_without_it() -> None:
+    session = Session(Telltale(), ["hush-hush-4711"])
+    with pytest.raises(Refused, match=r"^ping: \*\*\* is not welcome \(-32000\)$"):
+        session.ask("ping", {})
+    with pytest.raises(Refused) as caught:
+        session.call_tool("add", {})
+    assert "hush" not in str(caught.value)
 
 
 def test_an_error_of_the_protocol_has_its_code(server: FakeServer) -> None:

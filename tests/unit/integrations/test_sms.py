@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydantic import SecretStr
 
 from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, open_channel
 from slakeeper.integrations.sms import message
+from slakeeper.integrations.sms_text import length
+from slakeeper.sla.ack_claim import read
+from slakeeper.sla.ack_link import Links
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import SmsChannel
 from tests.unit.integrations.fake_http import Cut, FakeServer, Hang, Reply, json_reply
@@ -55,6 +59,12 @@ def test_every_number_is_told_once(notification: Notification) -> None:
         )
     assert twilio.told == ["+491", "+492", "+493"]
     assert twilio.sent[0][1] == message(notification)
+
+
+def test_a_receipt_that_gives_the_token_away_is_masked(notification: Notification) -> None:
+    with FakeServer(lambda _: json_reply({"sid": "SM token " + "x" * 500}, 201)) as server:
+        detail = opened(server).send(notification, Recipient(("+491",)))
+    assert detail == f"sent to +491 (SM *** {'x' * 33})"
 
 
 def test_a_messaging_service_stands_in_for_a_number(notification: Notification) -> None:
@@ -137,7 +147,69 @@ def test_a_text_fits_on_a_telephone(notification: Notification) -> None:
     lines = message(notification).splitlines()
     assert lines == [notification.subject, f"slakeeper ack {notification.violation_ids[0]} --by YOUR-NAME"]
     resolved = replace(notification, kind=NotificationKind.RESOLVED, subject="s" * 600)
-    assert message(resolved) == "s" * 458 + "…"
+    assert message(resolved) == "s" * 157 + "..."
+
+
+VIOLATION = "v018bcfe56800-0123abcd"
+LINKS = Links("https://sla.example.com", b"k" * 32, 24 * 3600 * 1000)
+
+
+@pytest.mark.parametrize("subject", ["[critical] API, gold customers: latency", "[critical] " + "x" * 400])
+@pytest.mark.parametrize("people", [(), ("ann",), ("+4915112345678",)])
+def test_a_text_with_its_link_is_one_sms_and_the_link_is_whole(
+    notification: Notification, subject: str, people: tuple[str, ...]
+) -> None:
+    news = replace(notification, subject=subject, violation_ids=(VIOLATION,))
+    link = LINKS.address(news, "phone", people)
+    text = message(news, Recipient(people, link=link))
+    first, second = text.splitlines()
+    assert second == link
+    assert first.rstrip(".") == subject[: len(first.rstrip("."))]
+    assert len(first) >= 30
+    assert length(text) <= 160
+    assert read(LINKS.key, parse_qs(urlsplit(second).query)["token"][0]) is not None
+
+
+def test_a_text_whose_link_is_long_takes_more_than_one_sms_and_the_link_stays_whole(
+    notification: Notification,
+) -> None:
+    long = Links(f"https://{'sla.' * 20}example.com", b"k" * 32, 1000)
+    news = replace(notification, subject="s" * 600, violation_ids=(VIOLATION,))
+    link = long.address(news, "phone", ("ann",))
+    text = message(news, Recipient(link=link))
+    assert text.endswith(f"...\n{link}")
+    assert 160 < len(text) <= 459
+    # Of a flood even that is too much.
+    flood = replace(news, violation_ids=tuple(f"v{number:012x}-00000000" for number in range(40)))
+    text = message(flood, Recipient(link=long.address(flood, "phone", ("ann",))))
+    assert text.endswith("slakeeper ack v000000000000-00000000 --by YOUR-NAME")
+    assert length(text) <= 160
+
+
+@pytest.mark.parametrize(
+    ("text", "septets"),
+    [
+        ("", 0),
+        ("a" * 160, 160),
+        ("[a]", 5),
+        ("€", 2),
+        ("ä@_", 3),
+        ("я" * 70, 160),
+        ("я" * 71, 163),
+        ("😀", 5),
+    ],
+)
+def test_what_a_text_takes_of_an_sms(text: str, septets: int) -> None:
+    assert length(text) == septets
+
+
+def test_typography_is_said_plainly_and_other_scripts_stay(notification: Notification) -> None:
+    news = replace(notification, kind=NotificationKind.RESOLVED, subject="„API“ – latency ≤ 250 µs…")
+    assert message(news) == '"API" - latency <= 250 us...'
+    news = replace(news, subject="Магазин: " + "задержка " * 40)
+    text = message(news)
+    assert text.startswith("Магазин: задержка")
+    assert len(text) <= 70
 
 
 def test_of_old_messages_it_is_forgotten_who_has_them(notification: Notification) -> None:

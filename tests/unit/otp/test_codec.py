@@ -362,3 +362,15 @@ def test_values_of_the_first_format_still_read() -> None:
     )
     assert CODEC.decode(data) == value
     assert CODEC.encode(value) == data
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 1_000])
+def test_values_that_are_read_together_are_the_same_in_the_same_order(count: int) -> None:
+    values = [Point(number) if number % 3 else {"n": (number, None)} for number in range(count)]
+    assert list(CODEC.decode_each([CODEC.encode(value) for value in values])) == values
+
+
+@pytest.mark.parametrize("second", [b"", b"\xc1", CODEC.encode(1) * 2, Codec([Mutable]).encode(Mutable([]))])
+def test_what_is_no_value_is_refused_among_those_that_are_read_together(second: bytes) -> None:
+    with pytest.raises(CodecError):
+        list(Codec().decode_each([CODEC.encode(1), second, CODEC.encode("three")[:1]]))

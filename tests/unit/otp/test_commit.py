@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.journal import JournalError
-from slakeeper.otp.loop import ThreadExecutor
 from slakeeper.otp.partition import Partition
 
 WITHIN_S = 10.0

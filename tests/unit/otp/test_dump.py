@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slakeeper.otp import loop as loop_module
+from slakeeper.otp import snapshot_work
 from slakeeper.otp.actor import Actor, ActorSpec, SupervisorSpec
 from slakeeper.otp.child_spec import Flags, Strategy
 from slakeeper.otp.clock import ManualClock, SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import Partition
 
 WITHIN_S = 20.0
@@ -171,7 +172,7 @@ def test_one_that_cannot_be_dumped_keeps_its_events(world: World, monkeypatch: p
 
 
 def test_the_loop_serves_between_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_module, "SNAPSHOT_SLICE_S", 0.0)  # an actor each
+    monkeypatch.setattr(snapshot_work, "SNAPSHOT_SLICE_S", 0.0)  # an actor each
     monkeypatch.setattr(Keeper, "dumped", [])
     world = World(tmp_path / "p")
     world.partition.close()

@@ -24,10 +24,11 @@ from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.frame import FrameReader, pack_frame
 from slakeeper.otp.host import Host
 from slakeeper.otp.local import start_local
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import Partition
 
 WAIT_S = 20.0

@@ -13,8 +13,9 @@ from slakeeper.otp.child_spec import Flags
 from slakeeper.otp.clock import SystemClock
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.effect import Executor
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import Partition
 from tests.unit.otp.host_world import NoExecutor
 
@@ -26,6 +27,7 @@ class World:
 
     def __init__(self) -> None:
         self.served: list[Any] = []
+        self.recovered = threading.Event()
         executor, clock = ThreadExecutor(), SystemClock()
 
         def build(publish: Callable[[str, dict[str, Any]], None]) -> Host:
@@ -33,7 +35,7 @@ class World:
 
         self.loop = Loop(
             "host", build, {"alone": self._alone}, executor, clock, None, 60_000, self.served.append,
-            groups={"add": self._together, "put": self._together},
+            groups={"add": self._together, "put": self._together}, recovered=self.recovered.set,
         )  # fmt: skip
         self.loop.start(WAIT_S)
 
@@ -161,7 +163,7 @@ class SleepyWorld(World):
 
 @pytest.fixture
 def sleepy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SleepyWorld]:
-    monkeypatch.setattr("slakeeper.otp.loop.MAX_WOKEN_FOR_LINE", WOKEN_FOR_LINE)
+    monkeypatch.setattr("slakeeper.otp.line.MAX_WOKEN_FOR_LINE", WOKEN_FOR_LINE)
     # By itself none is woken, so that the test knows who sleeps.
     monkeypatch.setattr("slakeeper.otp.host.MAX_WOKEN", 0)
     world = SleepyWorld(tmp_path / "p")
@@ -199,3 +201,16 @@ def test_a_stop_leaves_nobody_waiting(sleepy: SleepyWorld) -> None:
     sleepy.loop.post(lambda: setattr(sleepy.loop, "_stopping", True))
     go_on.set()
     assert all(each.result(WAIT_S) for each in answers)
+
+
+def test_the_recovery_ends_once_all_have_been_made(
+    sleepy: SleepyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not sleepy.recovered.is_set()
+    monkeypatch.setattr("slakeeper.otp.host.MAX_WOKEN", COUNT)
+    sleepy.loop.request("alone", "x").result(WAIT_S)
+    assert sleepy.recovered.wait(WAIT_S)
+
+
+def test_where_nobody_sleeps_it_ends_with_the_first_turn(world: World) -> None:
+    assert world.recovered.wait(WAIT_S)

@@ -13,8 +13,9 @@ import pytest
 from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
+from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.loop import Loop, ThreadExecutor
+from slakeeper.otp.loop import Loop
 from slakeeper.otp.partition import JournalError, NoRoom, Partition
 from slakeeper.otp.room import ASK_EVERY_S, Room
 from slakeeper.otp.sim_filesystem import CrashFileSystem

@@ -9,6 +9,7 @@ from slakeeper.otp.snapshot_schedule import (
     MAX_HELD_BYTES,
     MIN_BETWEEN_MS,
     MIN_JOURNAL_BYTES,
+    SNAPSHOT_BYTES_A_JOURNAL_BYTE,
     SnapshotSchedule,
 )
 
@@ -19,6 +20,7 @@ INTERVAL_MS = 60_000
 class FakePartition:
     journal_bytes: int = 0
     held_bytes: int = 0
+    snapshot_bytes: int = 0
     snapshotting: bool = False
     records: dict[str, None] = field(default_factory=dict)
 
@@ -51,6 +53,15 @@ def test_a_journal_may_be_longer_where_a_snapshot_is_more_work() -> None:
     schedule = schedule_of(partition)
     assert due(schedule, 0) is None
     partition.journal_bytes = 10_000 * JOURNAL_BYTES_A_RECORD
+    assert due(schedule, 0) is partition
+
+
+def test_large_records_are_not_written_anew_for_a_little_that_happened() -> None:
+    size = 10 * MIN_JOURNAL_BYTES * SNAPSHOT_BYTES_A_JOURNAL_BYTE
+    partition = FakePartition(MIN_JOURNAL_BYTES, snapshot_bytes=size)
+    schedule = schedule_of(partition)
+    assert due(schedule, 0) is None
+    partition.journal_bytes = 10 * MIN_JOURNAL_BYTES
     assert due(schedule, 0) is partition
 
 

@@ -21,6 +21,7 @@ from slakeeper.sla.escalation import (
     needs_escalation,
     raise_severity,
     resolve,
+    undelivered,
 )
 from slakeeper.sla.policy import EnforcementPolicy, Severity
 from slakeeper.sla.violation import ViolationError
@@ -193,6 +194,29 @@ def test_an_operator_does_not_wait_for_the_next_level() -> None:
     assert [effect.key for effect in effects] == ["0.info.0.1"]
     walk, effects = escalate_now(walk, SEED, NOW_MS + 3)
     assert [effect.key for effect in effects] == ["0.warning.0.0"]
+
+
+def test_nobody_is_waited_for_who_could_not_be_told() -> None:
+    walk, _ = run(begin(SEED, Severity.WARNING, NOW_MS), SEED, NOW_MS)
+    assert deadline_ms(walk) == NOW_MS + 30_000
+    later_ms = NOW_MS + 5
+    # Of what another level, walk, or round was told nothing follows.
+    for key in ("0.warning.0.1", "1.warning.0.0", "0.info.0.0", "0.warning.1.0", "resolved"):
+        assert undelivered(walk, SEED, key, later_ms) == walk
+    walk, effects = advance(undelivered(walk, SEED, "0.warning.0.0", later_ms), SEED, later_ms)
+    assert [effect.key for effect in effects] == ["0.warning.0.1"]
+    # After the last level those of the earlier ones have their time.
+    walk, effects = advance(walk, SEED, later_ms + MINUTE_MS)
+    assert [effect.key for effect in effects] == ["0.warning.0.2"]
+    assert undelivered(walk, SEED, "0.warning.0.2", later_ms + MINUTE_MS) == walk
+
+
+def test_a_walk_that_waits_for_nobody_is_not_moved_by_what_failed() -> None:
+    walk, _ = run(begin(SEED, Severity.WARNING, NOW_MS), SEED, NOW_MS)
+    for still in (acknowledge(walk, SEED, NOW_MS), resolve(walk)[0]):
+        assert undelivered(still, SEED, "0.warning.0.0", NOW_MS + 5) == still
+    # It is never made to wait longer either.
+    assert undelivered(walk, SEED, "0.warning.0.0", NOW_MS + 10**9) == walk
 
 
 def test_an_operator_starts_an_acknowledged_walk_again() -> None:

@@ -1,15 +1,16 @@
 """The forecast, against simulation and closed forms."""
 
+from itertools import accumulate
 from math import erfc, exp, sqrt
 from random import Random
 from statistics import fmean, pstdev
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.forecast import breach_probability, excess_below, first_passage, slope_per_hour
+from slakeeper.sla.forecast import breach_probability, first_passage, foresee, is_surely_below, slope_per_hour
 from tools.calibration import deciles, either, table
 
 MINUTE_MS = 60_000
@@ -63,17 +64,72 @@ def test_in_every_decile_it_is_off_by_less_than_three_points() -> None:
     assert max(abs(each.off_points) for each in found) < 3, table(found)
 
 
-@given(
-    st.lists(st.floats(-1, 1), min_size=20, max_size=20).filter(lambda xs: max(xs) - min(xs) > 1e-6),
-    st.sampled_from([0.05, 0.5, 0.95]),
+def walk(steps: list[float]) -> list[float]:
+    return list(accumulate(steps))
+
+
+PATHS = st.one_of(
+    st.lists(st.floats(-1, 1), min_size=5, max_size=20),
+    st.lists(st.floats(-1, 1), min_size=5, max_size=20).map(walk),
+    st.lists(st.floats(-0.1, 1), min_size=5, max_size=20).map(walk),
+    st.lists(st.sampled_from([0.0, 1.0]), min_size=5, max_size=20),
+    st.lists(st.floats(0, 5e-324 * 9), min_size=5, max_size=20),
+    st.lists(st.floats(1e9, 1e9 + 1e-3), min_size=5, max_size=20),
 )
-def test_what_is_as_far_away_as_excess_below_says_is_less_likely(
-    values: list[float], probability: float
+PROBABILITIES = st.sampled_from([0.005, 0.05, 0.5, 0.9, 0.95, 0.999, 1.0])
+
+
+@settings(max_examples=200)
+@given(PATHS, PROBABILITIES, st.floats(0, 1e-3), st.integers(1, 200))
+@example([float(number) for number in range(20)], 0.95, 0.0, 100)
+def test_the_bound_is_never_below_the_forecast(
+    values: list[float], probability: float, more: float, spacing_pct: int
 ) -> None:
-    room = excess_below(probability) * (max(values) - min(values)) * 1.000_001
-    stated = breach_probability(points(values), Condition.LT, max(values) + room, MINUTE_MS)
-    assert stated is not None
-    assert stated < probability
+    """As near as the bound allows, and from any level."""
+    count = len(values) - 1
+    level = fmean(values) + more
+    deviation = sqrt(sum((x - level) ** 2 for x in values) / count)
+
+    def is_below(room: float) -> bool:
+        return is_surely_below(probability, room, values[-1] - values[0], deviation, count)
+
+    high = max(deviation, 1e-140)
+    while not is_below(high):
+        high *= 2
+    low = 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_below(middle) else (middle, high)
+    value = max(values) + high
+    if value - max(values) >= high:  # it is not where it would round to, nearer
+        interval_ms = MINUTE_MS * spacing_pct // 100
+        stated = breach_probability(points(values), Condition.LT, value, interval_ms)
+        assert stated is not None
+        assert stated < probability
+
+
+@settings(max_examples=200)
+@given(PATHS, PROBABILITIES, st.floats(0, 30), st.sampled_from([Condition.LT, Condition.GTE]))
+def test_what_a_forecast_exceeds_is_what_its_probability_does_whichever_is_asked_first(
+    values: list[float], probability: float, distance: float, condition: Condition
+) -> None:
+    sign = 1 if condition is Condition.LT else -1
+    value = sign * (max(values) + distance * pstdev(values))
+    seen = points([sign * x for x in values])
+    stated = breach_probability(seen, condition, value, MINUTE_MS)
+    forecast = foresee(seen, condition, value, MINUTE_MS)
+    assert forecast.exceeds(probability) == (stated is not None and stated > probability)
+    assert forecast.probability == stated
+    assert forecast.exceeds(probability) == (stated is not None and stated > probability)
+
+
+def test_the_bound_is_of_use() -> None:
+    """Of noise about a level nothing has to be worked out when the promised value is seven deviations from it."""
+    random = Random(3)
+    for _ in range(1_000):
+        values = [random.gauss(0, 1) for _ in range(20)]
+        deviation = sqrt(sum(x * x for x in values) / 19)
+        assert is_surely_below(0.95, 7 - max(values), values[-1] - values[0], deviation, 19)
 
 
 @given(

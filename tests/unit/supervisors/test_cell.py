@@ -50,7 +50,7 @@ class Cells:
         self.hosts.append(host)
 
         def request(kind: str, payload: Any) -> Any:
-            answer = loop._handlers[kind](host, payload)
+            answer = loop._line._handlers[kind](host, payload)
             host.drain()
             host.commit()
             return answer

@@ -375,6 +375,43 @@ def test_the_dashboard_loads_nothing_from_elsewhere(quiet_site: Site) -> None:
     assert b"<script>" not in page.body
 
 
+# -- remediation --------------------------------------------------------------------------------------------------
+
+SWITCH = {"state": "off", "by": "ann", "reason": "upgrade", "time": 1}
+TURN = {"state": "off", "by": "ann", "reason": "upgrade"}
+
+
+def test_remediation_is_switched_by_one_cell_and_told_to_all(site: Site, cells: list[FakeCell]) -> None:
+    for cell in cells:
+        cell.handlers["remediation.turn"] = lambda payload: SWITCH
+        cell.handlers["remediation.learn"] = lambda payload: {}
+    answer = site.post("/v1/remediation", TURN)
+    assert (answer.status, answer.json) == (200, {**SWITCH, "unreached": []})
+    (asked,) = [payload for cell in cells for payload in cell.asked("remediation.turn")]
+    assert asked == {"on": False, "by": "ann", "reason": "upgrade", "via": "http"}
+    assert all(cell.asked("remediation.learn") == [{"switch": SWITCH}] for cell in cells)
+    site.post("/v1/remediation", {**TURN, "state": "on"})
+    assert [payload["on"] for cell in cells for payload in cell.asked("remediation.turn")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"by": ""}, {"by": None}, {"reason": " "}, {"reason": 7}, {"state": "maybe"}, {"state": True}, {"state": None}],
+)  # fmt: skip
+def test_a_switch_of_remediation_that_says_too_little_is_refused(
+    quiet_site: Site, changes: dict[str, Any]
+) -> None:
+    answer = quiet_site.post("/v1/remediation", {**TURN, **changes})
+    assert (answer.status, answer.json["error"]) == (400, "invalid")
+    assert quiet_site.get("/v1/remediation").status == 405
+
+
+def test_remediation_is_switched_by_nobody_without_the_token(site: Site, cells: list[FakeCell]) -> None:
+    site.headers = {}
+    assert site.post("/v1/remediation", TURN).status == 401
+    assert [cell.asked("remediation.turn") for cell in cells] == [[], []]
+
+
 # -- silences -----------------------------------------------------------------------------------------------------
 
 SILENCE = {"id": "s1", "state": "active", "matchers": [], "start_time": 1, "end_time": 2, "created_by": "ann"}
