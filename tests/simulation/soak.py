@@ -25,7 +25,7 @@ SHOWN_PROBLEMS = 5
 
 PROGRESS_EVERY_S = 10.0
 
-# Objects, of which there is room for some generations: hardly anything but actors that crash is a circle.
+# Objects, of which there is room for some generations: hardly anything in a world is a circle but its crashed actors.
 GC_THRESHOLD = 200_000
 
 
