@@ -15,7 +15,6 @@ from slakeeper.actors.message import (
     MessageGivenUp,
     SayAgain,
     SayEnded,
-    Tell,
     ViolationAcknowledged,
     ViolationOpened,
     ViolationResolved,
@@ -27,7 +26,7 @@ from slakeeper.actors.message import (
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
-from slakeeper.otp.actor import Actor, Performed
+from slakeeper.otp.actor import Actor, Entrusted, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla import alert, notification
 from slakeeper.sla.alert import Group, Item
@@ -50,16 +49,32 @@ class FlushAlerts:
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """What a snapshot keeps; ``given_up``: when messages were, within about a day [Unix ms]."""
+    """What a snapshot keeps.
+
+    Attributes:
+        given_up: when messages were, within about a day [Unix ms].
+        notices: those that were entrusted and are to be posted.
+    """
 
     document: dict[str, Any]
     group: Group
     deliveries: tuple[Delivery, ...]
     given_up: tuple[int, ...] = ()
+    notices: tuple[Notification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoticePosted:
+    """Event: the notice with this id is among the deliveries."""
+
+    notice_id: str
 
 
 class AlertActor(Actor):
-    """One for each contract; its argument is the contract's document."""
+    """One for each contract; its argument is the contract's document.
+
+    Notices of the contract itself are entrusted to it: of those nobody would say again what was lost.
+    """
 
     recovers_later = True
 
@@ -70,11 +85,13 @@ class AlertActor(Actor):
         self._group = Group(self._sla_id)
         self._outbox = Outbox()
         self._given_up: tuple[int, ...] = ()
+        self._notices: dict[str, Notification] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
             for uncertain in self._outbox.resume(ctx):
                 self._end(ctx, uncertain)
+            self._post_notices(ctx)
             self._ask_again(ctx)
             self._flush(ctx)
 
@@ -86,8 +103,6 @@ class AlertActor(Actor):
                 self._add(ctx, NotificationKind.WORSENED, violation)
             case ViolationResolved(violation):
                 self._add(ctx, NotificationKind.RESOLVED, violation)
-            case Tell(notification):
-                self._post(ctx, notification)
             case ViolationAcknowledged(violation):
                 self._acknowledged(ctx, violation)
             case ContractChanged() | MessageGivenUp():
@@ -106,6 +121,8 @@ class AlertActor(Actor):
 
     def handle_info(self, ctx: Context, message: Any) -> None:
         match message:
+            case Entrusted():
+                self._post_notices(ctx)
             case FlushAlerts():
                 self._flush(ctx)
             case RetryDeliveries():
@@ -126,18 +143,24 @@ class AlertActor(Actor):
             case MessageGivenUp(at_ms):
                 recent = [each for each in self._given_up if each > at_ms - DAY_MS]
                 self._given_up = (*recent, at_ms)[-KEPT_GIVEN_UP:]
+            case Notification():
+                self._notices[event.id] = event
+            case NoticePosted(notice_id):
+                self._notices.pop(notice_id, None)
             case ContractChanged(document, _):
                 self._document = document
             case _:
                 super().apply(event)
 
     def dump(self) -> AlertState:
-        return AlertState(self._document, self._group, self._outbox.dump(), self._given_up)
+        notices = tuple(self._notices.values())
+        return AlertState(self._document, self._group, self._outbox.dump(), self._given_up, notices)
 
     def load(self, state: AlertState) -> None:
         self._document = state.document
         self._group, self._outbox = state.group, Outbox(state.deliveries)
         self._given_up = state.given_up
+        self._notices = {notice.id: notice for notice in state.notices}
 
     def _add(self, ctx: Context, kind: NotificationKind, violation: Violation) -> None:
         environment: Environment = ctx.environment
@@ -195,6 +218,11 @@ class AlertActor(Actor):
             due.append(due_ms)
         if due:
             ctx.set_timer(FLUSH_TIMER, max(min(due), held_until_ms or 0), FlushAlerts())
+
+    def _post_notices(self, ctx: Context) -> None:
+        for notice in list(self._notices.values()):
+            self._post(ctx, notice)
+            ctx.emit(NoticePosted(notice.id))
 
     def _post(self, ctx: Context, message: Notification) -> None:
         environment: Environment = ctx.environment

@@ -15,6 +15,7 @@ from slakeeper.actors.contract_event import (
     ContractState,
     ContractVersion,
     ContractView,
+    FormerVersion,
     MetricAdded,
     MetricGone,
     MetricRemoved,
@@ -44,7 +45,6 @@ from slakeeper.actors.message import (
     SettlePeriod,
     StatusChanged,
     SuspendContract,
-    Tell,
     TermTurned,
     Tick,
     UpdateViolation,
@@ -100,6 +100,7 @@ class ContractActor(Actor):
         self._chapter = self._version
         self._removed: dict[str, MetricRemoved] = {}
         self._burning: Burning | None = None
+        self._former: tuple[FormerVersion, ...] = ()
 
     def init(self, ctx: Context, fresh: bool) -> None:
         self._enter(ctx)
@@ -182,7 +183,9 @@ class ContractActor(Actor):
 
     def apply(self, event: Any) -> None:
         match event:
-            case ContractVersion(document, version, configured):
+            case ContractVersion(document, version, configured, at_ms):
+                if at_ms is not None:
+                    self._former = (*self._former, FormerVersion(self._document, self._version, at_ms))
                 weights = _weights(self._contract)
                 self._version, self._configured = version, configured
                 self._take(definition_of(document))
@@ -202,11 +205,13 @@ class ContractActor(Actor):
                 else:
                     self._open.pop(metric_name, None)
             case AccountGathered(metric_name, account):
-                self._gathered.setdefault(account.end_ms, {})[metric_name] = account
+                self._gathered.setdefault(self._period_of(metric_name, account), {})[metric_name] = account
             case BurnChanged(burning):
                 self._burning = burning
             case PeriodSettled(end_ms):
                 self._gathered.pop(end_ms, None)
+                waits_ms = min(self._gathered, default=end_ms + 1)
+                self._former = tuple(each for each in self._former if each.until_ms >= waits_ms)
             case _:
                 super().apply(event)
 
@@ -214,7 +219,7 @@ class ContractActor(Actor):
         gathered = {end_ms: dict(accounts) for end_ms, accounts in self._gathered.items()}
         return ContractState(
             self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added),
-            self._chapter, dict(self._removed), self._burning,
+            self._chapter, dict(self._removed), self._burning, self._former,
         )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
@@ -222,7 +227,7 @@ class ContractActor(Actor):
         self._take(definition_of(state.document))
         self._open, self._added = dict(state.open_violations), dict(state.added)
         self._chapter = state.version if state.chapter is None else state.chapter
-        self._removed, self._burning = dict(state.removed), state.burning
+        self._removed, self._burning, self._former = dict(state.removed), state.burning, state.former
         self._gathered = {end_ms: dict(accounts) for end_ms, accounts in state.gathered.items()}
 
     def terminate(self, ctx: Context, reason: str) -> None:
@@ -371,6 +376,8 @@ class ContractActor(Actor):
             update = UpdateViolation(message.value, severity, message.at_ms)
             ctx.cast(violation_address(violation_id), update)
             return
+        if not self._watches(message.metric_name):
+            return  # it has left the contract since its monitor said this
         metric = self._contract.metric(message.metric_name)
         opened = open_violation(
             self._contract,
@@ -424,7 +431,7 @@ class ContractActor(Actor):
             )  # fmt: skip
             ends_at_ms = self._budget_ends_at_ms(environment, burn, running, now_ms)
             told = burn_began(burn, windows, after.since_ms, after.severity, now_ms, ends_at_ms)
-            ctx.cast(alert_address(sla_id), Tell(told))
+            ctx.entrust(alert_address(sla_id), told)
         elif after is None and before is not None:
             self._tell_end_of_burn(ctx, before)
         ctx.publish("sla.burn", {"sla_id": sla_id, "burning": after is not None, "at_ms": now_ms})
@@ -444,7 +451,7 @@ class ContractActor(Actor):
             since_ms=burning.since_ms, severity=burning.severity,
         )  # fmt: skip
         told = burn_ended(self._contract, burning.since_ms, burning.severity, ctx.now_ms)
-        ctx.cast(alert_address(self._contract.id), Tell(told))
+        ctx.entrust(alert_address(self._contract.id), told)
 
     @staticmethod
     def _budget_ends_at_ms(environment: Environment, burn: Burn, running: Period, now_ms: int) -> int | None:
@@ -470,28 +477,52 @@ class ContractActor(Actor):
             start_ms = min(account.start_ms for account in accounts.values())
             names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
             if names <= accounts.keys():
-                settle = SettlePeriod(accounts, self._version)
-                ctx.entrust(ledger_address(self._contract.id), settle)
-                weights = {metric.name: metric.weight for metric in self._contract.metrics}
+                version, contract = self._in_force_at(min(account.end_ms for account in accounts.values()))
+                settle = SettlePeriod(accounts, version)
+                ctx.entrust(ledger_address(contract.id), settle)
                 past = PastPeriod(
                     settle.start_ms,
                     settle.end_ms,
                     accounts,
-                    self._version,
-                    self._contract.service_level,
-                    weights,
+                    version,
+                    contract.service_level,
+                    _weights(contract),
                 )
-                ctx.entrust(report_address(self._contract.id), past)
+                ctx.entrust(report_address(contract.id), past)
                 ctx.emit(PeriodSettled(end_ms))
-                self._note_period(ctx, settle)
+                self._note_period(ctx, settle, contract)
 
-    def _note_period(self, ctx: Context, settled: SettlePeriod) -> None:
-        contract, period = self._contract, (settled.start_ms, settled.end_ms)
+    def _period_of(self, metric_name: str, account: Account) -> int:
+        """The key in ``gathered`` of the period that an account is of; its end, as a rule.
+
+        A version that is not in force yet ends the running period, for each monitor when it hears of it: one that was
+        down does so later, and is not to be waited for at another end.
+        """
+        for end_ms, accounts in self._gathered.items():
+            if metric_name not in accounts and any(
+                other.start_ms < account.end_ms and account.start_ms < other.end_ms
+                for other in accounts.values()
+            ):
+                return end_ms
+        return account.end_ms
+
+    def _in_force_at(self, end_ms: int) -> tuple[int, Sla]:
+        """The version that was in force when a period ended: its accounts come in later, and it may be a former one."""
+        for former in self._former:
+            if end_ms <= former.until_ms:
+                return former.version, definition_of(former.document).contract
+        return self._version, self._contract
+
+    @staticmethod
+    def _note_period(ctx: Context, settled: SettlePeriod, contract: Sla) -> None:
+        period = settled.start_ms, settled.end_ms
         attainment = settled_attainment(contract, settled.accounts)
-        credits_ = compensation.settle_penalties(contract, attainment, period, contract_version=self._version)
+        credits_ = compensation.settle_penalties(
+            contract, attainment, period, contract_version=settled.version
+        )
         note(
             ctx, What.PERIOD_SETTLED, sla_id=contract.id, subject=contract.id,
-            start_ms=period[0], end_ms=period[1], contract_version=self._version,
+            start_ms=period[0], end_ms=period[1], contract_version=settled.version,
             service_level=contract.service_level, attainment=attainment,
             attainment_pct=None if attainment is None else compensation.value_text(attainment),
             met=None if attainment is None else attainment >= Fraction(contract.service_level),
@@ -523,7 +554,7 @@ class ContractActor(Actor):
         before = set(described)
         was_idle = self._contract.status is not ContractStatus.ACTIVE
         status_before = self._status(ctx.now_ms)
-        ctx.emit(ContractVersion(complete, self._version + 1, configured))
+        ctx.emit(ContractVersion(complete, self._version + 1, configured, ctx.now_ms))
         # A suspension changes nothing else in the document.
         more = {"document": complete} if what is What.CONTRACT_UPDATED else {}
         sla_id = self._contract.id

@@ -10,11 +10,24 @@ from slakeeper.sla.policy import Severity
 
 @dataclass(frozen=True, slots=True)
 class ContractVersion:
-    """Event: the contract as of now; ``configured`` is what was defined, without what operators changed since."""
+    """Event: the contract as of ``at_ms`` [Unix ms], None where that was not kept yet.
+
+    ``configured`` is what was defined, without what operators changed since.
+    """
 
     document: dict[str, Any]
     version: int
     configured: dict[str, Any]
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FormerVersion:
+    """A version that was in force up to ``until_ms`` [Unix ms]: what ended by then is settled under it."""
+
+    document: dict[str, Any]
+    version: int
+    until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,7 @@ class ContractState:
             within the period has an account that starts later.
         chapter: the version since which the metrics have the weights they have; None: since the first.
         removed: metrics that left, until their account of the period is in.
+        former: earlier versions, the oldest first, as long as a period may wait to be settled under them.
     """
 
     document: dict[str, Any]
@@ -127,3 +141,4 @@ class ContractState:
     chapter: int | None = None
     removed: dict[str, MetricRemoved] = field(default_factory=dict)
     burning: Burning | None = None
+    former: tuple[FormerVersion, ...] = ()

@@ -11,7 +11,6 @@ from typing import Any
 
 from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status
-from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.restraint import Switch
@@ -472,13 +471,6 @@ class EscalateNow:
 
 
 # -- to the alerts of a contract --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """A contract's news that is about none of its violations, for every alert channel."""
-
-    notification: Notification
 
 
 @dataclass(frozen=True, slots=True)

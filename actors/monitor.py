@@ -51,6 +51,7 @@ SAMPLES, TIME, SOURCE_ERROR, SUSPEND, RESUME, CLOSE, REBASE, DUPLICATES, HOLD, A
     "a",
 )
 
+_KEEPS = frozenset({State.OK, State.AT_RISK})
 _SHOWS_AN_ERROR = frozenset({State.SOURCE_ERROR, State.VIOLATING})
 
 
@@ -317,6 +318,7 @@ class MetricMonitorActor(Actor):
     def _follow(self, ctx: Context, signals: Iterable[Signal]) -> None:
         name, contract = self._metric.name, contract_address(self._contract.id)
         followed = list(signals)
+        has_recovered = any(isinstance(signal, Recovered) for signal in followed)
         for signal in followed:
             match signal:
                 case Opened(at_ms, value, severity) | Updated(at_ms, value, severity):
@@ -334,6 +336,8 @@ class MetricMonitorActor(Actor):
                         "new": new.value,
                     }
                     ctx.publish("metric.changed", {**payload, "at_ms": at_ms})
+                    if new in _KEEPS and old not in _KEEPS and not has_recovered:
+                        self._tell_calm(ctx, at_ms)
         if any(isinstance(signal, WindowClosed) for signal in followed):
             environment: Environment = ctx.environment
             known = environment.contracts.get(self._contract.id)
@@ -343,6 +347,19 @@ class MetricMonitorActor(Actor):
         if deadline_ms is not None and deadline_ms != self._armed_ms:
             self._armed_ms = deadline_ms
             ctx.set_timer(DEADLINE_TIMER, max(deadline_ms, ctx.now_ms + 1), Tick())
+
+    def _tell_calm(self, ctx: Context, at_ms: int) -> None:
+        """That the metric keeps its promise, in case a violation is open of which this monitor does not know.
+
+        What it said of a bad sample may have crossed an operator's word that the violation is over, and opened another.
+        """
+        environment: Environment = ctx.environment
+        known = environment.contracts.get(self._contract.id)
+        if known is not None and known.is_broken:
+            ctx.cast(
+                contract_address(self._contract.id),
+                MetricRecovered(self._metric.name, at_ms, self._monitor.value),
+            )
 
     def account(self) -> Account:
         """The metric's running account."""

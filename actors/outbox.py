@@ -3,6 +3,9 @@
 A crash in between leaves a delivery of which nobody knows whether it arrived. A channel that can recognise a
 repetition, or whose policy says ``resend``, gets it again under the same id; otherwise it is kept as *uncertain*
 and shown. One outbox lives inside each actor that sends; its changes are that actor's events.
+
+What ends a matter comes after what began it: over the same channel it waits for every earlier message about it, however
+often that has to be tried. A pager that heard of the end first would keep the incident open for ever.
 """
 
 import logging
@@ -16,24 +19,37 @@ from slakeeper.otp.actor import LaneFull, Performed
 from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.context import Context
 from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
-from slakeeper.sla.notification import Notification
+from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.record import DeliveryStatus
 
-# A peer that is down for a moment is reached by the third try; one that is down for ten minutes is reported
-# as failed, and the walk has long gone on to the next level.
-MAX_ATTEMPTS = 6
+# A peer that is down for a moment is reached by the third try. Whoever decided to tell meant it for longer: a line that
+# is cut at night, and a pager's own bad hour, cost nobody a page. What was decided long ago, because slakeeper itself
+# was away, is tried so often at least.
+PATIENCE_MS = HOUR_MS
+MIN_ATTEMPTS = 6
 FIRST_RETRY_MS = 5 * SECOND_MS
 LONGEST_RETRY_MS = 5 * MINUTE_MS
-
-# A peer that says when to come again is there, and only busy: for so long after the decision to tell, its wish to wait
-# is not counted as a failure.
-PATIENCE_MS = HOUR_MS
 _BACKOFF = Backoff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
 
 # What is never given up is tried so often from then on: after a night that a peer is down it is caught up with.
 _PATIENCE = Backoff(HOUR_MS, HOUR_MS)
 
 RETRY_TIMER = "outbox"
+
+
+# Sent before or after another message about the same matter, these would mean something else.
+_IN_ORDER = frozenset(
+    {
+        NotificationKind.ACKNOWLEDGED,
+        NotificationKind.RESOLVED,
+        NotificationKind.BURN_ENDED,
+        NotificationKind.FLAPPING_ENDED,
+    }
+)
+
+
+Matter = tuple[str, str]
+"""A channel, and what messages over it are about: their dedup key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +63,7 @@ class Delivery:
 
     Attributes:
         key: unique within the actor that sends it.
-        attempts: made so far; 0 while it is held back.
+        attempts: made so far; 0 while it is held back, or waits for an earlier one.
         due_ms: when it is tried (again) [Unix ms]; None while it is on its way or its end is known.
     """
 
@@ -65,6 +81,11 @@ class Delivery:
     @property
     def is_final(self) -> bool:
         return self.status is not DeliveryStatus.SENDING
+
+    @property
+    def matter(self) -> Matter:
+        """What it is about, to whomever it goes: a pager tells incidents apart by nothing else."""
+        return self.channel, self.notification.dedup_key
 
     def facts(self) -> dict[str, Any]:
         """What the audit chain keeps of its end; channels mask the secrets in ``detail``."""
@@ -94,7 +115,11 @@ class Outbox:
 
     def __init__(self, deliveries: tuple[Delivery, ...] = (), *, never_gives_up: bool = False) -> None:
         self._never_gives_up = never_gives_up
-        self._open = {delivery.key: delivery for delivery in deliveries}
+        self._open: dict[str, Delivery] = {}
+        # The same by what they are about, each in the order in which they were posted.
+        self._matters: dict[Matter, dict[str, Delivery]] = {}
+        for delivery in deliveries:
+            self._keep(delivery)
 
     def dump(self) -> tuple[Delivery, ...]:
         return tuple(self._open.values())
@@ -105,10 +130,19 @@ class Outbox:
 
     def apply(self, event: DeliveryChanged) -> None:
         """Takes the event into the state; call it from the owner's ``apply``."""
-        if event.delivery.is_final:
-            self._open.pop(event.delivery.key, None)
-        else:
-            self._open[event.delivery.key] = event.delivery
+        delivery = event.delivery
+        if not delivery.is_final:
+            self._keep(delivery)
+            return
+        self._open.pop(delivery.key, None)
+        about = self._matters.get(delivery.matter, {})
+        about.pop(delivery.key, None)
+        if not about:
+            self._matters.pop(delivery.matter, None)
+
+    def _keep(self, delivery: Delivery) -> None:
+        self._open[delivery.key] = delivery
+        self._matters.setdefault(delivery.matter, {})[delivery.key] = delivery
 
     def delivery(self, key: str) -> Delivery | None:
         """The delivery of that key that has not ended."""
@@ -131,15 +165,16 @@ class Outbox:
         notification: Notification,
         held_until_ms: int | None = None,
     ) -> None:
-        """Records a delivery and sends it as soon as that is durable, or when it is held back no longer."""
+        """Records a delivery and sends it as soon as that is durable, or when nothing holds it back any longer."""
         delivery = Delivery(
             key, channel, recipient.recipients, recipient.room, recipient.service, notification
         )
-        if held_until_ms is None:
+        if held_until_ms is None and not self._waits(delivery):
             ctx.emit(DeliveryChanged(delivery))
             self._send(ctx, delivery)
         else:
-            ctx.emit(DeliveryChanged(replace(delivery, attempts=0, due_ms=held_until_ms)))
+            due_ms = ctx.now_ms if held_until_ms is None else held_until_ms
+            ctx.emit(DeliveryChanged(replace(delivery, attempts=0, due_ms=due_ms)))
             self._arm(ctx)
 
     def resume(self, ctx: Context) -> list[Delivery]:
@@ -190,9 +225,20 @@ class Outbox:
     def retry_due(self, ctx: Context) -> None:
         """Sends what is due again."""
         for delivery in list(self._open.values()):
-            if delivery.due_ms is not None and delivery.due_ms <= ctx.now_ms:
+            if delivery.due_ms is not None and delivery.due_ms <= ctx.now_ms and not self._waits(delivery):
                 self._again(ctx, delivery)
         self._arm(ctx)
+
+    def _waits(self, delivery: Delivery) -> bool:
+        """Whether it has to wait for the end of one that was posted before it."""
+        kind = delivery.notification.kind
+        for earlier in self._matters.get(delivery.matter, {}).values():
+            before = earlier.notification.kind
+            if earlier.key == delivery.key:
+                break
+            if before is not kind and (kind in _IN_ORDER or before in _IN_ORDER):
+                return True
+        return False
 
     def _after_failure(self, ctx: Context, delivery: Delivery, error: BaseException) -> Delivery:
         environment: Environment = ctx.environment
@@ -205,9 +251,8 @@ class Outbox:
         )
         if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
             return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
-        asks_to_wait = failure.retry_after_ms is not None
         is_fresh = ctx.now_ms - delivery.notification.at_ms < PATIENCE_MS
-        is_last = delivery.attempts >= MAX_ATTEMPTS and not (asks_to_wait and is_fresh)
+        is_last = delivery.attempts >= MIN_ATTEMPTS and not is_fresh
         if not (failure.retryable or failure.uncertain) or (is_last and not self._never_gives_up):
             return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
         # What failed together, because a channel was down, does not come back together.
@@ -222,7 +267,11 @@ class Outbox:
         self._send(ctx, again)
 
     def _arm(self, ctx: Context) -> None:
-        due = [delivery.due_ms for delivery in self._open.values() if delivery.due_ms is not None]
+        due = [
+            delivery.due_ms
+            for delivery in self._open.values()
+            if delivery.due_ms is not None and not self._waits(delivery)
+        ]
         if due:
             ctx.set_timer(RETRY_TIMER, min(due), RetryDeliveries())
 

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from slakeeper.actors.alert import AlertState
+from slakeeper.actors.alert import AlertState, NoticePosted
 from slakeeper.actors.audit import AuditState, Filed
 from slakeeper.actors.contract_event import (
     AccountGathered,
@@ -10,6 +10,7 @@ from slakeeper.actors.contract_event import (
     Burning,
     ContractState,
     ContractVersion,
+    FormerVersion,
     MetricAdded,
     MetricGone,
     MetricRemoved,
@@ -60,6 +61,7 @@ RECORDS: tuple[type, ...] = (
     Fact,
     Filed,
     Flap,
+    FormerVersion,
     Group,
     HelpCalled,
     HelpEnded,
@@ -78,6 +80,7 @@ RECORDS: tuple[type, ...] = (
     MetricRemoved,
     MonitorOrder,
     MonitorState,
+    NoticePosted,
     Notification,
     OpenedFor,
     Part,

@@ -8,7 +8,8 @@ Python's arithmetic mixes the two. Windows and tallies inline the ordinary case:
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import fsum, inf
+from math import fsum
+from sys import float_info
 
 SHIFT = 128
 SCALE = 2.0**SHIFT
@@ -59,11 +60,14 @@ def whole(total: Scaled) -> Scaled:
 
 
 def quotient(total: Scaled, divisor: int | Fraction) -> float:
-    """``total / 2**128 / divisor`` rounded once; infinite where a float cannot hold it."""
+    """``total / 2**128 / divisor`` rounded once; the largest float there is where none can hold it.
+
+    It is as good as infinite to every promise, and unlike that it can be priced, drawn and written as JSON.
+    """
     if type(total) is int and type(divisor) is int and abs(total) < ORDINARY_TOTAL:
         return total / (divisor << SHIFT)
     exact = Fraction(total) / (divisor << SHIFT if isinstance(divisor, int) else divisor * (1 << SHIFT))
     try:
         return float(exact)
     except OverflowError:
-        return inf if exact > 0 else -inf
+        return float_info.max if exact > 0 else -float_info.max

@@ -129,7 +129,8 @@ def decide(
     """Approves or rejects a pending entry.
 
     Args:
-        by: the contract's approver; anyone but the requester when the contract names none.
+        by: the contract's approver; anyone but the requester when the contract names none, or the approver has
+            requested it: somebody else has to look at it, and it must not wait for ever.
         reason: why; not empty.
 
     Raises:
@@ -146,7 +147,7 @@ def decide(
         raise CompensationError(
             "requester_may_not_decide", f"{by} requested {entry.id} and may not decide about it"
         )
-    if contract.approver and by != contract.approver:
+    if contract.approver not in ("", entry.requested_by, by):
         raise CompensationError("not_the_approver", f"only {contract.approver} decides about {contract.id}")
     if approve and entry.error:
         raise CompensationError("no_amount", f"{entry.id} has no amount: {entry.error}; reject it")

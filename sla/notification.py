@@ -7,7 +7,7 @@ how to acknowledge.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import MAX_PREC, Context, Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,10 @@ from slakeeper.sla.ledger import LedgerEntry, decimal_text
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import ActionStatus, DeliveryStatus, Violation
 from slakeeper.sla.wording import local_time, number, promise, with_unit
+
+_SHARE_PLACES = Decimal("0.0001")
+# Whatever is measured, and were it 1e300: a message that cannot be written is a page that nobody gets.
+_ROUNDING = Context(prec=MAX_PREC)
 
 
 class NotificationKind(StrEnum):
@@ -379,7 +383,8 @@ def _distance(violation: Violation, value: float) -> str:
     off = abs(Decimal(repr(value)) - threshold)
     if off == 0 or threshold == 0:
         return ""
-    return f" ({with_unit(off, violation.unit)} off, {number(round(off / abs(threshold) * 100, 4))} % of it)"
+    share = (off / abs(threshold) * 100).quantize(_SHARE_PLACES, context=_ROUNDING)
+    return f" ({with_unit(off, violation.unit)} off, {number(share)} % of it)"
 
 
 def _tried(violation: Violation) -> str:

@@ -8,6 +8,8 @@ from typing import Any, TypeGuard
 
 import msgpack
 
+from slakeeper.web.body import MAX_BODY_BYTES
+
 JSON_TYPES = frozenset({"application/json", "text/json"})
 NDJSON_TYPES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -18,6 +20,10 @@ MAX_NAME_CHARS = 256
 MAX_BATCH_ID_CHARS = 128
 # What Kubernetes puts on a series can be forty.
 MAX_LABELS = 64
+
+# As many as a body can hold of the shortest samples in JSON, {"metric":"a","value":1}. In other forms, and packed, a
+# sample may be two bytes of nothing: what a small body means is bounded before it fills the gateway and a cell's turn.
+MAX_BATCH_SAMPLES = MAX_BODY_BYTES // 24
 
 # The last instant that datetime can show, year 9999; also well within what a float counts exactly.
 MAX_TS_MS = 253_402_300_799_999
@@ -54,6 +60,19 @@ class Batch:
     rejected: list[tuple[int, str]] = field(default_factory=list)
     batch_id: str | None = None
 
+    def check_size(self) -> None:
+        """Refuses a batch that grows too large, while it is read.
+
+        Raises:
+            BadBatch: 413.
+        """
+        _check_count(len(self.samples) + len(self.rejected))
+
+
+def _check_count(samples: int) -> None:
+    if samples > MAX_BATCH_SAMPLES:
+        raise BadBatch(f"there are more than {MAX_BATCH_SAMPLES} samples in one body", 413)
+
 
 def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> Batch:
     """Reads a body by its content type: JSON (also without a type), NDJSON, msgpack.
@@ -64,12 +83,13 @@ def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> 
         batch_id: of the query; one in the body goes before it.
 
     Raises:
-        BadBatch: it cannot be read at all (400), or is of another type (415).
+        BadBatch: it cannot be read at all (400), is of another type (415), or has too many samples (413).
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind in NDJSON_TYPES:
         batch = Batch(batch_id=_checked_batch_id(batch_id))
         lines = [line for line in body.split(b"\n") if line.strip()]
+        _check_count(len(lines))
         for index, line in enumerate(lines):
             try:
                 item = _read_json(line)
@@ -89,6 +109,7 @@ def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> 
     samples = document.get("samples")
     if not isinstance(samples, list):
         raise BadBatch('"samples" is missing or not a list')
+    _check_count(len(samples))
     for index, item in enumerate(samples):
         _add(batch, index, item)
     return batch

@@ -48,7 +48,7 @@ def read_metrics(body: bytes, *, as_json: bool) -> Batch:
     """The points of a body; the place of a sample in the batch is that of its point.
 
     Raises:
-        BadBatch: it is no request of this kind.
+        BadBatch: it is no request of this kind, or has too many samples or labels (413).
         ModuleNotFoundError: the extra ``ingest`` is not installed.
     """
     batch = Batch()
@@ -70,6 +70,7 @@ def read_metrics(body: bytes, *, as_json: bool) -> Batch:
             else:
                 batch.rejected.append((place, refused))
             place += 1
+            batch.check_size()
     return batch
 
 

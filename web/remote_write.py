@@ -69,7 +69,7 @@ def read_write_request(body: bytes) -> Batch:
     """The samples of a body, a snappy block that holds a WriteRequest.
 
     Raises:
-        BadBatch: it is none.
+        BadBatch: it is none, or has too many samples (413).
         ModuleNotFoundError: the extra ``ingest`` is not installed.
     """
     from google.protobuf.message import DecodeError
@@ -96,9 +96,11 @@ def read_write_request(body: bytes) -> Batch:
             else:
                 batch.rejected.append((place, why))
             place += 1
+            batch.check_size()
         for _ in series.histograms:
             batch.rejected.append((place, "native_histogram"))
             place += 1
+            batch.check_size()
     return batch
 
 

@@ -147,7 +147,7 @@ def test_a_crash_at_any_commit_settles_it_once_and_asks_for_one_id(make_world: M
 def test_a_billing_that_is_down_for_a_night_is_caught_up_with_and_status_says_so(
     make_world: MakeWorld,
 ) -> None:
-    world = billed(make_world(), down(12))
+    world = billed(make_world(), down(22))
     approved(world)
     world.settle()
     assert world.status()["billing_failed"] == 1

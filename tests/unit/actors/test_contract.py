@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.message import Observe, monitor_address
 from slakeeper.otp.actor import RequestError
 from tests.unit.actors.cell_world import (
     CRITICAL,
@@ -261,3 +262,15 @@ def test_an_expired_contract_counts_nothing_and_its_last_period_is_settled(make_
     assert (world.status()["status"], world.violations()) == ("expired", [])
     last = world.request("report", sla="api", period="last")["document"]["period"]
     assert (last["start"], last["end"]) == (NOW_MS + HOUR_MS, NOW_MS + 90 * MINUTE_MS)
+
+
+def test_what_a_monitor_says_late_of_a_metric_that_is_removed_opens_nothing(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency"), metric("load")])
+    world.request("actor.suspend", address="monitor:api:load", by="jo")
+    world.host.cast(monitor_address("api", "load"), Observe(((world.now_ms, CRITICAL),)))
+    world.define(metrics=[metric("latency")])
+    world.request("actor.resume", address="monitor:api:load", by="jo")
+    world.settle()
+    assert world.violations(resolved=True) == []
+    assert world.host.counts["crashes"] == 0

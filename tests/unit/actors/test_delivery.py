@@ -1,5 +1,6 @@
 """Messages to people: tried again, held, given up, and never left in doubt in silence."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,13 @@ from tests.unit.actors.cell_world import (
     World,
     contract,
     enforcement,
+    metric,
 )
 
 MakeWorld = Callable[..., World]
+
+# Within an hour, and the one after it.
+TRIES = 17
 
 
 def levels(world: World) -> list[tuple[str, str]]:
@@ -127,9 +132,23 @@ def test_a_channel_that_a_level_and_the_policy_name_is_told_once(make_world: Mak
 def test_tries_end_after_some_time(world: World) -> None:
     world.senders["pager"].failures = down(50)
     world.observe(CRITICAL)
+    world.pass_time(HOUR_MS)
+    assert levels(world)[1] == ("pager", "sending")
     world.pass_time(10 * MINUTE_MS)
     assert levels(world)[1] == ("pager", "failed")
-    assert len(world.senders["pager"].failures) == 44
+    assert len(world.senders["pager"].failures) == 50 - TRIES
+
+
+def test_a_night_in_which_the_line_is_cut_for_half_an_hour_costs_nobody_a_page(world: World) -> None:
+    for sender in world.senders.values():
+        sender.failures = down(200)
+    world.observe(CRITICAL)
+    world.pass_time(30 * MINUTE_MS)
+    for sender in world.senders.values():
+        sender.failures = []
+    world.pass_time(6 * MINUTE_MS)
+    assert len(world.told("opened")) == 1
+    assert [levels(world)[0][1], levels(world)[1][1]] == ["sent", "sent"]
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -141,13 +160,16 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_failed_attempts_and_what_is_given_up_stand_in_the_log_and_are_counted(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.senders["pager"].failures = down(6)
+    world.senders["pager"].failures = down(TRIES)
     world.observe(CRITICAL)
-    world.pass_time(10 * MINUTE_MS)
+    world.pass_time(70 * MINUTE_MS)
     about = f"escalation message about {world.violation()['id']} over pager"
     assert logged(caplog) == [
-        *(("WARNING", f"{about}: attempt {n} failed and will be repeated: no route") for n in range(1, 6)),
-        ("ERROR", f"{about}: attempt 6 failed and was the last: no route"),
+        *(
+            ("WARNING", f"{about}: attempt {n} failed and will be repeated: no route")
+            for n in range(1, TRIES)
+        ),
+        ("ERROR", f"{about}: attempt {TRIES} failed and was the last: no route"),
     ]
     world.restart()
     assert world.status()["alerts_failed"] == 1
@@ -384,3 +406,53 @@ def test_what_maintenance_held_back_is_not_late(make_world: MakeWorld) -> None:
     assert [(row["channel"], row["late_ms"]) for row in world.violation()["escalations"]] == [
         ("chat", 0), ("pager", 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1e26, 1.7e308])
+@pytest.mark.parametrize("aggregation", ["avg", "sum"])
+def test_people_hear_of_a_value_of_whatever_size_and_it_is_priced(
+    make_world: MakeWorld, value: float, aggregation: str
+) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", aggregation=aggregation)])
+    world.observe(value)
+    world.observe(value)
+    world.pass_time(SECOND_MS)
+    assert world.told("opened")
+    assert world.told("escalation")
+    world.recover()
+    assert [world.told("resolved") != [], len(world.ledger())] == [True, 1]
+    for form in ("json", "md", "html", "csv"):
+        world.request("report", sla="api", format=form)
+    json.dumps([world.shown(), world.violations(resolved=True)], allow_nan=False)
+    assert world.host.counts["crashes"] == 0
+
+
+def test_the_end_is_told_after_the_beginning_however_late_that_gets_through(world: World) -> None:
+    world.senders["chat"].failures = down(4)
+    world.observe(INFO)
+    world.recover()
+    assert world.violation()["status"] == "resolved"
+    assert world.told() == []
+    world.restart()
+    world.pass_time(10 * MINUTE_MS)
+    assert [each.kind.value for _, each, _ in world.sent] == ["opened", "resolved"]
+    assert world.host._seats["alert:api"].actor._outbox.is_empty  # type: ignore[union-attr]
+
+
+def test_the_end_is_told_though_the_beginning_is_given_up(world: World) -> None:
+    world.senders["chat"].failures = [DeliveryError("no such room", retryable=False)]
+    world.observe(INFO)
+    world.recover()
+    assert [each.kind.value for _, each, _ in world.sent] == ["resolved"]
+
+
+def test_a_page_that_gets_through_late_is_closed_after_it(world: World) -> None:
+    world.senders["pager"].failures = down(4)
+    world.observe(CRITICAL)
+    world.pass_time(MINUTE_MS + SECOND_MS)
+    world.recover()
+    world.pass_time(10 * MINUTE_MS)
+    about = [each.kind.value for name, each, _ in world.sent if name == "pager"]
+    assert about == ["escalation", "resolved"]
+    assert world.host.addresses("escalation") == []

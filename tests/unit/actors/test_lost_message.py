@@ -16,11 +16,15 @@ from slakeeper.actors.message import (
     ListHistory,
     MetricRecovered,
     NoteBatches,
+    Observe,
     Rebase,
+    ResolveViolation,
     SetSuspended,
     Tick,
     ViolationEnded,
     ViolationResolved,
+    monitor_address,
+    violation_address,
 )
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.remediation import RemediationActor
@@ -354,3 +358,36 @@ def test_alerts_that_died_on_news_ask_for_it_again(
     world.pass_time(6 * SECOND_MS)
     assert died
     assert [each.kind.value for each in world.told()] == ["opened", "resolved"]
+
+
+def test_a_burn_alert_is_told_though_the_alerts_crash_on_the_news_of_it(
+    make_world: MakeWorld, lose: Lose
+) -> None:
+    world = make_world()
+    promised = metric("latency", interval="5m", lateness="0s")
+    world.define(contract(service_level="99.9", time_period="30d", metrics=[promised], compensation=[]))
+    lose(AlertActor, Entrusted, "handle_info")
+    for value in (GOOD, CRITICAL):
+        world.observe(value)
+        world.pass_time(5 * MINUTE_MS)
+    assert len(world.told("burn")) == 1
+    world.restart()
+    world.pass_time(MINUTE_MS)
+    assert len([each for _, each, _ in world.sent if each.kind is NotificationKind.BURN]) == 1
+
+
+def test_a_bad_sample_that_crosses_the_word_that_it_is_over_leaves_nothing_open_for_ever(
+    world: World,
+) -> None:
+    world.observe(CRITICAL)
+    world.pass_time(3 * SECOND_MS)
+    first = world.violation()["id"]
+    # Within one turn an operator resolves it, and a source that was polled has said that it goes on.
+    world.host.begin_turn()
+    world.host.call(violation_address(first), ResolveViolation("ann", ""), lambda value, error: None)
+    world.host.cast(monitor_address("api", "latency"), Observe(((world.now_ms, CRITICAL),)))
+    world.settle()
+    assert [each["id"] == first for each in world.violations(resolved=True)] == [True, False]
+    world.pass_time(11 * SECOND_MS)
+    world.recover()
+    assert world.violations() == []

@@ -168,7 +168,7 @@ def test_a_side_that_is_broken_for_good_is_given_up(make_world: MakeWorld, peer:
     world = telling(make_world, peer.settings)
     assert outcome(world) == "failed"
     assert peer.taken() == []
-    assert len(peer.faulty.faults) == 14
+    assert len(peer.faulty.faults) == 3
 
 
 def test_a_side_that_asks_to_wait_for_ever_is_given_up_too(make_world: MakeWorld, peer: Peer) -> None:

@@ -316,3 +316,48 @@ def test_a_quiet_month_leaves_no_heap_of_timers_behind(world: World) -> None:
     assert len(world.host.timers) < 60
     world.pass_time(DAY_MS)
     assert len(world.host.timers) < 10
+
+
+def test_a_version_that_came_after_the_end_settles_nothing_of_before(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    live(world, 60, bad=3)
+    # The last windows wait for late samples yet, and so does the period.
+    world.define(**{**CHANGES, "fee": "5000.00", "service_level": 90})
+    world.restart()
+    live(world, 3)
+    [entry] = world.ledger()
+    assert (entry["amount"], entry["contract_version"]) == ("100.00", 1)
+    assert (last(world)["sla"]["version"], last(world)["sla"]["service_level"]) == (1, "99")
+    live(world, 62, bad=3)
+    assert [(each["amount"], each["contract_version"]) for each in world.ledger()] == [
+        ("100.00", 1),
+        ("500.00", 2),
+    ]
+
+
+def test_former_versions_are_kept_no_longer_than_a_period_may_need_them(make_world: MakeWorld) -> None:
+    world = with_penalties(make_world)
+    for number in range(5):
+        world.define(**{**CHANGES, "fee": str(number)})
+    assert len(world.host.inspector.describe("contract:api")["state"].former) == 5
+    live(world, 65)
+    assert world.host.inspector.describe("contract:api")["state"].former == ()
+
+
+def test_a_monitor_that_hears_later_of_a_version_to_come_holds_up_no_settlement(
+    make_world: MakeWorld,
+) -> None:
+    metrics = [metric("latency", interval="1m"), metric("load", interval="1m")]
+    world = with_penalties(make_world, metrics=metrics)
+    for _ in range(30):
+        world.observe(CRITICAL)
+        world.observe(CRITICAL, "load")
+        world.pass_time(MINUTE_MS)
+    world.request("actor.suspend", address="monitor:api:load", by="jo")
+    begins_s = (NOW_MS + 3 * HOUR_MS) // 1000
+    world.define(**{**CHANGES, "metrics": metrics, "effective_date": begins_s, "fee": "5000.00"})
+    world.pass_time(2 * MINUTE_MS)
+    world.request("actor.resume", address="monitor:api:load", by="jo")
+    world.pass_time(4 * HOUR_MS)
+    [entry] = world.ledger()
+    assert (entry["amount"], entry["period_start"]) == ("250.00", NOW_MS)

@@ -363,6 +363,11 @@ def test_who_requested_it_never_decides() -> None:
     assert refused.value.reason == "requester_may_not_decide"
 
 
+def test_what_the_approver_requested_somebody_else_decides() -> None:
+    entry = pending(by="sla_manager")
+    assert decide(entry, True, "bob", "fine", contract(), now_ms=NOW_MS).decided_by == "bob"
+
+
 def test_without_an_approver_anyone_else_decides() -> None:
     sla = contract(approver="")
     entry = pending(by="ada")

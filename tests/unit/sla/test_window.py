@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from math import ceil, inf
+from math import ceil
+from sys import float_info
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def exact_sum(xs: list[float], seconds: Fraction = Fraction(1)) -> float:
     try:
         return float(total)
     except OverflowError:
-        return inf if total > 0 else -inf
+        return float_info.max if total > 0 else -float_info.max
 
 
 def nearest_rank(xs: list[float]) -> float:

@@ -146,3 +146,16 @@ def test_whatever_is_taken_can_be_sent_on(samples: list[Any]) -> None:
     msgpack.packb(batch.samples)
     assert sorted([*batch.places, *(index for index, _ in batch.rejected)]) == list(range(len(samples)))
     assert all(math.isfinite(row[1]) for row in batch.samples)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (msgpack.packb({"samples": [None] * 350_000}), "application/msgpack"),
+        (b"1\n" * 350_000, "application/x-ndjson"),
+    ],
+)
+def test_a_body_of_more_samples_than_can_be_meant_is_refused(body: bytes, content_type: str) -> None:
+    with pytest.raises(BadBatch) as caught:
+        parse_batch(body, content_type)
+    assert caught.value.status == 413

@@ -104,6 +104,18 @@ def test_the_labels_that_a_small_body_can_mean_are_bounded() -> None:
     assert caught.value.status == 413
 
 
+def test_the_points_that_a_small_body_can_mean_are_bounded() -> None:
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+    sent = ExportMetricsServiceRequest()
+    points = sent.resource_metrics.add().scope_metrics.add().metrics.add(name="g").gauge.data_points
+    for _ in range(350_000):
+        points.add()
+    with pytest.raises(BadBatch) as caught:
+        otlp.read_metrics(sent.SerializeToString(), as_json=False)
+    assert caught.value.status == 413
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -66,3 +66,16 @@ def test_any_bytes_are_a_batch_or_refused(content: bytes) -> None:
             read_write_request(body)
         except BadBatch:
             continue
+
+
+def test_a_small_body_that_means_many_samples_is_refused() -> None:
+    import cramjam
+
+    nothing = delimited(
+        1, delimited(1, delimited(1, b"__name__") + delimited(2, b"up")) + b"\x12\x00" * 350_000
+    )
+    body = bytes(cramjam.snappy.compress_raw(nothing))
+    assert len(body) < 50_000
+    with pytest.raises(BadBatch) as caught:
+        read_write_request(body)
+    assert caught.value.status == 413
