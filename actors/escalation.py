@@ -140,6 +140,8 @@ class EscalationActor(Actor):
                 ended = self._outbox.performed(ctx, message)
                 if ended is not None:
                     self._record_end(ctx, ended)
+                elif self._outbox.is_slow(message.key):
+                    self._not_reached(ctx, message.key)
                 self._end_if_done(ctx)
             case _:
                 super().handle_info(ctx, message)
@@ -280,10 +282,14 @@ class EscalationActor(Actor):
             return
         ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))
         if delivery.status is DeliveryStatus.FAILED:
-            environment: Environment = ctx.environment
-            walk = escalation.undelivered(self._current(), environment.enforcement, delivery.key, ctx.now_ms)
-            if walk != self._current():
-                self._go_on(ctx, walk, self._news)
+            self._not_reached(ctx, delivery.key)
+
+    def _not_reached(self, ctx: Context, key: str) -> None:
+        """Nobody is waited for any longer who was not told; a message that can still arrive is tried on."""
+        environment: Environment = ctx.environment
+        walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms)
+        if walk != self._current():
+            self._go_on(ctx, walk, self._news)
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment

@@ -148,6 +148,11 @@ class Outbox:
         """The delivery of that key that has not ended."""
         return self._open.get(key)
 
+    def is_slow(self, key: str) -> bool:
+        """Whether a delivery that has not ended has failed so often that nobody should wait for it."""
+        delivery = self._open.get(key)
+        return delivery is not None and delivery.attempts >= MIN_ATTEMPTS
+
     def withdraw(self, ctx: Context, key: str, detail: str) -> None:
         """Gives up a delivery that waits for its next attempt."""
         ctx.emit(

@@ -182,7 +182,7 @@ def escalate_now(
 
 
 def undelivered(walk: Walk, policy: EnforcementPolicy, key: str, now_ms: int) -> Walk:
-    """The message ``key`` has failed for good: if it was of the level told last, the next level is due now.
+    """The message ``key`` has failed for good, or many times: if it was of the level told last, the next is due now.
 
     Nobody is waited for who was not told. After a policy's last level its timeout runs as ever: those of the levels
     before it may still answer.

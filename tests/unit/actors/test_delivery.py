@@ -230,6 +230,25 @@ def test_the_walk_does_not_wait_for_a_channel_that_is_down(world: World) -> None
     assert levels(world) == [("chat", "sending"), ("pager", "sent")]
 
 
+def test_after_six_failures_the_next_level_is_told_whatever_its_delay_and_the_trying_goes_on(
+    make_world: MakeWorld,
+) -> None:
+    policies = [
+        {"severity": "critical", "levels": [{"type": "chat"}, {"type": "pager", "delay": "30m"}], "timeout": "1h"}
+    ]
+    world = make_world(enforcement(escalation_policies=policies))
+    world.define()
+    world.senders["chat"].failures = down(50)
+    world.observe(CRITICAL)
+    world.pass_time(2 * MINUTE_MS)
+    assert levels(world) == [("chat", "sending")]
+    world.pass_time(2 * MINUTE_MS)
+    assert levels(world) == [("chat", "sending"), ("pager", "sent")]
+    world.senders["chat"].failures = []
+    world.pass_time(6 * MINUTE_MS)
+    assert levels(world) == [("chat", "sent"), ("pager", "sent")]
+
+
 def test_an_escalation_ends_only_when_everyone_told_has_heard_of_the_end(world: World) -> None:
     world.observe(CRITICAL)
     world.request("violation.resolve", id=world.violation()["id"], by="ann")
