@@ -234,7 +234,11 @@ def test_after_six_failures_the_next_level_is_told_whatever_its_delay_and_the_tr
     make_world: MakeWorld,
 ) -> None:
     policies = [
-        {"severity": "critical", "levels": [{"type": "chat"}, {"type": "pager", "delay": "30m"}], "timeout": "1h"}
+        {
+            "severity": "critical",
+            "levels": [{"type": "chat"}, {"type": "pager", "delay": "30m"}],
+            "timeout": "1h",
+        }
     ]
     world = make_world(enforcement(escalation_policies=policies))
     world.define()
