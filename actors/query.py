@@ -137,10 +137,14 @@ def picture(host: Host, sla_id: str) -> Picture:
 
 
 def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
-    whole = sum((Fraction(each.metric.weight) for each in metrics), Fraction(0))
+    by_weight: dict[Decimal, list[int]] = {}
+    for each in metrics:
+        by_weight.setdefault(each.metric.weight, []).append(each.remaining_ms)
+    weights = [(Fraction(weight), alike) for weight, alike in by_weight.items()]
+    whole = sum((weight * len(alike) for weight, alike in weights), Fraction(0))
     if not whole:
         return Fraction(0)
-    return sum((Fraction(each.metric.weight) * each.remaining_ms for each in metrics), Fraction(0)) / whole
+    return sum((weight * sum(alike) for weight, alike in weights), Fraction(0)) / whole
 
 
 def status_line(host: Host, sla_id: str) -> dict[str, Any]:
