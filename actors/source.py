@@ -8,17 +8,25 @@ import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, ClassVar
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import Observe, ObservePresent, ReportSourceError, SourceAnswered, Tick
+from slakeeper.actors.message import (
+    HandOn,
+    Observe,
+    ObservePresent,
+    ReportSourceError,
+    SourceAnswered,
+    Tick,
+)
 from slakeeper.integrations.source import Catching, Filling, Gap, Reading
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla.monitoring import InternalSource
 from slakeeper.sla.sample import Sample, check_sample
 
-POLL_TIMER = "poll"
+POLL_TIMER, SHARE_TIMER = "poll", "share"
 POLL, CATCH_UP = "poll", "catch-up"
 
 SAMPLES_A_GAP = 2_000
@@ -27,6 +35,9 @@ SAMPLES_A_ROUND = 20_000
 """So many of all metrics together: a cell takes them in within a tenth of a second, and live samples get through."""
 METRICS_A_ROUND = 500
 """Monitors that are given what they missed in one round: more would keep whoever asks the cell waiting."""
+READINGS_A_TURN = 500
+"""So many readings are handed on in one turn: after a start each wakes a monitor, and 5 000 would keep the cell from
+its other actors, and from whoever asks it, for seconds. So they take some tenths of a second at worst."""
 TRIES = 3
 """A gap that cannot be fetched this often, while the source answers otherwise, is given up."""
 
@@ -76,6 +87,8 @@ class SourceActor(Actor):
         self._view = SourceView(arg)
         self._due_ms = 0
         self._asked_ms: int | None = None
+        self._left: Iterator[Reading] | None = None
+        self._errors: dict[str, str] = {}
         self._fetching: dict[str, Gap] = {}
         self._fetched_ms: dict[str, int] = {}
         self._tries: dict[str, int] = {}
@@ -96,6 +109,8 @@ class SourceActor(Actor):
         match message:
             case Tick():
                 self._poll(ctx)
+            case HandOn():
+                self._hand_on_share(ctx)
             case Performed(key, readings, error) if key.startswith(POLL):
                 self._take(ctx, readings, error)
             case Performed(_, fillings, error):
@@ -130,31 +145,50 @@ class SourceActor(Actor):
 
     def _take(self, ctx: Context, readings: Any, error: BaseException | None) -> None:
         environment: Environment = ctx.environment
-        began_ms, self._asked_ms = self._asked_ms, None
-        bound = environment.bindings.get(self._name, {})
         for address in [each for each in self._fetched_ms if each not in environment.gaps]:
             del self._fetched_ms[address]
-        if error is not None:
-            errors = dict.fromkeys(bound, str(error) or type(error).__name__)
-        else:
-            errors = self._hand_on(ctx, (each for each in readings if each.metric in bound))
-        for address, text in errors.items():
-            environment.source_errors[address] = text
-            ctx.cast(address, ReportSourceError(text))
-        view = self._view
-        count = len(errors) or int(error is not None)
-        text = next(iter(errors.values()), "" if error is None else str(error))
-        self._tell(ctx, text if errors else "", len(errors))
         self._show(
             ctx,
-            errors=view.errors + count,
-            last_error=text if count else view.last_error,
             polled_at_ms=ctx.now_ms,
-            took_ms=None if began_ms is None else ctx.now_ms - began_ms,
+            took_ms=None if self._asked_ms is None else ctx.now_ms - self._asked_ms,
+        )
+        if error is not None:
+            text = str(error) or type(error).__name__
+            bound = environment.bindings.get(self._name, {})
+            readings = [Reading(address, None, None, text) for address in bound]
+        self._left, self._errors = iter(readings), {}
+        self._hand_on_share(ctx)
+
+    def _hand_on_share(self, ctx: Context) -> None:
+        """Hands the next readings on; the next share is a turn's, after what came from outside meanwhile."""
+        if self._left is None:
+            return
+        bound = ctx.environment.bindings.get(self._name, {})
+        share = list(islice(self._left, READINGS_A_TURN))
+        errors = self._hand_on(ctx, (each for each in share if each.metric in bound))
+        for address, text in errors.items():
+            ctx.environment.source_errors[address] = text
+            ctx.cast(address, ReportSourceError(text))
+        self._errors.update(errors)
+        if len(share) == READINGS_A_TURN:
+            ctx.set_timer(SHARE_TIMER, ctx.now_ms, HandOn())
+        else:
+            self._end_poll(ctx)
+
+    def _end_poll(self, ctx: Context) -> None:
+        """Everything that the source said is handed on."""
+        environment: Environment = ctx.environment
+        errors, self._left, self._errors, self._asked_ms = self._errors, None, {}, None
+        bound = environment.bindings.get(self._name, {})
+        text = next(iter(errors.values()), "")
+        self._tell(ctx, text, len(errors))
+        self._show(
+            ctx,
+            errors=self._view.errors + len(errors),
+            last_error=text or self._view.last_error,
             catching_up=sum(address in environment.gaps for address in bound),
         )
-        if error is None:
-            self._catch_up(ctx, errors)
+        self._catch_up(ctx, errors)
 
     def _hand_on(self, ctx: Context, readings: Iterable[Reading]) -> dict[str, str]:
         """Gives each monitor its reading; returns what was wrong with the others, by monitor."""
