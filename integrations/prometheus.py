@@ -25,15 +25,17 @@ ALONE_AT_ONCE = 200
 second. More are joined like quick ones, as after every start: 10 000 would take longer than their interval."""
 UNTRIED_S = 1.0
 """So long may the server take for joined queries of which nobody knows yet whether they are quick."""
-JOINED_SAMPLES = 10_000
-"""So many samples are asked for in one range query for several gaps at most: half of what an answer may hold."""
+JOINED_SAMPLES = 2_500
+"""So many samples are asked for in one range query for several gaps at most: they are 100 kB, and an answer may hold
+little more."""
 
 _ANSWER_LIMIT = 128 * 1024
 """Of a result [bytes]; 2 000 samples of one series are 80 kB. While Python reads JSON no other thread of the cell gets
 on, and this much takes it some milliseconds at worst."""
 
-# Of a query in a log line: joined ones are long.
+# Of a query, and of what the server warns of, in a log line: joined ones are long, and a server may say anything.
 _SHOWN_CHARS = 200
+_SHOWN_WARNINGS = 3
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -238,7 +240,8 @@ class PrometheusPoller:
 
     def _warn(self, client: HttpClient, query: str, warnings: Any) -> None:
         """Says what the server warns of, once until it changes."""
-        texts = tuple(str(text) for text in warnings) if isinstance(warnings, list) else ()
+        listed = warnings[:_SHOWN_WARNINGS] if isinstance(warnings, list) else []
+        texts = tuple(str(text)[:_SHOWN_CHARS] for text in listed)
         if texts and self._warned.get(query) != texts:
             words = masked("; ".join(texts), client.secrets)
             logging.getLogger("slakeeper.source").warning(

@@ -72,8 +72,9 @@ def reading_of(metric: str, kind: str, result: Any) -> Reading:
 
 def _number(metric: str, ts: Any, value: Any) -> Reading:
     try:
-        if isinstance(value, bool) or isinstance(ts, bool):
-            raise TypeError
+        # Python takes more for a number than JSON and Prometheus do.
+        if isinstance(value, bool) or isinstance(ts, bool) or "_" in f"{value}{ts}":
+            raise ValueError
         number, at_ms = float(value), round(float(ts) * SECOND_MS)
     except (TypeError, ValueError, OverflowError):
         return Reading(metric, None, None, f"not a number: {value!r} at {ts!r}"[:200])
