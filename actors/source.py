@@ -47,9 +47,12 @@ class SourceView:
     """How a source does.
 
     Attributes:
+        state: ``failing`` for some or all of its metrics, ``ok``, ``unanswered`` before its first answer, or ``unused``
+            while nobody asks it.
         metrics: how many monitors ask it.
         polls, missed: how often it was asked, and was not because it had not answered yet.
         errors: readings that were none, so far.
+        failures: polls in a row, up to the last, in which something failed.
         failing, failing_metrics, failing_since_ms: why it fails now and for how many monitors; empty, 0 and None
             when it answers.
         polled_at_ms, took_ms: the last poll that ended, and how long it took.
@@ -58,11 +61,13 @@ class SourceView:
 
     name: str
     type: str = ""
+    state: str = "unused"
     interval_ms: int = 0
     metrics: int = 0
     polls: int = 0
     missed: int = 0
     errors: int = 0
+    failures: int = 0
     last_error: str = ""
     failing: str = ""
     failing_metrics: int = 0
@@ -185,6 +190,7 @@ class SourceActor(Actor):
         self._show(
             ctx,
             errors=self._view.errors + len(errors),
+            failures=self._view.failures + 1 if errors else 0,
             last_error=text or self._view.last_error,
             catching_up=sum(address in environment.gaps for address in bound),
         )
@@ -311,6 +317,7 @@ class SourceActor(Actor):
     def _show(self, ctx: Context, **changes: Any) -> None:
         environment: Environment = ctx.environment
         self._view = replace(self._view, **changes)
+        self._view = replace(self._view, state=_state_of(self._view))
         environment.sources[self._name] = asdict(self._view)
 
     def _tell(self, ctx: Context, failing: str, count: int) -> None:
@@ -335,6 +342,14 @@ class SourceActor(Actor):
         environment: Environment = ctx.environment
         environment.sources_failing.pop(self._name, None)
         environment.sources.pop(self._name, None)
+
+
+def _state_of(view: SourceView) -> str:
+    if view.failing:
+        return "failing"
+    if not view.metrics:
+        return "unused"
+    return "unanswered" if view.polled_at_ms is None else "ok"
 
 
 def _fit(samples: Iterable[Sample], now_ms: int) -> Iterator[Sample]:
