@@ -56,6 +56,7 @@ from slakeeper.actors.message import (
     violation_address,
 )
 from slakeeper.actors.monitor import MetricMonitorActor, MonitorOrder
+from slakeeper.actors.promise import narrowed
 from slakeeper.actors.report import PastPeriod
 from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
@@ -360,7 +361,13 @@ class ContractActor(Actor):
         environment: Environment = ctx.environment
         threshold = environment.monitoring.violation_threshold
         order = MonitorOrder(
-            self._document, metric_name, self._since_ms, threshold, ctx.now_ms, self._chapter, joined_late
+            narrowed(self._document, metric_name),
+            metric_name,
+            self._since_ms,
+            threshold,
+            ctx.now_ms,
+            self._chapter,
+            joined_late,
         )
         address = monitor_address(self._contract.id, metric_name)
         ctx.start_child(MONITORING, ActorSpec(address, "monitor", order))

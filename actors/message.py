@@ -263,6 +263,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOn:
+    """To a source, by itself: the next readings are to be handed on."""
+
+
+@dataclass(frozen=True, slots=True)
 class TermTurned:
     """The contract began or ended by itself at ``at_ms``."""
 

@@ -1,13 +1,12 @@
 """MetricMonitorActor: watches one metric of one contract; the state is ``sla``'s :class:`Monitor`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from slakeeper.actors.contract_event import AccountGathered
-from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     CountDuplicates,
@@ -26,6 +25,7 @@ from slakeeper.actors.message import (
     Tick,
     contract_address,
 )
+from slakeeper.actors.promise import Promise, narrowed, promise_of
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
@@ -60,6 +60,7 @@ class MonitorOrder:
     """What a monitor is started with.
 
     Attributes:
+        document: of the contract; a whole one on records of former times, otherwise with this metric alone.
         since_ms: when the contract was first loaded, which anchors its periods [Unix ms].
         watched_ms: from when on this metric is watched: later, when it was added later [Unix ms].
         chapter: the contract's version since which its metrics have the weights they have.
@@ -77,7 +78,10 @@ class MonitorOrder:
 
 @dataclass(frozen=True, slots=True)
 class MonitorState:
-    """What a snapshot keeps; ``retired``: the metric has left the contract, its account of the period has not."""
+    """What a snapshot keeps; ``retired``: the metric has left the contract, its account of the period has not.
+
+    ``document`` is that of a :class:`MonitorOrder`.
+    """
 
     document: dict[str, Any]
     monitor: dict[str, Any]
@@ -109,8 +113,9 @@ class MetricMonitorActor(Actor):
 
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
-        self._order = arg
-        self._take(definition_of(arg.document))
+        self._take(promise_of(arg.document, arg.metric_name), arg.since_ms)
+        # What it goes by is in the promise, which it shares with others: as it came it would be held twice.
+        self._order = replace(arg, document={})
         self._retired = False
         self._armed_ms: int | None = None
 
@@ -176,7 +181,9 @@ class MetricMonitorActor(Actor):
                 return
             case Rebase(document, _, chapter, retired):
                 self._leave(ctx)
-                signals = ctx.emit((REBASE, ctx.now_ms, document, chapter, retired))
+                signals = ctx.emit(
+                    (REBASE, ctx.now_ms, narrowed(document, self._metric.name), chapter, retired)
+                )
                 self._enter(ctx)
             case _:
                 super().handle_cast(ctx, message)
@@ -191,7 +198,7 @@ class MetricMonitorActor(Actor):
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         if isinstance(request, DescribeMetric):
-            account = self._monitor.account(ctx.now_ms)
+            account, remaining_ms = self._monitor.standing(ctx.now_ms)
             return MetricView(
                 self._metric,
                 self._monitor.state.value,
@@ -199,7 +206,7 @@ class MetricMonitorActor(Actor):
                 account,
                 self._monitor.counters._asdict(),
                 self._monitor.breach_probability,
-                self._monitor.remaining_ms(ctx.now_ms),
+                remaining_ms,
             )
         return super().handle_call(ctx, request)
 
@@ -239,7 +246,7 @@ class MetricMonitorActor(Actor):
         raise LookupError(f"unknown event {what!r}")
 
     def dump(self) -> MonitorState:
-        return MonitorState(self._document, self._monitor.dump(), self._retired)
+        return MonitorState(self._promise.document, self._monitor.dump(), self._retired)
 
     def load(self, state: MonitorState) -> None:
         self._take_document(state.document)
@@ -249,17 +256,15 @@ class MetricMonitorActor(Actor):
     # -- inside -----------------------------------------------------------------------------------------------
 
     def _take_document(self, document: dict[str, Any]) -> None:
-        definition = definition_of(document)
-        if definition is not self._definition:
-            self._take(definition)
+        self._take(promise_of(document, self._order.metric_name), self._order.since_ms)
 
-    def _take(self, definition: Definition) -> None:
-        self._definition, self._document = definition, definition.document
-        contract = definition.contract
-        if contract.effective_date is None:
-            # Its periods are anchored where the contract's are, also when this metric was added later.
-            contract = contract.model_copy(update={"effective_date": self._order.since_ms})
-        self._contract, self._metric = contract, contract.metric(self._order.metric_name)
+    def _take(self, promise: Promise, since_ms: int) -> None:
+        # Its periods are anchored where the contract's are, also when this metric was added later.
+        self._promise, self._contract, self._metric = (
+            promise,
+            promise.frame.anchored(since_ms),
+            promise.metric,
+        )
 
     def _rebase(self, now_ms: int, document: dict[str, Any], chapter: int, retired: bool) -> list[Signal]:
         monitor = self._monitor  # begun before it goes by another document
@@ -287,10 +292,14 @@ class MetricMonitorActor(Actor):
         if known is None or promise is None:
             return
         document, retired = promise
-        promised, goes_by = definition_of(document), self._definition
-        is_new = promised is not goes_by and promised.contract != goes_by.contract
+        is_new = known.chapter != monitor.chapter or not promise_of(document, self._metric.name).is_same(
+            self._promise
+        )
         if is_new or retired != self._retired:
-            self._follow(ctx, ctx.emit((REBASE, ctx.now_ms, document, known.chapter, retired)))
+            self._follow(
+                ctx,
+                ctx.emit((REBASE, ctx.now_ms, narrowed(document, self._metric.name), known.chapter, retired)),
+            )
         is_suspended = known.contract.status is ContractStatus.SUSPENDED
         if not retired and is_suspended != monitor.is_suspended:
             self._follow(ctx, ctx.emit((SUSPEND if is_suspended else RESUME, ctx.now_ms)))

@@ -137,13 +137,17 @@ def picture(host: Host, sla_id: str) -> Picture:
 
 
 def _remaining_ms(metrics: Sequence[MetricView]) -> Fraction:
-    whole = sum((Fraction(each.metric.weight) for each in metrics), Fraction(0))
+    by_weight: dict[Decimal, list[int]] = {}
+    for each in metrics:
+        by_weight.setdefault(each.metric.weight, []).append(each.remaining_ms)
+    weights = [(Fraction(weight), alike) for weight, alike in by_weight.items()]
+    whole = sum((weight * len(alike) for weight, alike in weights), Fraction(0))
     if not whole:
         return Fraction(0)
-    return sum((Fraction(each.metric.weight) * each.remaining_ms for each in metrics), Fraction(0)) / whole
+    return sum((weight * sum(alike) for weight, alike in weights), Fraction(0)) / whole
 
 
-def status_line(host: Host, sla_id: str) -> dict[str, Any]:
+def status_line(host: Host, sla_id: str, *, with_metrics: bool = True) -> dict[str, Any]:
     """One contract as ``status`` shows it; percentages 0..100, ``error_budget_remaining`` a share of the budget.
 
     ``escalations_failed`` counts open violations of which everybody was told and nobody answered;
@@ -175,7 +179,7 @@ def status_line(host: Host, sla_id: str) -> dict[str, Any]:
         "alerts_failed": ask(host, alert_address(sla_id), CountGivenUp()) or 0,
         "billing_failed": _unbilled(host, sla_id),
         "metrics_down": list(seen.down),
-        "metrics": [metric_line(host, sla_id, each) for each in seen.metrics],
+        "metrics": [metric_line(host, sla_id, each) for each in seen.metrics] if with_metrics else [],
     }
 
 

@@ -72,9 +72,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "status": _status,
         "sources": _sources,
         "tree": lambda host, payload: host.tree.describe(),
-        "sla.list": lambda host, payload: {
-            "slas": [query.status_line(host, each) for each in contract_ids(host)]
-        },
+        "sla.list": _lines,
         "sla.show": lambda host, payload: query.contract_document(host, text(payload, "id")),
         "sla.document": lambda host, payload: query.describe_contract(
             host, text(payload, "id")
@@ -235,10 +233,34 @@ def _sources(host: Host, payload: Any) -> dict[str, Any]:
     return {"sources": list(environment.sources.values())}
 
 
+def _lines(host: Host, payload: Any) -> dict[str, Any]:
+    """``{"slas": [...], "next"}``: a line for each contract, of ``payload``'s page alone if it asks for pages.
+
+    A page begins ``after`` a contract's id and ends with the contract that brings its metrics to ``page`` of them;
+    ``next`` is that one's id while there are more, None otherwise. Between two pages others have their turn. Without
+    ``metrics`` the lines say nothing of each metric.
+    """
+    room, after = optional_number(payload, "page"), optional_text(payload, "after")
+    with_metrics = flag(payload, "metrics", True)
+    ids = contract_ids(host)
+    if room is not None:
+        ids = sorted(each for each in ids if after is None or each > after)
+    environment: Environment = host.environment
+    lines: list[dict[str, Any]] = []
+    for sla_id in ids:
+        if room is not None and room <= 0:
+            return {"slas": lines, "next": lines[-1]["id"]}
+        lines.append(query.status_line(host, sla_id, with_metrics=with_metrics))
+        if room is not None:
+            known = environment.contracts.get(sla_id)
+            room -= 1 if known is None else len(known.definition.document["metrics"])
+    return {"slas": lines, "next": None}
+
+
 def _status(host: Host, payload: Any) -> dict[str, Any]:
     environment: Environment = host.environment
     return {
-        "slas": [query.status_line(host, each) for each in contract_ids(host)],
+        **_lines(host, payload),
         **host.stats(),
         "counts": dict(host.counts),
         "silences": sum(

@@ -8,17 +8,25 @@ import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, ClassVar
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import Observe, ObservePresent, ReportSourceError, SourceAnswered, Tick
+from slakeeper.actors.message import (
+    HandOn,
+    Observe,
+    ObservePresent,
+    ReportSourceError,
+    SourceAnswered,
+    Tick,
+)
 from slakeeper.integrations.source import Catching, Filling, Gap, Reading
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla.monitoring import InternalSource
 from slakeeper.sla.sample import Sample, check_sample
 
-POLL_TIMER = "poll"
+POLL_TIMER, SHARE_TIMER = "poll", "share"
 POLL, CATCH_UP = "poll", "catch-up"
 
 SAMPLES_A_GAP = 2_000
@@ -27,6 +35,9 @@ SAMPLES_A_ROUND = 20_000
 """So many of all metrics together: a cell takes them in within a tenth of a second, and live samples get through."""
 METRICS_A_ROUND = 500
 """Monitors that are given what they missed in one round: more would keep whoever asks the cell waiting."""
+READINGS_A_TURN = 500
+"""So many readings are handed on in one turn: after a start each wakes a monitor, and 5 000 would keep the cell from
+its other actors, and from whoever asks it, for seconds. So they take some tenths of a second at worst."""
 TRIES = 3
 """A gap that cannot be fetched this often, while the source answers otherwise, is given up."""
 
@@ -36,9 +47,12 @@ class SourceView:
     """How a source does.
 
     Attributes:
+        state: ``failing`` for some or all of its metrics, ``ok``, ``unanswered`` before its first answer, or ``unused``
+            while nobody asks it.
         metrics: how many monitors ask it.
         polls, missed: how often it was asked, and was not because it had not answered yet.
         errors: readings that were none, so far.
+        failures: polls in a row, up to the last, in which something failed.
         failing, failing_metrics, failing_since_ms: why it fails now and for how many monitors; empty, 0 and None
             when it answers.
         polled_at_ms, took_ms: the last poll that ended, and how long it took.
@@ -47,11 +61,13 @@ class SourceView:
 
     name: str
     type: str = ""
+    state: str = "unused"
     interval_ms: int = 0
     metrics: int = 0
     polls: int = 0
     missed: int = 0
     errors: int = 0
+    failures: int = 0
     last_error: str = ""
     failing: str = ""
     failing_metrics: int = 0
@@ -76,6 +92,8 @@ class SourceActor(Actor):
         self._view = SourceView(arg)
         self._due_ms = 0
         self._asked_ms: int | None = None
+        self._left: Iterator[Reading] | None = None
+        self._errors: dict[str, str] = {}
         self._fetching: dict[str, Gap] = {}
         self._fetched_ms: dict[str, int] = {}
         self._tries: dict[str, int] = {}
@@ -96,6 +114,8 @@ class SourceActor(Actor):
         match message:
             case Tick():
                 self._poll(ctx)
+            case HandOn():
+                self._hand_on_share(ctx)
             case Performed(key, readings, error) if key.startswith(POLL):
                 self._take(ctx, readings, error)
             case Performed(_, fillings, error):
@@ -130,31 +150,51 @@ class SourceActor(Actor):
 
     def _take(self, ctx: Context, readings: Any, error: BaseException | None) -> None:
         environment: Environment = ctx.environment
-        began_ms, self._asked_ms = self._asked_ms, None
-        bound = environment.bindings.get(self._name, {})
         for address in [each for each in self._fetched_ms if each not in environment.gaps]:
             del self._fetched_ms[address]
-        if error is not None:
-            errors = dict.fromkeys(bound, str(error) or type(error).__name__)
-        else:
-            errors = self._hand_on(ctx, (each for each in readings if each.metric in bound))
-        for address, text in errors.items():
-            environment.source_errors[address] = text
-            ctx.cast(address, ReportSourceError(text))
-        view = self._view
-        count = len(errors) or int(error is not None)
-        text = next(iter(errors.values()), "" if error is None else str(error))
-        self._tell(ctx, text if errors else "", len(errors))
         self._show(
             ctx,
-            errors=view.errors + count,
-            last_error=text if count else view.last_error,
             polled_at_ms=ctx.now_ms,
-            took_ms=None if began_ms is None else ctx.now_ms - began_ms,
+            took_ms=None if self._asked_ms is None else ctx.now_ms - self._asked_ms,
+        )
+        if error is not None:
+            text = str(error) or type(error).__name__
+            bound = environment.bindings.get(self._name, {})
+            readings = [Reading(address, None, None, text) for address in bound]
+        self._left, self._errors = iter(readings), {}
+        self._hand_on_share(ctx)
+
+    def _hand_on_share(self, ctx: Context) -> None:
+        """Hands the next readings on; the next share is a turn's, after what came from outside meanwhile."""
+        if self._left is None:
+            return
+        bound = ctx.environment.bindings.get(self._name, {})
+        share = list(islice(self._left, READINGS_A_TURN))
+        errors = self._hand_on(ctx, (each for each in share if each.metric in bound))
+        for address, text in errors.items():
+            ctx.environment.source_errors[address] = text
+            ctx.cast(address, ReportSourceError(text))
+        self._errors.update(errors)
+        if len(share) == READINGS_A_TURN:
+            ctx.set_timer(SHARE_TIMER, ctx.now_ms, HandOn())
+        else:
+            self._end_poll(ctx)
+
+    def _end_poll(self, ctx: Context) -> None:
+        """Everything that the source said is handed on."""
+        environment: Environment = ctx.environment
+        errors, self._left, self._errors, self._asked_ms = self._errors, None, {}, None
+        bound = environment.bindings.get(self._name, {})
+        text = next(iter(errors.values()), "")
+        self._tell(ctx, text, len(errors))
+        self._show(
+            ctx,
+            errors=self._view.errors + len(errors),
+            failures=self._view.failures + 1 if errors else 0,
+            last_error=text or self._view.last_error,
             catching_up=sum(address in environment.gaps for address in bound),
         )
-        if error is None:
-            self._catch_up(ctx, errors)
+        self._catch_up(ctx, errors)
 
     def _hand_on(self, ctx: Context, readings: Iterable[Reading]) -> dict[str, str]:
         """Gives each monitor its reading; returns what was wrong with the others, by monitor."""
@@ -277,6 +317,7 @@ class SourceActor(Actor):
     def _show(self, ctx: Context, **changes: Any) -> None:
         environment: Environment = ctx.environment
         self._view = replace(self._view, **changes)
+        self._view = replace(self._view, state=_state_of(self._view))
         environment.sources[self._name] = asdict(self._view)
 
     def _tell(self, ctx: Context, failing: str, count: int) -> None:
@@ -301,6 +342,14 @@ class SourceActor(Actor):
         environment: Environment = ctx.environment
         environment.sources_failing.pop(self._name, None)
         environment.sources.pop(self._name, None)
+
+
+def _state_of(view: SourceView) -> str:
+    if view.failing:
+        return "failing"
+    if not view.metrics:
+        return "unused"
+    return "unanswered" if view.polled_at_ms is None else "ok"
 
 
 def _fit(samples: Iterable[Sample], now_ms: int) -> Iterator[Sample]:

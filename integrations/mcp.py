@@ -1,6 +1,6 @@
 """A server of the Model Context Protocol as a source: does it answer, does its tool work, and how fast?
 
-Each poll is a session of its own (initialize, ping, calls), over the transport of :mod:`mcp_http` or
+Each poll is a session of its own (handshake, ping, calls), over the transport of :mod:`mcp_http` or
 :mod:`mcp_stdio`. A client of our own, since the official package costs every cell more than all the rest of it
 together and has no limit in time over a whole session (ADR 30).
 """
@@ -24,6 +24,12 @@ QUERIES = ("up", "error", "latency", "throughput", "handshake", "status")
 
 PROTOCOL_VERSION = "2025-11-25"
 """The newest revision with a handshake; a server answers with the one it speaks."""
+STATELESS_VERSION = "2026-07-28"
+"""The revision without: every request says what is spoken, and ``server/discover`` takes the place of a ping.
+Source: modelcontextprotocol.io, specification 2026-07-28, "Versioning and Compatibility"."""
+
+# How a server refuses a handshake that it does not know, over HTTP; in JSON-RPC every code may mean that.
+_UNKNOWN_STATUSES = frozenset({400, 404, 405})
 
 TOOL_FAILED = 1
 """The ``status`` of a tool that answers that it failed; codes of JSON-RPC are negative, of HTTP three digits."""
@@ -95,6 +101,7 @@ class McpPoller:
         given = [*settings.headers.values(), *settings.env.values(), *filter(None, [settings.token])]
         values = (each.get_secret_value() for each in given)
         self._secrets = [each for each in values if len(each) >= SECRET_LENGTH]
+        self._is_stateless = False
 
     def poll(self, queries: Mapping[str, str]) -> list[Reading]:
         """See :class:`slakeeper.integrations.source.Poller`."""
@@ -117,10 +124,9 @@ class McpPoller:
         try:
             transport = self._open(Deadline(self._settings.timeout))
             try:
-                session = Session(transport, self._secrets)
-                session.handshake()
+                session = self._begin(transport)
                 probe.values["handshake"] = _since_ms(began_s)
-                session.ask("ping", {})
+                session.ping()
                 probe.values["up"] = 100.0
                 self._call(session, probe)
             finally:
@@ -132,6 +138,33 @@ class McpPoller:
             probe.values["status"] = float(error.status)
         return probe
 
+    def _begin(self, transport: Transport) -> "Session":
+        """A session that is agreed upon: with a handshake, or without where the server knows none.
+
+        What a server is stays known, so that only the first poll tries both.
+        """
+        if not self._is_stateless:
+            session = Session(transport, self._secrets)
+            try:
+                session.handshake()
+            except Refused as refusal:
+                if refusal.status > 0 and refusal.status not in _UNKNOWN_STATUSES:
+                    raise
+                session = StatelessSession(transport, self._secrets)
+                try:
+                    session.handshake()
+                except (Refused, NoAnswer):
+                    raise refusal from None
+                self._is_stateless = True
+            return session
+        session = StatelessSession(transport, self._secrets)
+        try:
+            session.handshake()
+        except Refused:
+            self._is_stateless = False  # another server by now, perhaps
+            raise
+        return session
+
     def _call(self, session: "Session", probe: _Probe) -> None:
         """The calls that are measured; one that gets no answer is the last."""
         settings = self._settings
@@ -142,7 +175,7 @@ class McpPoller:
             call_began_s = time.monotonic()
             try:
                 if settings.tool is None:
-                    session.ask("ping", {})
+                    session.ping()
                 else:
                     session.call_tool(settings.tool, settings.arguments)
             except Refused as error:
@@ -200,6 +233,14 @@ class Session:
         self._transport.agreed(agreed)
         self._transport.notify({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
+    def ping(self) -> None:
+        """Asks whether it is there.
+
+        Raises:
+            NoAnswer, Refused: it is not.
+        """
+        self.ask("ping", {})
+
     def call_tool(self, name: str, arguments: Mapping[str, Any]) -> None:
         """Calls a tool and looks whether it worked.
 
@@ -207,6 +248,8 @@ class Session:
             NoAnswer, Refused: it did not.
         """
         result = self.ask("tools/call", {"name": name, "arguments": dict(arguments)})
+        if result.get("resultType") == "input_required":
+            raise Refused(TOOL_FAILED, f"tool {name} asks for input, and a probe has none")
         if result.get("isError"):
             texts = [
                 item["text"]
@@ -234,6 +277,34 @@ class Session:
 
     def _shown(self, text: str) -> str:
         return _one_line(masked(text, self._secrets))
+
+
+class StatelessSession(Session):
+    """The same where there is no session: each request says itself what is spoken."""
+
+    def handshake(self) -> None:
+        """Asks what the server speaks.
+
+        Raises:
+            NoAnswer, Refused: not this revision.
+        """
+        self._transport.agreed(STATELESS_VERSION)
+        versions = self.ask("server/discover", {}).get("supportedVersions")
+        if not isinstance(versions, list) or STATELESS_VERSION not in versions:
+            raise NoAnswer("its answer to server/discover does not name the version that was spoken")
+
+    def ping(self) -> None:
+        """As above."""
+        self.ask("server/discover", {})
+
+    def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As above."""
+        said = {
+            "io.modelcontextprotocol/protocolVersion": STATELESS_VERSION,
+            "io.modelcontextprotocol/clientInfo": {"name": "slakeeper", "version": version("slakeeper")},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        return super().ask(method, {**params, "_meta": said})
 
 
 def is_response_to(document: Any, number: Any) -> bool:

@@ -2,16 +2,18 @@
 
 import contextlib
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.http_answer import Answer
-from slakeeper.integrations.http_client import HttpClient, HttpError, to_json
+from slakeeper.integrations.http_client import HttpClient, HttpError, Tls, to_json
 from slakeeper.integrations.mcp import NoAnswer, Refused, is_response_to
 from slakeeper.sla.monitoring import McpSource
 
 _SESSION = "Mcp-Session-Id"
+_CODED = "=?base64?"
 
 
 class HttpTransport:
@@ -24,7 +26,8 @@ class HttpTransport:
             headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
             secrets.append(settings.token.get_secret_value())
         headers["Accept"] = "application/json, text/event-stream"
-        self._client = HttpClient(settings.url or "", headers, secrets)
+        tls = Tls(settings.ca_file, settings.cert_file, settings.key_file)
+        self._client = HttpClient(settings.url or "", headers, secrets, tls)
         self._connection = self._client.open(deadline)
         self._session: dict[str, str] = {}
 
@@ -60,7 +63,7 @@ class HttpTransport:
                     connection.request("DELETE", self._client.target, headers=self._session)
 
     def _post(self, message: Mapping[str, Any], enough: Any) -> Answer:
-        headers = {"Content-Type": "application/json", **self._session}
+        headers = {"Content-Type": "application/json", **self._session, **_described(message)}
         try:
             answer = self._connection.request(
                 "POST", self._client.target, body=to_json(message), headers=headers, enough=enough
@@ -71,6 +74,23 @@ class HttpTransport:
             said = answer.excerpt()
             raise Refused(answer.status, f"answered {answer.status}{f': {said}' if said else ''}")
         return answer
+
+
+def _described(message: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that repeat what a message without a session says, for whoever forwards it."""
+    params = message.get("params", {})
+    if "_meta" not in params:
+        return {}
+    described = {"Mcp-Method": str(message["method"])}
+    if "name" in params:
+        described["Mcp-Name"] = _header_text(str(params["name"]))
+    return described
+
+
+def _header_text(text: str) -> str:
+    """A text as a header has it: plain where that is safe, otherwise in the protocol's own base64 form."""
+    is_plain = text.isascii() and text.isprintable() and text == text.strip() and not text.startswith(_CODED)
+    return text if is_plain else f"{_CODED}{b64encode(text.encode()).decode()}?="
 
 
 def _documents(answer: Answer) -> Iterable[Any]:

@@ -2,15 +2,21 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from slakeeper.integrations.source import Reading
+from slakeeper.integrations.source import Gap, Reading
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.sample import Sample
 
 # Tells the queries of one expression apart. No exporter has it.
 _NUMBER_LABEL = "slakeeper_query"
+
+# PromQL's three kinds of strings, and comments.
+_TEXT_OR_COMMENT = re.compile(r"""\"(?:\\.|[^"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`[^`]*`|#[^\n]*""")
+_QUOTES = frozenset("\"'`")
+_CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
 def joined(queries: Sequence[str]) -> str:
@@ -22,9 +28,24 @@ def joined(queries: Sequence[str]) -> str:
     )
 
 
-def parted(kind: str, result: Any, count: int) -> list[list[Any]] | None:
+def is_whole(query: str) -> bool:
+    """Whether a query stays one among others: its strings end, and its brackets do and begin before they end.
+
+    The server says whether there is sense in it; but ``a) or (b``, which alone has none, would have some then.
+    """
+    text = _TEXT_OR_COMMENT.sub(" ", query)
+    open_signs: list[str] = []
+    for sign in text:
+        if sign in _CLOSING.values():
+            open_signs.append(sign)
+        elif sign in _CLOSING and (not open_signs or open_signs.pop() != _CLOSING[sign]):
+            return False
+    return not open_signs and not _QUOTES.intersection(text)
+
+
+def parted(kind: str, result: Any, count: int, wanted: str = "vector") -> list[list[Any]] | None:
     """The series of each of ``count`` joined queries; None when the result makes no sense."""
-    if kind != "vector" or not isinstance(result, list):
+    if kind != wanted or not isinstance(result, list):
         return None
     parts: list[list[Any]] = [[] for _ in range(count)]
     for series in result:
@@ -51,6 +72,9 @@ def reading_of(metric: str, kind: str, result: Any) -> Reading:
 
 def _number(metric: str, ts: Any, value: Any) -> Reading:
     try:
+        # Python takes more for a number than JSON and Prometheus do.
+        if isinstance(value, bool) or isinstance(ts, bool) or "_" in f"{value}{ts}":
+            raise ValueError
         number, at_ms = float(value), round(float(ts) * SECOND_MS)
     except (TypeError, ValueError, OverflowError):
         return Reading(metric, None, None, f"not a number: {value!r} at {ts!r}"[:200])
@@ -61,22 +85,30 @@ def _number(metric: str, ts: Any, value: Any) -> Reading:
     return Reading(metric, number, at_ms)
 
 
-def samples_of(kind: str, result: Any) -> tuple[list[Sample], str | None]:
-    """The samples of the one series of a range query, without those that are no number; or what is wrong."""
+def samples_of(kind: str, result: Any, gap: Gap) -> tuple[list[Sample], str | None]:
+    """The samples of the one series of a range query that lie in the gap; or what is wrong.
+
+    Those that are no number are left out. They are in the order of time, each instant once, whatever the server says.
+    """
     match kind, result:
         case "matrix", []:
             return [], None
         case "matrix", [{"values": list(pairs)}]:
-            samples: list[Sample] = []
+            samples: dict[int, float] = {}
             for pair in pairs:
                 match pair:
                     case [ts, value]:
                         reading = _number("", ts, value)
-                        if reading.value is not None and reading.ts_ms is not None:
-                            samples.append((reading.ts_ms, reading.value))
+                        at_ms = reading.ts_ms
+                        if (
+                            reading.value is not None
+                            and at_ms is not None
+                            and gap.from_ms <= at_ms <= gap.to_ms
+                        ):
+                            samples[at_ms] = reading.value
                     case _:
                         return [], _refusal(kind, "matrix", result)
-            return samples, None
+            return sorted(samples.items()), None
         case _:
             return [], _refusal(kind, "matrix", result)
 

@@ -274,6 +274,11 @@ class Accounting:
         self.timeline.next_period(period)
         self._begin(period.end_ms)
 
+    @property
+    def chapter(self) -> int:
+        """The version of the contract since which its metrics have the weights that count now."""
+        return self._chapters.chapter
+
     def begin_chapter(self, chapter: int, weight: Decimal) -> None:
         """From where time is settled now it counts with another weight, or beside other metrics."""
         self._chapters.begin(chapter, weight, self._account(self._start_ms, self.cursor_ms))
@@ -412,16 +417,20 @@ class Accounting:
             return self._last or self._account(self._start_ms, self._start_ms)
         return self._account(self._start_ms, self.timeline.period.end_ms)
 
-    def account_at(self, now_ms: int) -> Account:
-        """The account of the period that goes on now, as :meth:`settle` would leave it.
+    def standing_at(self, now_ms: int) -> tuple[Account, int]:
+        """The account of the period that goes on now, and :meth:`remaining_ms`, as :meth:`settle` would leave them.
 
         One that ended and still waits for late samples is not it: the next begins at its first millisecond.
         """
-        return self._as_of(now_ms).account()
+        settled = self if self._is_settled(now_ms) else self._as_of(now_ms)
+        return settled.account(), settled.remaining_ms(now_ms)
 
-    def remaining_at(self, now_ms: int) -> int:
-        """:meth:`remaining_ms` as :meth:`settle` would leave it now."""
-        return self._as_of(now_ms).remaining_ms(now_ms)
+    def _is_settled(self, now_ms: int) -> bool:
+        """Whether :meth:`settle` would find nothing to judge, in the period that goes on now."""
+        period = self.timeline.period
+        return period is None or (
+            now_ms < period.end_ms and self._horizon_ms(now_ms) < self._end_of(self.cursor_ms)
+        )
 
     def _as_of(self, now_ms: int) -> "Accounting":
         shadow = copy(self)

@@ -12,6 +12,7 @@ Source: Google SRE workbook, "Alerting on SLOs", table 5-8 (for 30 days: 14.4, 6
 """
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from math import floor
@@ -86,19 +87,22 @@ class Burn(NamedTuple):
     def bad_share(self, look_back: int) -> Fraction | None:
         """Share of bad time in the last ``look_back`` [ms], a weighted mean; None when nothing of it is known."""
         parts = [
-            (self.spendings[metric.name], Fraction(metric.weight))
+            (self.spendings[metric.name], metric.weight)
             for metric in self.contract.metrics
             if metric.name in self.spendings
         ]
         end_ms = max((spending.end_ms for spending, _ in parts), default=0)
-        shares = [
-            (Fraction(bad_ms, known_ms), weight)
-            for spending, weight in parts
-            for bad_ms, known_ms in (spending.within(end_ms - look_back, end_ms),)
-            if known_ms
-        ]
-        weights = sum((weight for _, weight in shares), Fraction(0))
-        return sum((share * weight for share, weight in shares), Fraction(0)) / weights if weights else None
+        # Most metrics of a contract weigh the same and are known as long: those are added as integers.
+        sums: dict[tuple[Decimal, int], list[int]] = {}
+        for spending, weight in parts:
+            bad_ms, known_ms = spending.within(end_ms - look_back, end_ms)
+            if known_ms:
+                sums.setdefault((weight, known_ms), []).append(bad_ms)
+        total = weights = Fraction(0)
+        for (weight, known_ms), bad in sums.items():
+            total += Fraction(weight) * Fraction(sum(bad), known_ms)
+            weights += Fraction(weight) * len(bad)
+        return total / weights if weights else None
 
     def rate(self, look_back: int) -> Fraction | None:
         """The burn rate over the last ``look_back`` [ms]; None when nothing of it is known, or without a budget."""

@@ -18,11 +18,11 @@ class Chapters:
         weight: of the metric; 0 while it is no part of the contract.
     """
 
-    __slots__ = ("_chapter", "_closed", "_weight")
+    __slots__ = ("_closed", "_weight", "chapter")
 
     def __init__(self, chapter: int, weight: Decimal) -> None:
         self._closed: tuple[Part, ...] = ()
-        self._chapter, self._weight = chapter, weight
+        self.chapter, self._weight = chapter, weight
 
     def begin_account(self) -> None:
         """Another period begins: nothing is closed of it."""
@@ -30,10 +30,10 @@ class Chapters:
 
     def begin(self, chapter: int, weight: Decimal, so_far: Account) -> None:
         """Time after ``so_far``, the account up to now, counts with another weight or beside other metrics."""
-        if (chapter, weight) != (self._chapter, self._weight):
+        if (chapter, weight) != (self.chapter, self._weight):
             if so_far.end_ms > self._start_ms(so_far):
                 self._closed = (*self._closed, self._running(so_far))
-            self._chapter, self._weight = chapter, weight
+            self.chapter, self._weight = chapter, weight
 
     def divide(self, account: Account) -> Account:
         """The account with its parts."""
@@ -45,7 +45,7 @@ class Chapters:
     def _running(self, account: Account) -> Part:
         """What of the account is in no closed part."""
         if not self._closed:
-            return Part(self._chapter, self._weight, account)
+            return Part(self.chapter, self._weight, account)
         closed = [part.account for part in self._closed]
         good_ms = account.good_ms - sum(each.good_ms for each in closed)
         bad_ms = account.bad_ms - sum(each.bad_ms for each in closed)
@@ -58,10 +58,10 @@ class Chapters:
             account.unknown_ms - sum(each.unknown_ms for each in closed),
             account.excluded_ms - sum(each.excluded_ms for each in closed),
         )
-        return Part(self._chapter, self._weight, rest)
+        return Part(self.chapter, self._weight, rest)
 
     def dump(self) -> list[Any]:
-        return [self._chapter, str(self._weight), dump_parts(self._closed)]
+        return [self.chapter, str(self._weight), dump_parts(self._closed)]
 
     @classmethod
     def restore(cls, dump: Any) -> "Chapters":

@@ -13,7 +13,8 @@ Times (known, good, bad, ...) are weighted means within a chapter and sums over 
 the error budget stays spent. With one chapter this is the weighted mean of the metrics' attainments.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -103,13 +104,11 @@ def score_now(states: Iterable[tuple[MonitorState, Decimal]]) -> Fraction | None
     Returns:
         0..100, or None when no metric has data.
     """
-    met = with_data = Fraction(0)
-    for state, weight in states:
-        if state in _WITHOUT_DATA:
-            continue
-        with_data += Fraction(weight)
-        if state in _MET:
-            met += Fraction(weight)
+    counted = Counter((weight, state in _MET) for state, weight in states if state not in _WITHOUT_DATA)
+    with_data = sum((Fraction(weight) * count for (weight, _), count in counted.items()), Fraction(0))
+    met = sum(
+        (Fraction(weight) * count for (weight, is_met), count in counted.items() if is_met), Fraction(0)
+    )
     return 100 * met / with_data if with_data else None
 
 
@@ -133,31 +132,20 @@ def shares_of(account: Account, weight: Decimal | None, remaining_ms: int = 0) -
 
 def attainment(shares: Iterable[Share]) -> Fraction | None:
     """The attainment [%] so far by the formula above; None when no metric has known time."""
-    return _over_chapters(
-        (_mean((share.account.attainment, share.weight) for share in chapter), _known_ms(chapter))
-        for chapter in _chapters(shares)
-    )
+    return _attainment(_chapters(shares), _so_far)
 
 
 def best_attainment(shares: Iterable[Share]) -> Fraction | None:
     """The attainment [%] if everything that remains of the period is good; None when nothing can be known."""
-
-    def best(share: Share) -> Fraction | None:
-        known_ms = share.account.known_ms + share.remaining_ms
-        return Fraction(100 * (share.account.good_ms + share.remaining_ms), known_ms) if known_ms else None
-
-    return _over_chapters(
-        (_mean((best(share), share.weight) for share in chapter), _known_ms(chapter, with_remaining=True))
-        for chapter in _chapters(shares)
-    )
+    return _attainment(_chapters(shares), _at_best)
 
 
 def breached(service_level: Decimal, shares: Iterable[Share]) -> bool:
     """Whether even a perfect remainder of the period cannot reach ``service_level`` [%] any more."""
-    return _is_breached(service_level, best_attainment(shares))
+    return _is_below(best_attainment(shares), service_level)
 
 
-def _is_breached(service_level: Decimal, best: Fraction | None) -> bool:
+def _is_below(best: Fraction | None, service_level: Decimal) -> bool:
     return best is not None and best < Fraction(service_level)
 
 
@@ -198,25 +186,22 @@ def standing(service_level: Decimal, shares: Sequence[Share]) -> Standing:
     """All numbers of a contract's period at once; ``shares`` holds every metric in every chapter."""
     chapters = _chapters(shares)
 
-    def total(of: Callable[[Share], int]) -> Fraction:
-        means = (_mean((Fraction(of(share)), share.weight) for share in chapter) for chapter in chapters)
+    def mean(of: Callable[[Share], int]) -> Fraction:
+        means = (_mean(chapter, lambda share: (of(share), 1)) for chapter in chapters)
         return sum((each for each in means if each is not None), Fraction(0))
 
-    def mean(field: str) -> Fraction:
-        return total(lambda share: int(getattr(share.account, field)))
-
-    remaining_ms = total(lambda share: share.remaining_ms)
-    best = best_attainment(shares)
-    known_ms, bad_ms = mean("known_ms"), mean("bad_ms")
+    remaining_ms = mean(lambda share: share.remaining_ms)
+    known_ms, bad_ms = mean(lambda share: share.account.known_ms), mean(lambda share: share.account.bad_ms)
+    best = _attainment(chapters, _at_best)
     return Standing(
-        attainment=attainment(shares),
+        attainment=_attainment(chapters, _so_far),
         best_attainment=best,
-        breached=_is_breached(service_level, best),
+        breached=_is_below(best, service_level),
         known_ms=known_ms,
-        good_ms=mean("good_ms"),
+        good_ms=mean(lambda share: share.account.good_ms),
         bad_ms=bad_ms,
-        unknown_ms=mean("unknown_ms"),
-        excluded_ms=mean("excluded_ms"),
+        unknown_ms=mean(lambda share: share.account.unknown_ms),
+        excluded_ms=mean(lambda share: share.account.excluded_ms),
         error_budget_ms=error_budget_ms(service_level, known_ms + remaining_ms),
         error_budget_spent_ms=bad_ms,
     )
@@ -269,38 +254,54 @@ def contract_status(
     return Status.WARNING if violating_count or is_at_risk else Status.HEALTHY
 
 
-def _chapters(shares: Iterable[Share]) -> list[list[Share]]:
-    found: dict[int, list[Share]] = {}
+_Chapter = Mapping[Fraction, Sequence[Share]]
+"""The shares of a chapter by weight: most metrics of a contract weigh the same, and what does is added as integers."""
+
+
+def _chapters(shares: Iterable[Share]) -> list[_Chapter]:
+    found: dict[int, dict[Decimal, list[Share]]] = {}
     for share in shares:
-        found.setdefault(share.chapter, []).append(share)
-    return list(found.values())
+        found.setdefault(share.chapter, {}).setdefault(share.weight, []).append(share)
+    return [{Fraction(weight): alike for weight, alike in chapter.items()} for chapter in found.values()]
 
 
-def _known_ms(chapter: Iterable[Share], *, with_remaining: bool = False) -> Fraction:
-    """What a chapter counts for: the mean known time of its metrics that have any [ms]."""
-    known = (
-        (share.account.known_ms + (share.remaining_ms if with_remaining else 0), share.weight)
-        for share in chapter
-    )
-    return _mean(
-        (Fraction(known_ms) if known_ms else None, weight) for known_ms, weight in known
-    ) or Fraction(0)
+def _so_far(share: Share) -> tuple[int, int]:
+    """Good and known time up to now [ms]."""
+    return share.account.good_ms, share.account.known_ms
 
 
-def _over_chapters(parts: Iterable[tuple[Fraction | None, Fraction]]) -> Fraction | None:
-    """The mean of the chapters' values, weighted with the time each counts for [ms]."""
-    total = known_ms = Fraction(0)
-    for value, counts_ms in parts:
-        if value is not None:
-            total += value * counts_ms
-            known_ms += counts_ms
-    return total / known_ms if known_ms else None
+def _at_best(share: Share) -> tuple[int, int]:
+    """Good and known time if all that remains is good [ms]."""
+    return share.account.good_ms + share.remaining_ms, share.account.known_ms + share.remaining_ms
 
 
-def _mean(parts: Iterable[tuple[Fraction | None, Decimal]]) -> Fraction | None:
-    """Weighted mean of the parts that are not None."""
-    known = [(part, Fraction(weight)) for part, weight in parts if part is not None]
-    if len(known) == 1 and known[0][1]:
-        return known[0][0]
-    weights = sum(weight for _, weight in known)
-    return sum((part * weight for part, weight in known), Fraction(0)) / weights if weights else None
+def _attainment(chapters: Iterable[_Chapter], of: Callable[[Share], tuple[int, int]]) -> Fraction | None:
+    """The formula at the head of this file; ``of`` says what of a share is good, and what is known [ms]."""
+    total = total_ms = Fraction(0)
+    for chapter in chapters:
+        kept = _mean(chapter, of)
+        if kept is not None:
+            # What a chapter counts for: the mean known time of its metrics that have any.
+            known_ms = _mean(chapter, lambda share: (known := of(share)[1], int(known > 0))) or 0
+            total += kept * known_ms
+            total_ms += known_ms
+    return 100 * total / total_ms if total_ms else None
+
+
+def _mean(chapter: _Chapter, of: Callable[[Share], tuple[int, int]]) -> Fraction | None:
+    """Weighted mean of ratios, numerator and denominator; those without a denominator are left out."""
+    total = weights = Fraction(0)
+    for weight, alike in chapter.items():
+        sums: dict[int, int] = {}
+        count = 0
+        for share in alike:
+            part, whole = of(share)
+            if whole:
+                sums[whole] = sums.get(whole, 0) + part
+                count += 1
+        of_weight = sum((Fraction(part, whole) for whole, part in sums.items()), Fraction(0))
+        if len(chapter) == 1 and weight:  # what all weigh alike cancels out
+            return of_weight / count if count else None
+        total += weight * of_weight
+        weights += weight * count
+    return total / weights if weights else None

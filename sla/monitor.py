@@ -457,6 +457,11 @@ class Monitor:
         return self._metric
 
     @property
+    def chapter(self) -> int:
+        """The version of the contract since which its metrics have the weights that count now."""
+        return self._accounting.chapter
+
+    @property
     def state(self) -> MonitorState:
         return self._detection.state
 
@@ -507,11 +512,15 @@ class Monitor:
 
     def account(self, now_ms: int | None = None) -> Account:
         """The account of the running period; with ``now_ms`` as :meth:`tick` would leave it, yet unchanged."""
-        return self._accounting.account() if now_ms is None else self._accounting.account_at(now_ms)
+        return self._accounting.account() if now_ms is None else self._accounting.standing_at(now_ms)[0]
 
     def remaining_ms(self, now_ms: int | None = None) -> int:
         """How much of the running period is not in :meth:`account` yet and can still count [ms]."""
-        return self._accounting.remaining_ms() if now_ms is None else self._accounting.remaining_at(now_ms)
+        return self._accounting.remaining_ms() if now_ms is None else self._accounting.standing_at(now_ms)[1]
+
+    def standing(self, now_ms: int) -> tuple[Account, int]:
+        """:meth:`account` and :meth:`remaining_ms`, at the price of one of them."""
+        return self._accounting.standing_at(now_ms)
 
     @property
     def spending(self) -> Spending:

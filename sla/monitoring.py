@@ -128,10 +128,10 @@ class HttpSource(_Tls):
     enabled: Flag = True
 
 
-class McpSource(Source):
+class McpSource(_Tls):
     """A server of the Model Context Protocol: at ``url`` (streamable HTTP), or the program ``argv`` (stdio).
 
-    Every poll is a session of its own: initialize, ping, and ``calls`` calls of ``tool`` with ``arguments`` (of
+    Every poll is a session of its own: handshake, ping, and ``calls`` calls of ``tool`` with ``arguments`` (of
     ping when no tool is named). Queries: ``up`` (100 or 0 percent), ``error`` (percent of the calls), ``latency``
     [ms, mean of the calls], ``throughput`` [calls/s], ``handshake`` [ms], ``status`` (0, or the code of the refusal).
     """
@@ -152,7 +152,7 @@ class McpSource(Source):
     def _has_one_transport(self) -> Self:
         if (self.url is None) == (not self.argv):
             raise PydanticCustomError("one_transport", "give the server's url, or its argv, and not both")
-        alien = ("cwd", "env") if self.url else ("token", "headers")
+        alien = ("cwd", "env") if self.url else ("token", "headers", "ca_file", "cert_file", "key_file")
         for key in alien:
             if getattr(self, key):
                 raise PydanticCustomError(

@@ -92,7 +92,7 @@ _Command = Callable[[AdminService, Cluster, Mapping[str, Any]], Mapping[str, Any
 
 
 def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    answer = cluster.status().result(PATIENCE_S)
+    answer = cluster.status(with_metrics=bool(payload.get("metrics", True))).result(PATIENCE_S)
     cells = {cell["name"]: cell for cell in answer["cells"]}
     rows = []
     for process in service.processes():

@@ -143,7 +143,7 @@ def status(session: Session) -> None:
     from slakeeper.text import status_text
 
     run = running(session.data)
-    answer = session.ask("status")
+    answer = session.ask("status", metrics=session.as_json)  # people are shown none of them
     began_at_s = run.get("started_at_ms", 0) / 1000 or time.time()
     document = {
         "state": run.get("state"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from slakeeper.channel_state import merged_channels
 from slakeeper.connection import RECONNECT_PATIENCE_S, CellConnection
-from slakeeper.future import chain, failed, first_found, gather, then, translated
+from slakeeper.future import chain, failed, first_found, gather, settled, then, translated
 from slakeeper.otp.placement import owner_of, partition_of
 from slakeeper.request import RequestFailed, failure_of
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, Cell, Router, Sample
@@ -16,6 +16,10 @@ from slakeeper.source_row import source_rows
 _ABOVE_ROOT = frozenset({"heart", "launcher", "thespian-admin", "thespian-logger", "root"})
 
 VIA_PYTHON = "python"
+
+METRICS_A_PAGE = 500
+"""Contracts are asked for until they have so many metrics: some tens of milliseconds of a cell, which then has its
+turns for everything else. 5 000 at once would take a good second on a busy machine."""
 
 Rows = list[dict[str, Any]]
 
@@ -118,13 +122,16 @@ class Cluster:
 
     # --- how things are -----------------------------------------------------------------------------
 
-    def status(self) -> Future[dict[str, Any]]:
+    def status(self, *, with_metrics: bool = True) -> Future[dict[str, Any]]:
         """``{"slas": [...], "silences", "remediation", "cells": [{"name", "up", "actors", "mailbox", …}]}``.
 
         It never fails for a cell that is away. ``silences`` counts those that are in force.
         Contracts of a cell that is away are shown as last seen, with ``"stale": true``.
+
+        Args:
+            with_metrics: whether each contract's line has a line for each of its metrics.
         """
-        return then(self._ask("status", {}), self._merge_status)
+        return then(self._ask_pages("status", with_metrics=with_metrics), self._merge_status)
 
     def sources(self) -> Future[dict[str, Any]]:
         """``{"sources": [...], "cells": [{"name", "sources"}]}``: how each source does, together and in each cell."""
@@ -160,7 +167,7 @@ class Cluster:
 
     def slas(self) -> Future[Rows]:
         """Every contract, by id."""
-        return then(self._ask("sla.list", {}), lambda answers: sorted(_rows(answers, "slas"), key=_id_of))
+        return then(self._ask_pages("sla.list"), lambda answers: sorted(_rows(answers, "slas"), key=_id_of))
 
     def sla(self, sla_id: str) -> Future[dict[str, Any]]:
         """One contract with its period and metrics."""
@@ -451,6 +458,21 @@ class Cluster:
         cells = [self._owner(sla_id)] if sla_id is not None else list(self._cells.values())
         return gather({cell.name: cell.request(kind, payload) for cell in cells})
 
+    def _ask_pages(self, kind: str, *, with_metrics: bool = True) -> Future[dict[str, Any]]:
+        """What all cells answer, each asked for its contracts a page at a time."""
+
+        def ask(cell: Cell, before: dict[str, Any] | None) -> Future[dict[str, Any]]:
+            after = None if before is None else before.get("next")
+            wanted = {"page": METRICS_A_PAGE, "after": after, "metrics": with_metrics}
+
+            def go_on(page: dict[str, Any]) -> Future[dict[str, Any]]:
+                so_far = page if before is None else {**page, "slas": [*before["slas"], *page["slas"]]}
+                return settled(so_far) if so_far.get("next") is None else ask(cell, so_far)
+
+            return chain(cell.request(kind, wanted), go_on)
+
+        return gather({cell.name: ask(cell, None) for cell in self._cells.values()})
+
     def _find(self, kind: str, payload: dict[str, Any]) -> Future[dict[str, Any]]:
         return first_found({name: cell.request(kind, payload) for name, cell in self._cells.items()})
 
@@ -473,7 +495,7 @@ class Cluster:
                 self._last_status[name] = answer
             known = answer if up else self._last_status.get(name, {})
             slas.extend(row if up else {**row, "stale": True} for row in known.get("slas", ()))
-            facts = {key: value for key, value in known.items() if key != "slas"} if up else {}
+            facts = {key: value for key, value in known.items() if key not in ("slas", "next")} if up else {}
             if isinstance(answer, RequestFailed) and answer.details.get("reason") == "no_room":
                 facts = {"low_on_room": answer.message}
             cells.append({"name": name, "up": up, "actors": 0, "mailbox": 0, **facts})

@@ -115,7 +115,8 @@ def _since(rows: Iterable[Mapping[str, Any]], name: str) -> str:
     if row is None or row["failing_since_ms"] is None:
         return ""
     since = format_instant(row["failing_since_ms"])
-    return f" ({row['failing_metrics']} of {row['metrics']} metrics, since {since})"
+    polls = f"{row['failures']} poll{'s' if row['failures'] != 1 else ''}"
+    return f" ({row['failing_metrics']} of {row['metrics']} metrics, since {since}, {polls})"
 
 
 def _count(number: int, noun: str) -> str:

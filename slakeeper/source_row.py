@@ -5,6 +5,8 @@ from typing import Any
 
 Row = dict[str, Any]
 
+_STATES = ("failing", "unanswered", "ok", "unused")
+
 
 def source_rows(cells: Iterable[Mapping[str, Any]]) -> list[Row]:
     """One row for each source, of what all cells say of theirs."""
@@ -25,6 +27,9 @@ def _joined(one: Row, other: Mapping[str, Any]) -> Row:
     return {
         **one,
         **added,
+        # What is worst for whoever relies on it.
+        "state": min(one["state"], other["state"], key=_STATES.index),
+        "failures": max(one["failures"], other["failures"]),
         "last_error": one["last_error"] or other["last_error"],
         "failing": one["failing"] or other["failing"],
         "failing_since_ms": min(since, default=None),

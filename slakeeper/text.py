@@ -135,10 +135,10 @@ def sources_text(rows: Sequence[Mapping[str, Any]]) -> str:
 def _source_state(row: Mapping[str, Any]) -> str:
     if row["failing"]:
         count, since = row["failing_metrics"], instant(row["failing_since_ms"])
-        return f"failing for {count} of {row['metrics']} since {since}: {row['failing']}"
-    if not row["metrics"]:
-        return "nobody asks it"
-    return "ok" if row["polled_at_ms"] else "not answered yet"
+        polls = "1 poll" if row["failures"] == 1 else f"{row['failures']} polls in a row"
+        return f"failing for {count} of {row['metrics']} since {since}, {polls}: {row['failing']}"
+    state = str(row["state"])
+    return {"unused": "nobody asks it", "unanswered": "not answered yet"}.get(state, state)
 
 
 def readings_text(document: Mapping[str, Any]) -> str:

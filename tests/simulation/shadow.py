@@ -83,4 +83,4 @@ def recorded(
 
 def _standing(actor: Actor) -> tuple[dict[str, Any], bool]:
     monitor = attrgetter("_monitor")(actor)  # where nothing is recorded yet, it begins here
-    return vars(actor)["_document"], monitor.is_suspended
+    return vars(actor)["_promise"].document, monitor.is_suspended

@@ -227,11 +227,12 @@ def test_how_a_source_does_is_shown(make_world: MakeWorld) -> None:
     assert (source["name"], source["type"], source["metrics"], source["failing"]) == (
         "prom", "prometheus", 1, "",
     )  # fmt: skip
-    assert source["failing_since_ms"] is None
+    assert (source["failing_since_ms"], source["state"], source["failures"]) == (None, "ok", 0)
     failed_ms = world.now_ms + 5 * SECOND_MS
     poller.error = ConnectionError("refused")
     world.pass_time(30 * SECOND_MS)
     [source] = world.request("status")["sources"]
-    assert (source["failing"], source["failing_metrics"]) == ("refused", 1)
+    assert (source["state"], source["failing"], source["failing_metrics"]) == ("failing", "refused", 1)
+    assert (source["failures"], source["last_error"]) == (6, "refused")
     assert source["failing_since_ms"] == failed_ms
     assert source["catching_up"] == 1

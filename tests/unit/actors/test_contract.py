@@ -274,3 +274,23 @@ def test_what_a_monitor_says_late_of_a_metric_that_is_removed_opens_nothing(make
     world.settle()
     assert world.violations(resolved=True) == []
     assert world.host.counts["crashes"] == 0
+
+
+def test_contracts_are_told_a_page_at_a_time_each_once(world: World) -> None:
+    for sla_id, count in (("d", 1), ("b", 3), ("a", 2), ("c", 1)):
+        world.define(id=sla_id, metrics=[metric(f"m{n}") for n in range(count)], compensation=[])
+    pages, after = [], None
+    while True:
+        page = world.request("status", page=2, after=after)
+        pages.append([(row["id"], len(row["metrics"])) for row in page["slas"]])
+        after = page["next"]
+        if after is None:
+            break
+    assert pages == [[("a", 2)], [("api", 1), ("b", 3)], [("c", 1), ("d", 1)]]
+    assert [row["id"] for row in world.request("sla.list")["slas"]] == ["api", "d", "b", "a", "c"]
+
+
+def test_lines_may_go_without_metrics(world: World) -> None:
+    [line] = world.request("status", metrics=False)["slas"]
+    assert line["metrics"] == []
+    assert line["metrics_down"] == []

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
+from slakeeper.actors.source import READINGS_A_TURN
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -169,3 +171,26 @@ def test_why_a_source_fails_is_shown_and_counted_and_logged_once(
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
         ("WARNING", "source:prom@cell-0 fails: refused"), ("INFO", "source:prom@cell-0 answers again"),
     ]  # fmt: skip
+
+
+def test_a_large_poll_is_handed_on_in_shares_and_others_have_their_turn_between(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(monitoring={"sources": SOURCES})
+    count = 2 * READINGS_A_TURN + 1
+    world.define(
+        metrics=[metric(f"m{n}", source="prom", query=f"q{n}", weight="0.001") for n in range(count)],
+        compensation=[],
+    )
+    world.pollers["prom"].value = GOOD
+
+    def seen() -> int:
+        rows = world.request("sla.show", id="api")["metrics"]
+        return sum(row["samples_accepted"] for row in rows)
+
+    world.clock.advance(15 * SECOND_MS)
+    world.turn()
+    world.executor.run()
+    shares = [0, *(seen() for _ in range(5))]  # each look is a turn
+    handed_on = [after - before for before, after in pairwise(shares) if after > before]
+    assert handed_on == [READINGS_A_TURN, READINGS_A_TURN, 1]

@@ -415,16 +415,32 @@ def test_sources_are_shown_with_why_they_fail_and_since_when() -> None:
     row = {
         "name": "prom", "type": "prometheus", "interval_ms": 10_000, "metrics": 3, "polls": 7, "missed": 1, "errors": 2,
         "last_error": "refused", "failing": "refused", "failing_metrics": 2, "failing_since_ms": 1_800_000_000_000,
-        "polled_at_ms": 1_800_000_010_000, "took_ms": 12, "catching_up": 2,
+        "state": "failing", "failures": 3, "polled_at_ms": 1_800_000_010_000, "took_ms": 12, "catching_up": 2,
     }  # fmt: skip
-    fine = {**row, "name": "web", "failing": "", "failing_metrics": 0, "failing_since_ms": None}
-    cells = [{"sources": [row]}, {"sources": [{**row, "failing_since_ms": 1_700_000_000_000}, fine]}, {}]
+    fine = {
+        **row,
+        "name": "web",
+        "failing": "",
+        "failing_metrics": 0,
+        "failing_since_ms": None,
+        "state": "ok",
+    }
+    cells = [
+        {"sources": [row]},
+        {"sources": [{**row, "failing_since_ms": 1_700_000_000_000, "failures": 9}, fine]},
+        {},
+    ]
     joined, alone = source_rows(cells)
     assert (joined["metrics"], joined["missed"], joined["failing_metrics"]) == (6, 2, 4)
-    assert joined["failing_since_ms"] == 1_700_000_000_000
+    assert (joined["failing_since_ms"], joined["failures"], joined["state"]) == (
+        1_700_000_000_000,
+        9,
+        "failing",
+    )
+    assert source_rows([{"sources": [fine]}, {"sources": [{**row, "name": "web"}]}])[0]["state"] == "failing"
     assert alone == fine
     shown = text.sources_text([joined, alone]).splitlines()
-    assert shown[1].endswith("failing for 4 of 6 since 2023-11-14T22:13:20Z: refused")
+    assert shown[1].endswith("failing for 4 of 6 since 2023-11-14T22:13:20Z, 9 polls in a row: refused")
     assert shown[2].endswith("  ok")
     assert text.sources_text([]) == "No source is polled."
     status = {
@@ -434,5 +450,5 @@ def test_sources_are_shown_with_why_they_fail_and_since_when() -> None:
         "cells": [{"sources_failing": {"prom": "refused"}}],
     }
     assert status_concerns(status) == [
-        "1 source fails: prom: refused (2 of 3 metrics, since 2027-01-15T08:00:00.000Z)"
+        "1 source fails: prom: refused (2 of 3 metrics, since 2027-01-15T08:00:00.000Z, 3 polls)"
     ]

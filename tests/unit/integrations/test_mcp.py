@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import urllib3
 from pydantic import SecretStr, ValidationError
 
 from slakeeper.integrations.mcp import QUERIES, Refused, Session
@@ -18,6 +19,7 @@ from slakeeper.integrations.mcp_http import events
 from slakeeper.integrations.source import Reading, open_source
 from slakeeper.sla.monitoring import McpSource
 from tests.unit.integrations.fake_http import (
+    CERTIFICATE,
     Behaviour,
     Cut,
     Drip,
@@ -139,6 +141,145 @@ def test_a_session_is_opened_kept_and_ended() -> None:
             assert request.headers["Mcp-Protocol-Version"] == "2025-06-18"
         assert {request.headers["Authorization"] for request in server.requests} == {"Bearer key-7"}
         assert server.requests[3].json()["params"] == {"name": "t", "arguments": {"a": 1}}
+
+
+# --- without a handshake -----------------------------------------------------------------------------
+
+
+def stateless(request: Request) -> Behaviour:
+    """A server that knows nothing but revision 2026-07-28."""
+    message = request.json()
+    number, method, params = message["id"], message["method"], message.get("params", {})
+
+    def refused(status: int, code: int, text: str) -> Behaviour:
+        return json_reply({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": text}}, status)
+
+    said = params.get("_meta", {}).get("io.modelcontextprotocol/protocolVersion")
+    if said is None or said != request.headers.get("Mcp-Protocol-Version"):
+        return refused(400, -32020, "header mismatch; this server speaks 2026-07-28")
+    if request.headers.get("Mcp-Method") != method:
+        return refused(400, -32020, "no Mcp-Method")
+    results: dict[str, Any] = {
+        "server/discover": {
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {},
+            "resultType": "complete",
+        },
+        "tools/call": {"content": [], "resultType": "complete"},
+    }
+    if params.get("name") == "curious":
+        results["tools/call"] = {"resultType": "input_required", "inputRequests": {}}
+    if method not in results:
+        return refused(404, -32601, "Method not found")
+    return json_reply({"jsonrpc": "2.0", "id": number, "result": results[method]})
+
+
+def methods(server: FakeServer) -> list[str]:
+    return [request.json()["method"] for request in server.requests]
+
+
+def test_a_server_that_knows_no_handshake_is_spoken_to_without_and_tried_once() -> None:
+    with FakeServer(stateless) as server:
+        source = McpSource(type="mcp", url=server.url, tool="find", arguments={"a": 1})
+        poller = open_source("assistant", source)
+        for _ in range(2):
+            readings = {each.metric: each for each in poller.poll({query: query for query in QUERIES})}
+            assert values(readings, "up", "error", "status") == (100.0, 0.0, 0.0)
+        once = ["server/discover", "server/discover", "tools/call"]
+        assert methods(server) == ["initialize", *once, *once]
+        assert server.requests[3].headers["Mcp-Name"] == "find"
+        assert not [request for request in server.requests if "Mcp-Session-Id" in request.headers]
+
+
+def test_without_a_tool_the_question_what_it_speaks_is_timed() -> None:
+    with FakeServer(stateless) as server:
+        assert values(probe(url=server.url, calls=2), "up", "error", "status") == (100.0, 0.0, 0.0)
+        assert methods(server) == ["initialize", *["server/discover"] * 4]
+
+
+def test_a_tool_that_asks_back_has_failed() -> None:
+    with FakeServer(stateless) as server:
+        found = probe(url=server.url, tool="curious")
+    assert values(found, "up", "error", "status") == (100.0, 100.0, 1.0)
+    assert found["latency"].error == "tool curious asks for input, and a probe has none"
+
+
+def test_a_name_that_is_no_header_is_coded_in_one() -> None:
+    with FakeServer(stateless) as server:
+        assert probe(url=server.url, tool="suche größe")["error"].value == 0.0
+        assert server.requests[-1].headers["Mcp-Name"] == "=?base64?c3VjaGUgZ3LDtsOfZQ==?="
+
+
+def test_a_server_that_gets_a_handshake_later_is_found_again() -> None:
+    behaviours = [stateless]
+
+    def application(request: Request) -> Behaviour:
+        return behaviours[0](request)
+
+    with FakeServer(application) as server:
+        poller = open_source("assistant", McpSource(type="mcp", url=server.url))
+
+        def up() -> float | None:
+            return poller.poll({"up": "up"})[0].value
+
+        assert up() == 100.0
+        behaviours[0] = lambda request: (
+            json_reply({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "what?"}})
+            if request.body and request.json()["method"] == "server/discover"
+            else answering(request)
+        )
+        assert [up(), up()] == [0.0, 100.0]
+
+
+def test_the_first_refusal_is_told_when_the_server_refuses_both() -> None:
+    error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "not today"}}
+    with FakeServer(lambda request: json_reply({**error, "id": request.json()["id"]})) as server:
+        assert probe(url=server.url)["latency"].error == "initialize: not today (-32600)"
+
+
+def test_the_official_server_is_spoken_to_without_a_handshake(url: str) -> None:
+    pool = urllib3.PoolManager()
+
+    def application(request: Request) -> Behaviour:
+        if request.json()["method"] == "initialize":
+            return stateless(request)
+        headers = {
+            name: text for name, text in request.headers.items() if name not in ("Host", "Content-Length")
+        }
+        answer = pool.request("POST", url, body=request.body, headers=headers)
+        return Reply(answer.status, answer.data, {"Content-Type": answer.headers["Content-Type"]})
+
+    with FakeServer(application) as server, pool:
+        found = probe(url=server.url, tool="add", arguments={"first": 1, "second": 2}, calls=2)
+        assert values(found, "up", "error", "status") == (100.0, 0.0, 0.0), found["latency"].error
+        failing = probe(url=server.url, tool="fail")
+    assert values(failing, "up", "error", "status") == (100.0, 100.0, 1.0)
+
+
+def test_over_stdio_too_a_server_may_know_no_handshake() -> None:
+    script = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    reply = {"jsonrpc": "2.0", "id": message["id"]}
+    if "_meta" not in message.get("params", {}):
+        reply["error"] = {"code": -32602, "message": "this server speaks 2026-07-28"}
+    else:
+        reply["result"] = {"supportedVersions": ["2026-07-28"], "resultType": "complete"}
+    print(json.dumps(reply), flush=True)
+"""
+    assert values(of_program(script), "up", "error", "status") == (100.0, 0.0, 0.0)
+
+
+def test_over_tls_the_server_is_trusted_by_its_own_authority_alone() -> None:
+    with FakeServer(answering, tls=True) as server:
+        found = probe(url=server.url)
+        assert found["up"].value == 0.0
+        assert "is not trusted" in str(found["latency"].error)
+        assert probe(url=server.url, ca_file=str(CERTIFICATE))["up"].value == 100.0
+
+
+# --- more over HTTP ----------------------------------------------------------------------------------
 
 
 def test_a_stream_that_goes_on_is_left_when_the_response_has_come() -> None:
@@ -327,6 +468,8 @@ def test_a_server_sees_little_of_our_environment(monkeypatch: pytest.MonkeyPatch
         ({}, "one_transport"),
         ({"url": "http://h/", "argv": ["x"]}, "one_transport"),
         ({"argv": ["x"], "token": "t"}, "wrong_transport"),
+        ({"argv": ["x"], "ca_file": "ca.pem"}, "wrong_transport"),
+        ({"url": "https://h/", "key_file": "k.pem"}, "no_certificate"),
         ({"url": "http://h/", "env": {"A": "b"}}, "wrong_transport"),
         ({"url": "http://h/", "arguments": {"a": 1}}, "no_tool"),
         ({"url": "http://h/", "calls": 0}, "greater_than_equal"),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from slakeeper.integrations.prometheus import ALONE_AT_ONCE, JOINED, UNTRIED_S
+from slakeeper.integrations.prometheus_result import is_whole
 from slakeeper.integrations.source import Catching, Filling, Gap, Poller, Reading, open_source
 from slakeeper.sla.monitoring import (
     PrometheusSource,
@@ -82,7 +84,22 @@ class Prometheus:
             found += [{**each, "metric": {**each["metric"], "slakeeper_query": number}} for each in result]
         return json_reply({"status": "success", "data": {"resultType": "vector", "result": found}})
 
+    def _joined_span(self, request: Request) -> Behaviour:
+        form = request.form()
+        start, end, step = (float(form[name]) for name in ("start", "end", "step"))
+        self.joined.append(form["query"])
+        at = [start + k * step for k in range(int((end - start) / step + 1e-9) + 1)]
+        found: list[Any] = []
+        for query, number in re.findall(r'\(\(\n(.*?)\n\), "slakeeper_query", "(\d+)"', form["query"]):
+            if self.results.get(query) is None:
+                return json_reply({"status": "error", "errorType": "execution", "error": "boom"}, 422)
+            metric = {"slakeeper_query": number}
+            found.append({"metric": metric, "values": [[each, f"{number}{each:.0f}"] for each in at]})
+        return json_reply({"status": "success", "data": {"resultType": "matrix", "result": found}})
+
     def _span(self, request: Request) -> Behaviour:
+        if request.method == "POST":
+            return self._joined_span(request)
         start, end, step = (float(request.query[name]) for name in ("start", "end", "step"))
         result = self.results.get(request.query["query"])
         if isinstance(result, Reply | Hang | Cut):
@@ -267,7 +284,7 @@ def test_a_slow_query_holds_up_only_its_own_connection() -> None:
 def test_a_server_that_cuts_every_connection_is_not_asked_for_each_query() -> None:
     with FakeServer(lambda _: Cut()) as server:
         readings = prometheus(server, concurrency=2).poll({str(n): str(n) for n in range(500)})
-        assert len(server.requests) < 10
+        assert len(server.requests) < 20
     assert all(str(reading.error).endswith("cut the connection") for reading in readings)
 
 
@@ -298,14 +315,25 @@ def test_a_gap_is_fetched_by_a_range_query_a_step_apart() -> None:
 
 def test_what_is_no_number_in_a_range_is_left_out() -> None:
     fake = Prometheus()
+    at_s = [1_700_000_000.5 + k for k in range(5)]
+    said = ["NaN", "7", "+Inf", None, True]
     fake.results = {
-        "x": [{"metric": {}, "values": [[1, "NaN"], [2, "7"], [3, "+Inf"], [4, None]]}],
+        "x": [{"metric": {}, "values": [list(pair) for pair in zip(at_s, said, strict=True)]}],
         "none": [],
     }
     with FakeServer(fake) as server:
         some, none = fetch(server, some="x", none="none")
-    assert (some.samples, some.error) == (((2000, 7.0),), None)
+    assert (some.samples, some.error) == (((1_700_000_001_500, 7.0),), None)
     assert (none.samples, none.error) == ((), None)
+
+
+def test_a_range_is_put_in_order_and_nothing_outside_of_it_is_taken() -> None:
+    fake = Prometheus()
+    at_s = [1_700_000_020, 1_700_000_010, 1_700_000_010, 1_600_000_000, 1_700_000_031, 1e300, -1]
+    fake.results = {"x": [{"metric": {}, "values": [[each, str(n)] for n, each in enumerate(at_s)]}]}
+    with FakeServer(fake) as server:
+        [filling] = fetch(server, x="x")
+    assert filling.samples == ((1_700_000_010_000, 2.0), (1_700_000_020_000, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -429,3 +457,117 @@ def test_a_query_that_has_become_slow_leaves_the_others_half_of_the_time() -> No
         began_s = time.monotonic()
         assert values(poller.poll({"a": "a", "b": "b"})) == [None, 2.0]
         assert time.monotonic() - began_s < 3
+
+
+def many(count: int) -> dict[str, str]:
+    return {f"m{n}": f'x{{n="{n}"}}' for n in range(count)}
+
+
+def test_very_many_queries_are_asked_together_from_the_first_time_on() -> None:
+    fake = Prometheus()
+    queries = many(ALONE_AT_ONCE + JOINED)
+    fake.results = {query: [series(str(n))] for n, query in enumerate(queries.values())}
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        assert values(poller.poll(queries)) == [float(n) for n in range(len(queries))]
+        assert len(server.requests) == len(queries) // JOINED
+        limit = f"timeout={UNTRIED_S * 1000:.0f}ms".encode()
+        assert all(limit in request.body for request in server.requests)
+        assert values(poller.poll(queries)) == [float(n) for n in range(len(queries))]
+        assert len(server.requests) == 2 * len(queries) // JOINED
+    assert fake.joined[0].count(" or ") == JOINED - 1
+
+
+def test_one_that_fails_among_very_many_has_only_its_neighbours_asked_one_by_one_and_once() -> None:
+    fake = Prometheus()
+    queries = many(ALONE_AT_ONCE + 100)
+    fake.results = {query: [series("1")] for query in queries.values()}
+    fake.results['x{n="7"}'] = (1_700_000_000, "2")
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        for _ in range(3):
+            assert values(poller.poll(queries)) == [2.0 if name == "m7" else 1.0 for name in queries]
+        batches = len(queries) // JOINED
+        assert len(server.requests) == (batches + JOINED) + 2 * (batches + 1)
+
+
+def test_after_an_outage_very_many_queries_are_asked_together_at_once() -> None:
+    fake = Prometheus()
+    queries = many(ALONE_AT_ONCE + 100)
+    fake.results = {query: [series("1")] for query in queries.values()}
+    behaviours: list[Behaviour] = [Cut()]
+    with FakeServer(lambda request: behaviours[0] if behaviours else fake(request)) as server:
+        poller = prometheus(server)
+        assert set(values(poller.poll(queries))) == {None}
+        behaviours.clear()
+        before = len(server.requests)
+        assert set(values(poller.poll(queries))) == {1.0}
+        assert len(server.requests) - before == len(queries) // JOINED
+
+
+@pytest.mark.parametrize(
+    ("query", "whole"),
+    [
+        ("up", True),
+        ("""sum by (a) (rate(x{b="}",c='(',d=`"`}[5m])) # it's""", True),
+        ('x{a="\\""}', True),
+        ("a) or (b", False),
+        ("sum(x", False),
+        ("x{a=`", False),
+        ('x{a="', False),
+        ("x[5m)", False),
+        ('x{a="(\n"}', False),
+    ],
+)
+def test_a_query_that_would_run_into_its_neighbours_is_known(query: str, whole: bool) -> None:
+    assert is_whole(query) is whole
+
+
+def test_a_query_that_is_none_by_itself_is_never_joined() -> None:
+    fake = Prometheus()
+    queries = {**many(ALONE_AT_ONCE + 1), "bad": "a) or (b"}
+    fake.results = {query: [series("1")] for query in queries.values() if query != "a) or (b"}
+    with FakeServer(fake) as server:
+        readings = prometheus(server).poll(queries)
+    assert values(readings)[-1] is None
+    assert not any("a) or (b" in expression for expression in fake.joined)
+
+
+def test_gaps_alike_are_fetched_in_one_range_and_each_gets_what_lies_within_it() -> None:
+    fake = Prometheus()
+    queries = {name: name for name in "abcd"}
+    fake.results = {name: [series("1")] for name in "abc"}
+    begin_ms = 1_700_000_000_000
+    gaps = {
+        "a": Gap("a", begin_ms, begin_ms + 30_000),
+        "b": Gap("b", begin_ms + 5, begin_ms + 19_000),
+        "far": Gap("c", begin_ms - 60_000, begin_ms),
+        "unknown": Gap("d", begin_ms, begin_ms),
+    }
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        assert isinstance(poller, Catching)
+        poller.poll(queries)
+        asked = len(server.requests)
+        del fake.results["c"]
+        a, b, far, unknown = poller.fetch(gaps, 10_000)
+        assert len(server.requests) - asked == 3
+    assert len(fake.joined) == 1
+    assert [ts_ms - begin_ms for ts_ms, _ in a.samples] == [0, 10_000, 20_000, 30_000]
+    assert [ts_ms - begin_ms for ts_ms, _ in b.samples] == [10_000]
+    assert b.samples[0][1] == float(f"1{(begin_ms + 10_000) // 1000}")
+    assert len(far.samples) == 7
+    assert len(unknown.samples) == 1
+
+
+def test_gaps_that_fail_together_are_fetched_one_by_one() -> None:
+    fake = Prometheus()
+    fake.results = {name: [series("1")] for name in "ab"}
+    begin_ms = 1_700_000_000_000
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        assert isinstance(poller, Catching)
+        poller.poll({"a": "a", "b": "b"})
+        fake.results = {}
+        fillings = poller.fetch({name: Gap(name, begin_ms, begin_ms + 10_000) for name in "ab"}, 10_000)
+    assert [len(filling.samples) for filling in fillings] == [2, 2]

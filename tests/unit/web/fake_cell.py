@@ -146,7 +146,9 @@ class FakeCell:
                 return {"address": self.name, "kind": "cell", "type": "supervisor", "children": []}
             case "ping" | "subscribe":
                 return {}
-            case "sla.list" | "violations" | "compensation":
+            case "sla.list":
+                return {"slas": []}
+            case "violations" | "compensation":
                 return []
         raise Refusal("not_found", f"{self.name} has none")
 

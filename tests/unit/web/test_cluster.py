@@ -20,7 +20,7 @@ from slakeeper.client import (
     Unavailable,
     system_tree,
 )
-from slakeeper.cluster import circle_of
+from slakeeper.cluster import METRICS_A_PAGE, circle_of
 from slakeeper.otp.placement import owner_of, partition_of
 from tests.unit.web.fake_cell import FakeCell, until
 
@@ -150,10 +150,29 @@ def test_the_ledger_of_all_cells_comes_in_the_order_of_booking(plain: tuple[Plai
 
 
 def test_a_list_is_whole_or_not_there(plain: tuple[PlainCell, PlainCell]) -> None:
-    plain[0].answers["sla.list"] = lambda payload: [{"id": "api"}]
+    plain[0].answers["sla.list"] = lambda payload: {"slas": [{"id": "api"}]}
     plain[1].connected = False
     with pytest.raises(Unavailable):
         Cluster(plain, 8).slas().result(1)
+
+
+def test_a_cell_is_asked_for_its_contracts_a_page_at_a_time(plain: tuple[PlainCell, PlainCell]) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def page(payload: dict[str, Any]) -> dict[str, Any]:
+        asked.append(payload)
+        after = {None: "b", "b": "d", "d": "e"}
+        here = after[payload["after"]]
+        return {"slas": [{"id": here}], "next": None if here == "e" else here, "actors": len(asked)}
+
+    plain[0].answers["status"] = page
+    plain[1].answers["status"] = lambda payload: {"slas": [{"id": "c"}], "next": None}
+    answer = Cluster(plain, 8).status(with_metrics=False).result(1)
+    assert [row["id"] for row in answer["slas"]] == ["b", "c", "d", "e"]
+    assert [each["after"] for each in asked] == [None, "b", "d"]
+    assert {(each["page"], each["metrics"]) for each in asked} == {(METRICS_A_PAGE, False)}
+    assert answer["cells"][0]["actors"] == 3
+    assert "next" not in answer["cells"][0]
 
 
 def test_what_no_hash_tells_is_asked_of_all_and_one_answers(plain: tuple[PlainCell, PlainCell]) -> None:

@@ -166,7 +166,7 @@ def test_more_in_flight_than_a_cell_takes_is_503(
 
 
 def test_contracts_come_from_all_cells(site: Site, cells: list[FakeCell]) -> None:
-    cells[0].handlers["sla.list"] = lambda payload: [{"id": "web"}]
+    cells[0].handlers["sla.list"] = lambda payload: {"slas": [{"id": "web"}]}
     cells[1].handlers["sla.list"] = lambda payload: {"slas": [{"id": "api"}]}
     assert site.get("/v1/slas").json == [{"id": "api"}, {"id": "web"}]
 
@@ -363,7 +363,9 @@ def test_an_unknown_path_and_a_wrong_method_are_told_as_json(quiet_site: Site) -
 def test_a_failure_of_our_own_is_500_and_logged(
     site: Site, cells: list[FakeCell], caplog: pytest.LogCaptureFixture
 ) -> None:
-    cells[0].handlers["sla.list"] = lambda payload: [{"id": float("nan")}]  # JSON has no word for it
+    cells[0].handlers["sla.list"] = lambda payload: {
+        "slas": [{"id": float("nan")}]
+    }  # JSON has no word for it
     answer = site.get("/v1/slas")
     assert (answer.status, answer.body) == (500, b"internal error")
     assert "GET /v1/slas failed" in caplog.text
