@@ -186,7 +186,7 @@ class RemediationActor(Actor):
         for effect in effects:
             if isinstance(effect, Finished):
                 self._note(ctx, What.REMEDIATION_ENDED, outcome=effect.outcome, attempts=run.attempt)
-            elif isinstance(effect, Execute):
+            elif isinstance(effect, Execute) and not before.was_busy:  # else it is there already
                 self._note(ctx, What.REMEDIATION_ATTEMPTED, attempt=effect.attempt, key=effect.key)
         for effect in effects:
             match effect:

@@ -80,6 +80,7 @@ class Run:
         started_ms: when the present attempt began [Unix ms]; ``late_ms`` after it was due, 0 on time.
         recovered: the metric recovered while the attempt was running.
         by: who asked for it; empty for an automatic run.
+        was_busy: the attempt to come was to begin before, and found another run acting on its target.
     """
 
     violation_id: str
@@ -97,6 +98,7 @@ class Run:
     by: str = ""
     outcome: Outcome | None = None
     late_ms: int = 0
+    was_busy: bool = False
 
     @property
     def key(self) -> str:
@@ -289,7 +291,9 @@ def on_busy(run: Run, key: str, settings: RemediationSettings, now_ms: int) -> S
     if run.phase is not Phase.RUNNING or key != run.key:
         return run, []
     waits = _recorded(run, ActionStatus.PENDING, "waits: another run is acting on this target")
-    before = replace(run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=now_ms + settings.backoff)
+    before = replace(
+        run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=now_ms + settings.backoff, was_busy=True
+    )
     if run.recovered:
         # The violation says of what is still planned that it did not begin.
         return _finish(before, Outcome.CANCELLED, [waits])
@@ -379,7 +383,8 @@ def _next_attempt(
     made = run.attempt - run.attempts_before
     if made >= settings.max_remediation_attempts or run.dry_run:
         return _finish(run, last, effects)
-    waiting = replace(run, phase=Phase.WAITING, due_ms=now_ms + backoff_ms(settings, made))
+    due_ms = now_ms + backoff_ms(settings, made)
+    waiting = replace(run, phase=Phase.WAITING, due_ms=due_ms, was_busy=False)
     return waiting, effects
 
 

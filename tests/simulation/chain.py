@@ -101,7 +101,11 @@ def problems_of_entries(
     violations, ledger = list(archived), list(entries)
     ids = Counter(each.id for each in violations)
     opened, resolved = subjects(What.VIOLATION_OPENED), subjects(What.VIOLATION_RESOLVED)
-    yield from _differences("violation.opened", ids + _forgotten(world, ids), opened)
+    # What ended so long ago retention has forgotten; the audit chain is for ever.
+    before_ms = world.system.now_ms - MONITORING.retention.violations
+    ended_ms = {each["subject"]: each["details"]["closed_at_ms"] for each in said(What.VIOLATION_RESOLVED)}
+    forgotten = Counter(each for each, at_ms in ended_ms.items() if at_ms < before_ms and each not in ids)
+    yield from _differences("violation.opened", ids + forgotten, opened)
     yield from _differences("violation.resolved", opened, resolved)
     acknowledged = Counter((v.id, each.at_ms) for v in violations for each in v.acknowledgements)
     said_so = {(each["subject"], each["at_ms"]) for each in said(What.VIOLATION_ACKNOWLEDGED)}
@@ -135,16 +139,6 @@ def problems_of_entries(
     yield from (f"period {key} has {count} entries" for key, count in settled.items() if count > 1)
     yield from (f"{each['partition']} has forked" for each in said(What.CHAIN_FORKED))
     yield from _versions(world, documents)
-
-
-def _forgotten(world: "SlaWorld", kept: Counter[str]) -> Counter[str]:
-    """Those that ended so long ago that retention has them forgotten; their audit chain is for ever."""
-    before_ms = world.system.now_ms - MONITORING.retention.violations
-    return Counter(
-        each["id"]
-        for each in world.seen.values()
-        if each["id"] not in kept and each["end_time"] is not None and each["end_time"] < before_ms
-    )
 
 
 def _versions(world: "SlaWorld", documents: list[dict[str, Any]]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from tests.unit.actors.cell_world import (
     enforcement,
     metric,
 )
+from tests.unit.actors.test_audit import said
 
 SETTINGS = RemediationSettings.model_validate({"breaker_failures": 100})
 
@@ -194,6 +195,9 @@ def test_a_target_is_one_runs_until_its_attempt_is_verified_in_whichever_cell(
     assert results(one) == [("completed", "ineffective")]
     other.pass_time(20 * SECOND_MS)
     assert len(other.remedied) == 1
+    # However often it looked in vain, it is one attempt.
+    [attempted] = said(other, "remediation.attempted")
+    assert attempted["details"]["attempt"] == 1
 
 
 def test_a_target_whose_cell_does_not_come_back_is_free_after_a_while(
