@@ -30,6 +30,9 @@ READY_KEYS = ("pid", "http", "data", "cells")
 
 START_TIMEOUT_S = 60.0
 
+# What Ctrl-C and a polite end send.
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 # In the data directory: it was started with the demo, whose contract is in it.
 DEMO_MEMORY = "demo"
 
@@ -121,15 +124,18 @@ class Start:
         """Runs the heart in a child process and shows live status here until either ends."""
         read_fd, write_fd = os.pipe()
         parent = os.getpid()
+        # Held until both processes can take them: what is raised in one of Python's own hooks of a fork is lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         child = os.fork()
         if child == 0:
             os.close(read_fd)
             os._exit(self._viewed_heart(write_fd, parent))
+        # Ctrl-C is passed on to the heart, which stops; the view ends when the heart has.
+        for number in _STOPS:
+            signal.signal(number, lambda *_: _pass_on(child))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         os.close(write_fd)
         gc.enable()
-        # Ctrl-C is passed on to the heart, which stops; the view ends when the heart has.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _pass_on(child))
         from slakeeper.view import show
 
         return show(self.data, child, read_fd, demo=self.demo)
@@ -143,8 +149,10 @@ class Start:
         posix.die_with(parent, signal.SIGTERM)
         status = 1
         try:
-            # A byte, not a close: processes forked from here hold the pipe open as well.
-            status = self.plain(lambda facts: _say_ready(write_fd))
+            with _ending_at_once():
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+                # A byte, not a close: processes forked from here hold the pipe open as well.
+                status = self.plain(lambda facts: _say_ready(write_fd))
         except StartError as error:
             status = 2 if error.is_configuration else 1
             for line in str(error).splitlines():
@@ -270,7 +278,7 @@ def _ending_at_once() -> Iterator[None]:
         os.write(2, f"slakeeper: {STOPPED_EARLY}\n".encode())
         os._exit(0)
 
-    kept = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    kept = {number: signal.signal(number, end) for number in _STOPS}
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -146,6 +147,26 @@ def test_ctrl_c_while_it_starts_leaves_nothing(foreground: Foreground) -> None:
     until(foreground.service.data.is_dir, what="the data directory")
     foreground.press_ctrl_c()
     # The fixture finds nothing of it left.
+
+
+def test_ctrl_c_in_the_middle_of_its_fork_is_not_lost(make_service: MakeService) -> None:
+    pressed_once = (
+        "import os, signal, sys; from slakeeper.cli import main; forks = iter([os.getpid()]);"
+        "press = lambda: next(forks, None) == os.getpid() and os.kill(os.getpid(), signal.SIGINT);"
+        "os.register_at_fork(after_in_parent=press); main(sys.argv[1:], prog_name='slakeeper')"
+    )
+    service = make_service()
+    arguments = ["--data", str(service.data), *service.start_arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", pressed_once, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "slakeeper: stopped while it was starting\n"), done
 
 
 def test_a_killed_foreground_takes_the_service_with_it(foreground: Foreground) -> None:

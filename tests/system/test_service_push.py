@@ -111,7 +111,7 @@ def test_a_prometheus_server_writes_and_nothing_is_lost_or_doubled_whatever_is_k
             )
             assert server.value("sum(prometheus_remote_storage_samples_failed_total)") == 0.0, server.log
             assert server.value("sum(prometheus_remote_storage_samples_dropped_total)") == 0.0
-            assert "401" not in server.log
+            assert "HTTP status 401" not in server.log
     counted = door(service, "prometheus")["rejected"]
     assert counted["unknown_metric"] > 0
     assert counted["stale"] > 0
