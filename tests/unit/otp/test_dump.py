@@ -205,8 +205,8 @@ def test_the_loop_serves_between_the_parts(tmp_path: Path, monkeypatch: pytest.M
     loop.post(look)
     loop.start(WITHIN_S)
     assert written.wait(WITHIN_S)
-    # It is due a millisecond after the start, whatever turns fit into that. Then an actor in each turn; and then nothing
-    # is left but the journal's new segment, and the file.
+    # It is due a millisecond after the start, whatever turns fit into that. Then an actor in each turn; and then
+    # nothing is left but the journal's new segment, and the file.
     begun = dumped[dumped.count(0) :]
     assert begun == [min(turn, len(NAMES)) for turn in range(1, len(begun) + 1)]
     heard = loop.call("a", "heard").result(WITHIN_S)
