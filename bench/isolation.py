@@ -5,16 +5,15 @@ import http.server
 import itertools
 import json
 import random
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from bench.durability import owned_ids
 from bench.fault import REFUSING, WELL, Fault, fault
 from bench.load import Plan, end_load, start_load
-from bench.receiver import ARRIVES_WITHIN, Receiver, openings
+from bench.receiver import ARRIVES_WITHIN, Loopback, Receiver, openings
 from bench.restart import CELLS
 from bench.service import Service, contract, service, tell
 from bench.soak import memory_of
@@ -73,7 +72,7 @@ class Span:
         return Span(self.intervals_ms + other.intervals_ms, self.waits_ms + other.waits_ms)
 
 
-class Asked:
+class Asked(Loopback):
     """A healthy source: a JSON document, and when it was asked for."""
 
     def __init__(self) -> None:
@@ -89,19 +88,7 @@ class Asked:
             def log_message(self, *_: object) -> None:
                 """Silent."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="asked")
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
 
     def intervals_ms(self, from_s: float, to_s: float) -> list[float]:
         """Between its polls of a time; one that is still waited for counts once it is late."""

@@ -17,7 +17,26 @@ ARRIVES_WITHIN = Limit("p95", 50.0)
 Arrival = tuple[str, float]
 
 
-class Receiver:
+class Loopback:
+    """A server on a free port of the loopback, for as long as the ``with`` lasts; each request has a thread."""
+
+    def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="loopback")
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Receiver(Loopback):
     """Takes every POST with 204 while the ``with`` block lasts.
 
     Args:
@@ -45,19 +64,8 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Silent."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="receiver")
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
+        self.url += "/hook"
 
     def arrived_s(self, name: str) -> float:
         """When the first message about it was there, by ``time.perf_counter``; waits for it.
