@@ -256,7 +256,7 @@ class MetricMonitorActor(Actor):
     # -- inside -----------------------------------------------------------------------------------------------
 
     def _take_document(self, document: dict[str, Any]) -> None:
-        self._take(promise_of(document, self._order.metric_name), self._order.since_ms)
+        self._take(promise_of(document, self._order.metric_name, self._promise), self._order.since_ms)
 
     def _take(self, promise: Promise, since_ms: int) -> None:
         # Its periods are anchored where the contract's are, also when this metric was added later.
@@ -292,15 +292,15 @@ class MetricMonitorActor(Actor):
         if known is None or promise is None:
             return
         document, retired = promise
-        is_new = known.chapter != monitor.chapter or not promise_of(document, self._metric.name).is_same(
-            self._promise
-        )
+        newest = promise_of(document, self._metric.name, self._promise)
+        is_new = known.chapter != monitor.chapter or not newest.is_same(self._promise)
         if is_new or retired != self._retired:
             self._follow(
                 ctx,
                 ctx.emit((REBASE, ctx.now_ms, narrowed(document, self._metric.name), known.chapter, retired)),
             )
-        is_suspended = known.contract.status is ContractStatus.SUSPENDED
+        # By the document: to read the contract takes longer than all else here.
+        is_suspended = document["status"] == ContractStatus.SUSPENDED.value
         if not retired and is_suspended != monitor.is_suspended:
             self._follow(ctx, ctx.emit((SUSPEND if is_suspended else RESUME, ctx.now_ms)))
 

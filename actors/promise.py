@@ -39,14 +39,18 @@ class Frame:
 
 
 class Promise:
-    """One metric in the frame of its contract."""
+    """One metric in the frame of its contract.
+
+    Args:
+        metric: what ``described`` says, if it was read.
+    """
 
     __slots__ = ("described", "frame", "metric")
 
-    def __init__(self, frame: Frame, described: dict[str, Any]) -> None:
+    def __init__(self, frame: Frame, described: dict[str, Any], metric: Metric | None = None) -> None:
         self.frame = frame
         self.described = described
-        self.metric = Metric.model_validate(described)
+        self.metric = metric or Metric.model_validate(described)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -79,15 +83,21 @@ def narrowed(document: dict[str, Any], metric_name: str) -> dict[str, Any]:
     return {**frame_document(document), "metrics": [_metric_of(document, metric_name)]}
 
 
-def promise_of(document: dict[str, Any], metric_name: str) -> Promise:
+def promise_of(document: dict[str, Any], metric_name: str, known: Promise | None = None) -> Promise:
     """What a contract's document, a whole one or one with this metric alone, promises of a metric.
+
+    Args:
+        known: is given back if it says the same of the metric and its frame; to read a metric takes long.
 
     Raises:
         LookupError: there is no such metric.
         pydantic.ValidationError: it describes no contract.
     """
     described = _metric_of(document, metric_name)
-    return Promise(_frame_of(frame_document(document), described), described)
+    frame, metric = _frame_of(frame_document(document), described)
+    if known is not None and known.frame is frame and known.described == described:
+        return known
+    return Promise(frame, described, metric)
 
 
 def _metric_of(document: dict[str, Any], metric_name: str) -> dict[str, Any]:
@@ -98,20 +108,23 @@ def _metric_of(document: dict[str, Any], metric_name: str) -> dict[str, Any]:
     raise LookupError(f"no metric {metric_name!r} in contract {document.get('id')!r}")
 
 
-def _frame_of(document: dict[str, Any], metric: dict[str, Any]) -> Frame:
+def _frame_of(document: dict[str, Any], metric: dict[str, Any]) -> tuple[Frame, Metric | None]:
     """The frame; one that equals one of the last two of its contract is not read again.
 
     Args:
         metric: any of the contract's: without one there is no contract.
+
+    Returns:
+        The metric too, if it had to be read.
     """
     name = document["id"]
     known = _newest.get(name)
     for each in (known, known and known.before):
         if each is not None and each.document == document:
-            return each
-    contract = Sla.from_document({**document, "metrics": [metric]}).model_copy(update={"metrics": ()})
-    found = Frame(document, contract, known)
+            return each, None
+    contract = Sla.from_document({**document, "metrics": [metric]})
+    found = Frame(document, contract.model_copy(update={"metrics": ()}), known)
     if known is not None:
         known.before = None  # nobody comes to it any more, and there may be many
     _newest[name] = found
-    return found
+    return found, contract.metrics[0]
