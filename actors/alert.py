@@ -179,7 +179,7 @@ class AlertActor(Actor):
     def _ask_again(self, ctx: Context) -> None:
         """It may have died on news: has those say again how they stand that are open, or of which it knows no end."""
         environment: Environment = ctx.environment
-        known = environment.contracts.get(self._sla_id)
+        known = environment.known(self._sla_id)
         if known is not None and known.is_broken:
             ctx.cast(contract_address(self._sla_id), SayAgain(self.address))
         mine = alert.unended(self._group)

@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,7 +54,7 @@ from slakeeper.actors.message import (
     report_address,
     violation_address,
 )
-from slakeeper.actors.monitor import MetricMonitorActor, MonitorOrder
+from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.promise import narrowed
 from slakeeper.actors.report import PastPeriod
 from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
@@ -72,7 +71,6 @@ from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.period import Period, last_turn_ms, next_turn_ms, period_at, term_at
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.settlement import settled_attainment
-from slakeeper.sla.spending import Spending
 from slakeeper.sla.violation import CONTRACT_EXPIRED, SELF, open_violation
 
 LOOK_TIMER = "violations"
@@ -90,6 +88,8 @@ class ContractActor(Actor):
     The version is 1, but for a contract that was removed and is defined again: its ledger knows the older ones.
     """
 
+    recovers_later = True  # until then the environment says what its record does
+
     def __init__(self, address: str, arg: tuple[dict[str, Any], int, int]) -> None:
         super().__init__(address, arg)
         document, self._since_ms, self._version = arg
@@ -104,13 +104,14 @@ class ContractActor(Actor):
         self._former: tuple[FormerVersion, ...] = ()
 
     def init(self, ctx: Context, fresh: bool) -> None:
-        self._enter(ctx)
+        environment: Environment = ctx.environment
         if not fresh:
-            self._stand_in(ctx)
+            environment.introduce(self.known())
             self._gather(ctx)
             # What goes by the contract's dates can wait a moment: to read it takes longer than all else here.
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
+        self._enter(ctx)
         self._watch_term(ctx)
         sla_id = self._contract.id
         helpers = (
@@ -244,10 +245,10 @@ class ContractActor(Actor):
     def _contract(self) -> Sla:
         return self._definition.contract
 
-    def _enter(self, ctx: Context) -> None:
-        environment: Environment = ctx.environment
+    def known(self) -> Known:
+        """What the others of the cell have to know of the contract."""
         removed = {name: each.document for name, each in self._removed.items()}
-        environment.contracts[self._document["id"]] = Known(
+        return Known(
             self._definition,
             self._version,
             bool(self._open),
@@ -256,24 +257,9 @@ class ContractActor(Actor):
             self._burning is not None,
         )
 
-    def _stand_in(self, ctx: Context) -> None:
-        """Enters monitors where they will enter themselves when they are made again: what they do not know is missed.
-
-        It goes by the document: reading the contract takes longer than all else, and may come later.
-        """
+    def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
-        sla_id = self._document["id"]
-        accounts = environment.accounts.setdefault(sla_id, {})
-        spendings = environment.spendings.setdefault(sla_id, {})
-        for metric in (*self._document["metrics"], *(each.document for each in self._removed.values())):
-            name = metric["name"]
-            address = monitor_address(sla_id, name)
-            accounts.setdefault(name, partial(_recorded_account, ctx, address))
-            spendings.setdefault(name, partial(_recorded_spending, ctx, address))
-            if name not in self._removed:
-                environment.enter(
-                    address, sla_id, name, metric.get("labels", {}), metric.get("source"), metric.get("query")
-                )
+        environment.contracts[self._document["id"]] = self.known()
 
     def _announce(self, ctx: Context) -> None:
         changed = ContractChanged(self._document, self._version)
@@ -642,18 +628,6 @@ class ContractActor(Actor):
         for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
             ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})
-
-
-def _recorded_account(ctx: Context, address: str) -> Account | None:
-    """The account of a monitor that sleeps; None of one that does not, and has not entered itself."""
-    monitor = ctx.look(address)
-    return monitor.account() if isinstance(monitor, MetricMonitorActor) else None
-
-
-def _recorded_spending(ctx: Context, address: str) -> Spending | None:
-    """The same for what the last days were worth."""
-    monitor = ctx.look(address)
-    return monitor.spending() if isinstance(monitor, MetricMonitorActor) else None
 
 
 def _weights(contract: Sla) -> dict[str, Decimal]:

@@ -11,7 +11,7 @@ def cost(environment: Environment, violation: Violation, now_ms: int) -> str:
     Empty too when it cannot be known here: the contract has a newer version than the one that was broken, and
     only the ledger keeps the older ones.
     """
-    known = environment.contracts.get(violation.sla_id)
+    known = environment.known(violation.sla_id)
     if known is None or known.version != violation.contract_version:
         return ""
     end_ms = now_ms if violation.closed_at_ms is None else violation.closed_at_ms

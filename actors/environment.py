@@ -1,17 +1,19 @@
 """What a cell gives its SLA actors: settings, doors to the outside, and tables that everyone may read."""
 
 import logging
-import secrets
 import shlex
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slakeeper.actors.audit_file import AuditFiles
+from slakeeper.actors.catalog import Catalog
 from slakeeper.actors.definition import Definition
+from slakeeper.actors.message import contract_address, monitor_address
 from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.actors.restraint_table import RestraintTable
 from slakeeper.actors.target_file import TargetError, TargetFiles, Targets
@@ -46,55 +48,8 @@ _PAGER_TYPES = frozenset({"pagerduty"})
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """One monitor in the catalog."""
-
-    address: str
-    sla_id: str
-    labels: tuple[tuple[str, str], ...]
-
-
-class Catalog:
-    """Which monitors take samples of which metric; monitors enter and leave by themselves."""
-
-    def __init__(self) -> None:
-        self._by_metric: dict[str, dict[str, Listed]] = {}
-        self._name = secrets.token_hex(4)
-        self._changes = 0
-        self.version = f"{self._name}.0"
-        """Names what is listed now; it was never the version of anything else, in this or another process."""
-
-    def _changed(self) -> None:
-        self._changes += 1
-        self.version = f"{self._name}.{self._changes}"
-
-    def enter(self, address: str, sla_id: str, metric_name: str, labels: Mapping[str, str]) -> None:
-        """Lists a monitor; one that is listed like this already changes nothing."""
-        listed = Listed(address, sla_id, tuple(sorted(labels.items())))
-        monitors = self._by_metric.setdefault(metric_name, {})
-        if monitors.get(address) != listed:
-            monitors[address] = listed
-            self._changed()
-
-    def leave(self, address: str, metric_name: str) -> None:
-        self._changed()
-        monitors = self._by_metric.get(metric_name, {})
-        monitors.pop(address, None)
-        if not monitors:
-            self._by_metric.pop(metric_name, None)
-
-    def monitors(self, metric_name: str) -> Mapping[str, Listed]:
-        return self._by_metric.get(metric_name, {})
-
-    def metrics(self) -> Iterator[tuple[str, list[str]]]:
-        """Each metric's name with the ids of the contracts that promise something about it."""
-        for name, monitors in self._by_metric.items():
-            yield name, sorted({listed.sla_id for listed in monitors.values()})
-
-
-@dataclass(frozen=True, slots=True)
 class Known:
-    """A contract as its own actor last said.
+    """A contract as its own actor last said, or while that sleeps as its record says.
 
     Attributes:
         definition, version: the newest.
@@ -145,9 +100,11 @@ class Environment:
         sources: how each source does, as ``status`` and ``source list`` show it; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
-        contracts: contract id to what is known of it; written by contracts.
+        look: an actor that sleeps as its record says, by its address; None if none sleeps there.
+        contracts: contract id to what is known of it; written by contracts. Read it by :meth:`known`, which knows those
+            that sleep, too.
         accounts: contract id to what tells each metric's running account, or None while nobody can; entered by
-            monitors, and by contracts for those that sleep.
+            monitors, and with their contract while they sleep.
         spendings: contract id to what tells what the last days were worth for each metric, entered as accounts are.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
         helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
@@ -181,6 +138,7 @@ class Environment:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources_failing: dict[str, str] = field(default_factory=dict)
     room: Room | None = None
+    look: Callable[[str], Any] = lambda address: None
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Callable[[], Account | None]]] = field(default_factory=dict)
     spendings: dict[str, dict[str, Callable[[], Spending | None]]] = field(default_factory=dict)
@@ -210,25 +168,25 @@ class Environment:
 
     def held_until_ms(self, sla_id: str, now_ms: int) -> int | None:
         """The end of the maintenance that holds a contract's notifications back now [Unix ms], or None."""
-        known = self.contracts.get(sla_id)
+        known = self.known(sla_id)
         if known is None or not known.contract.maintenance:
             return None
         return calendar.maintenance_end_ms(known.contract, now_ms)
 
     def parents(self) -> list[str]:
-        """Contracts of other cells on which contracts of this one depend."""
+        """Contracts of other cells on which contracts of this one depend, as far as these were made or asked for."""
         # Asked for as soon as a cell has started: reading every contract would keep it from all else.
         named = {parent for known in self.contracts.values() for parent in known.definition.depends_on}
         return sorted(named - self.contracts.keys())
 
     def is_broken(self, sla_id: str, now_ms: int) -> bool:
         """Whether a promise of a contract is broken now, in whichever cell it is; False when nobody knows."""
-        known = self.contracts.get(sla_id)
+        known = self.known(sla_id)
         return known.is_broken if known is not None else self.muting.is_broken_elsewhere(sla_id, now_ms)
 
     def muted(self, violation: Violation, now_ms: int) -> Muted:
         """Who has it that nobody is told of a violation now: silences, and broken contracts that its own depends on."""
-        known = self.contracts.get(violation.sla_id)
+        known = self.known(violation.sla_id)
         contract = None if known is None else known.contract
         parents = () if contract is None else contract.depends_on
         broken = tuple(parent for parent in parents if self.is_broken(parent, now_ms))
@@ -245,7 +203,7 @@ class Environment:
 
     def attainment(self, sla_id: str) -> Fraction | None:
         """A contract's attainment of the running period so far [%], None when nothing of it is known."""
-        known = self.contracts.get(sla_id)
+        known = self.known(sla_id)
         if known is None:
             return None
         return settlement.running_attainment(known.contract, self._running(sla_id))
@@ -258,7 +216,7 @@ class Environment:
 
     def standing(self, sla_id: str, now_ms: int) -> Standing | None:
         """The numbers of the period that goes on; None for a contract nobody knows."""
-        known = self.contracts.get(sla_id)
+        known = self.known(sla_id)
         if known is None:
             return None
         shares = settlement.running_shares(known.contract, self._running(sla_id), now_ms)
@@ -266,13 +224,58 @@ class Environment:
 
     def is_lost(self, sla_id: str, now_ms: int) -> bool:
         """Whether even a perfect remainder of the period that goes on cannot keep a contract's promise any more."""
-        known = self.contracts.get(sla_id)
+        known = self.known(sla_id)
         return known is not None and settlement.is_lost(known.contract, self._running(sla_id), now_ms)
 
     def _running(self, sla_id: str) -> dict[str, Account]:
         """The running accounts of a contract's metrics, of those that can be known."""
         told = {name: tell() for name, tell in self.accounts.get(sla_id, {}).items()}
         return {name: account for name, account in told.items() if account is not None}
+
+    def known(self, sla_id: str) -> Known | None:
+        """What is known of a contract; None when it is not of this cell, or cannot be read."""
+        known = self.contracts.get(sla_id)
+        if known is None and (asleep := self.look(contract_address(sla_id))) is not None:
+            known = asleep.known()
+            self.introduce(known)
+        return known
+
+    def introduce(self, known: Known) -> None:
+        """Enters a contract that was on record, and its monitors where they enter themselves once they are made again.
+
+        What a monitor does not know is missed, so its contract stands in for it. It goes by the document: to read the
+        contract takes longer than all else, and may come later.
+        """
+        document = known.definition.document
+        sla_id = document["id"]
+        self.contracts[sla_id] = known
+        accounts = self.accounts.setdefault(sla_id, {})
+        spendings = self.spendings.setdefault(sla_id, {})
+        for metric in (*document["metrics"], *known.removed.values()):
+            name = metric["name"]
+            address = monitor_address(sla_id, name)
+            accounts.setdefault(name, partial(self._recorded_account, address))
+            spendings.setdefault(name, partial(self._recorded_spending, address))
+            if name not in known.removed:
+                self.enter(
+                    address, sla_id, name, metric.get("labels", {}), metric.get("source"), metric.get("query")
+                )
+        self.catalog.introduced(sla_id)
+
+    def _recorded_account(self, address: str) -> Account | None:
+        """The account of a monitor that sleeps; None of one that does not, and has not entered itself."""
+        asleep = self.look(address)
+        return None if asleep is None else asleep.account()
+
+    def _recorded_spending(self, address: str) -> Spending | None:
+        """The same for what the last days were worth."""
+        asleep = self.look(address)
+        return None if asleep is None else asleep.spending()
+
+    def bound(self, source: str) -> Mapping[str, str]:
+        """The queries of a source by monitor, of those that sleep as well."""
+        self.catalog.introduce_all()
+        return self.bindings.get(source, {})
 
     def enter(
         self,

@@ -5,7 +5,8 @@ from hashlib import blake2b
 from typing import Any
 
 from slakeeper.actors import query
-from slakeeper.actors.environment import Environment, Listed
+from slakeeper.actors.catalog import Listed
+from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     BatchNoted,
     CountDuplicates,

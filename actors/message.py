@@ -5,6 +5,7 @@ Addresses are made here too, so that a sender and a starter agree: ``contract:ID
 ``ingest:PARTITION``, ``audit:PARTITION``, ``silences:PARTITION``, ``restraint:PARTITION``, ``neighbour:CELL@CELL``.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from slakeeper.sla.restraint import Switch
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.silence import Silence
 from slakeeper.sla.violation import Violation
+
+_MONITOR = re.compile(r"monitor:((?:[^:]|::)*):(.*)", re.DOTALL)
 
 DEFINITION = "definition_supervisor"
 MONITORING = "monitoring_supervisor"
@@ -32,6 +35,14 @@ def contract_address(sla_id: str) -> str:
 def monitor_address(sla_id: str, metric_name: str) -> str:
     # Both names may hold colons: those of the first are doubled, so that no two monitors share an address.
     return f"monitor:{sla_id.replace(':', '::')}:{metric_name}"
+
+
+def monitor_names(address: str) -> tuple[str, str]:
+    """The contract's id and the metric's name of a :func:`monitor_address`; a name does not begin with a colon."""
+    found = _MONITOR.fullmatch(address)
+    if found is None:
+        raise ValueError(f"not a monitor's address: {address}")
+    return found[1].replace("::", ":"), found[2]
 
 
 def violation_address(violation_id: str) -> str:

@@ -287,7 +287,7 @@ class MetricMonitorActor(Actor):
     def _catch_up(self, ctx: Context, monitor: Monitor) -> None:
         """Takes what it may have missed while it was down: a new version, a suspension or its end."""
         environment: Environment = ctx.environment
-        known = environment.contracts.get(self._contract.id)
+        known = environment.known(self._contract.id)
         promise = None if known is None else known.promise_of(self._metric.name)
         if known is None or promise is None:
             return
@@ -349,7 +349,7 @@ class MetricMonitorActor(Actor):
                         self._tell_calm(ctx, at_ms)
         if any(isinstance(signal, WindowClosed) for signal in followed):
             environment: Environment = ctx.environment
-            known = environment.contracts.get(self._contract.id)
+            known = environment.known(self._contract.id)
             if not self._monitor.spending.is_spotless or (known is not None and known.is_burning):
                 ctx.cast(contract, LookAtBurn())
         deadline_ms = self._monitor.next_deadline_ms()
@@ -363,7 +363,7 @@ class MetricMonitorActor(Actor):
         What it said of a bad sample may have crossed an operator's word that the violation is over, and opened another.
         """
         environment: Environment = ctx.environment
-        known = environment.contracts.get(self._contract.id)
+        known = environment.known(self._contract.id)
         if known is not None and known.is_broken:
             ctx.cast(
                 contract_address(self._contract.id),

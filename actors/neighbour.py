@@ -116,11 +116,11 @@ def answer(host: Host, payload: Any) -> dict[str, Any]:
     """
     environment: Environment = host.environment
     parents = sequence(payload, "parents")
-    here = [each for each in parents if isinstance(each, str) and each in environment.contracts]
+    here = [(each, environment.known(each)) for each in parents if isinstance(each, str)]
     muting = environment.muting
     switch = environment.restraint.switch
     said: dict[str, Any] = {
-        "broken": [each for each in here if environment.contracts[each].is_broken],
+        "broken": [each for each, known in here if known is not None and known.is_broken],
         "switch": None if switch is None else switch.to_document(),
     }
     if text(payload, "silences") == muting.digest(host.now_ms):

@@ -59,6 +59,16 @@ def make_groups(partition_of: Callable[[str], Partition]) -> dict[str, GroupHand
     return {"samples": Ingest(partition_of).take_all}
 
 
+# A sample's monitor, and what follows from a bad one: its contract, a violation, whom it tells.
+FEW_SAMPLES = 5
+
+
+def is_light(kind: str, payload: Any) -> bool:
+    """Whether a request is of a few samples: while actors sleep, those of many have many made, and take long."""
+    samples = payload.get("samples") if kind == "samples" and isinstance(payload, dict) else None
+    return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
+
+
 def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler]:
     """The handlers of a cell.
 
@@ -252,7 +262,7 @@ def _lines(host: Host, payload: Any) -> dict[str, Any]:
             return {"slas": lines, "next": lines[-1]["id"]}
         lines.append(query.status_line(host, sla_id, with_metrics=with_metrics))
         if room is not None:
-            known = environment.contracts.get(sla_id)
+            known = environment.known(sla_id)
             room -= 1 if known is None else len(known.definition.document["metrics"])
     return {"slas": lines, "next": None}
 
@@ -417,10 +427,12 @@ def _ask_ledger(host: Host, entry_id: str, request: DecideEntry | SettleEntry) -
 def _dependencies(host: Host, payload: Any) -> dict[str, Any]:
     """``{"slas": [{"id", "depends_on"}]}`` of this cell."""
     environment: Environment = host.environment
+    found = [(each, environment.known(each)) for each in contract_ids(host)]
     return {
         "slas": [
             {"id": each, "depends_on": list(known.definition.depends_on)}
-            for each, known in environment.contracts.items()
+            for each, known in found
+            if known is not None
         ]
     }
 

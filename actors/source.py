@@ -130,7 +130,7 @@ class SourceActor(Actor):
 
     def _poll(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
-        queries = dict(environment.bindings.get(self._name, {}))
+        queries = dict(environment.bound(self._name))
         view = self._view
         if queries and self._asked_ms is None:
             self._asked_ms = ctx.now_ms

@@ -392,9 +392,9 @@ class Host:
         return seat.is_live
 
     def asleep(self, address: str) -> Actor | None:
-        """A copy of an actor that is put away, as its record says; None if none is at that address."""
+        """A copy of an actor that is put away, as its record says; None if none is at that address, or can be read."""
         seat = self._seats.get(address)
-        return self.stage.restored(seat)[0] if seat is not None and seat.put_away else None
+        return self.stage.copy_of(seat) if seat is not None and seat.put_away else None
 
     def stats(self) -> dict[str, int]:
         """Number of actors and of messages that wait."""

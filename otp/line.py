@@ -28,12 +28,20 @@ class Line:
         handlers: request kinds; a handler returns plain values or raises :class:`RequestError`.
         groups: kinds of which those that stand one behind the other are served together; each of the answers
             is plain values or a :class:`RequestError`.
+        is_light: whether a request, by kind and payload, wakes a few actors at most.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], groups: Mapping[str, GroupHandler]) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        groups: Mapping[str, GroupHandler],
+        is_light: Callable[[str, Any], bool],
+    ) -> None:
         self._handlers = handlers
         self._groups = groups
+        self._is_light = is_light
         self._requests: deque[tuple[str, Any, Reply]] = deque()
+        self._others_waited = False
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
@@ -50,8 +58,22 @@ class Line:
     def serve_share(self, host: Host) -> None:
         """Serves those who wait, in their order; while actors sleep, until so many were made that the turn has to end.
 
-        So the first need not wait until all have been made that the last are for.
+        So the first need not wait until all have been made that the last are for. And then the light ones come first,
+        with a turn of their own: they need not wait until those are made that the others are for. At every other turn,
+        so that these come to be served, however many light ones there are.
         """
+        if host.has_sleepers and self._requests:
+            light = [each for each in self._requests if self._is_light(*each[:2])]
+            others = [each for each in self._requests if not self._is_light(*each[:2])]
+            self._requests = deque(light)
+            self._serve_while_some_sleep(host)
+            self._requests.extend(others)
+            self._others_waited = bool(light and others) and not self._others_waited
+            if self._others_waited:
+                return
+        self._serve_while_some_sleep(host)
+
+    def _serve_while_some_sleep(self, host: Host) -> None:
         woken, at_most = host.counts["woken"], 1
         enough = woken + MAX_WOKEN_FOR_LINE
         while self._requests and host.has_sleepers:

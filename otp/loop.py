@@ -49,6 +49,7 @@ class Loop:
         deferrable: request kinds that are refused while there is little room; whoever asks has to come back.
         groups: kinds of which those that come one after the other in a turn are served together; each of the answers
             is plain values or a :class:`RequestError`.
+        is_light: whether a request, by kind and payload, wakes a few actors at most: first served while actors sleep.
         recovered: called once, on the loop's thread: when no actor sleeps any more that recovers later, or when the
             recovery has to wait for room on the disk.
         begins_again: whether a journal that finds no room makes the loop wait for some and build its host anew; else it
@@ -68,6 +69,7 @@ class Loop:
         room: Room | None = None,
         deferrable: frozenset[str] = frozenset(),
         groups: Mapping[str, GroupHandler] = MappingProxyType({}),
+        is_light: Callable[[str, Any], bool] = lambda kind, payload: False,
         stopped: Callable[[Host], None] = lambda host: None,
         recovered: Callable[[], None] = lambda: None,
         begins_again: bool = False,
@@ -76,7 +78,7 @@ class Loop:
         self.host: Host | None = None
         self.stats: Mapping[str, int] = {"actors": 0, "mailbox": 0}
         self._build = build
-        self._line = Line(handlers, groups)
+        self._line = Line(handlers, groups, is_light)
         self._executor = executor
         self._clock = clock
         self._socket_path = socket_path

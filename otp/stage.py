@@ -190,6 +190,14 @@ class Stage:
             actor.load(decode(kept))
         return actor, kept is None
 
+    def copy_of(self, seat: Seat) -> Actor | None:
+        """An actor that is put away, to be read; None if its record cannot be: once it is woken, that is a crash."""
+        try:
+            return self.restored(seat)[0]
+        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; whoever looks has no part in it
+            self._host.crash_report(seat, words_of(error), "look", traceback.format_exc())
+            return None
+
     # -- idleness ---------------------------------------------------------------------------------------------
 
     def _watch_idleness(self, seat: Seat, after_ms: int) -> None:

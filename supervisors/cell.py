@@ -15,9 +15,10 @@ from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.outbox import lane_of
 from slakeeper.actors.record import make_codec
-from slakeeper.actors.request import define, make_groups, make_handlers
+from slakeeper.actors.request import define, is_light, make_groups, make_handlers
 from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
+from slakeeper.actors.start import start
 from slakeeper.actors.trial import Trials
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.clock import Clock, SystemClock
@@ -142,7 +143,7 @@ def make_loop(
         begin_silences(named, codec)
         begin_restraint(named, codec)
         host = Host(tree, KINDS, read, codec, named, executor, environment, publish, executor.commit)
-        host.start()
+        start(host)
         for document in settings.contracts:
             try:
                 define(host, document, find_partition)
@@ -165,6 +166,7 @@ def make_loop(
         room,
         frozenset({"samples"}),
         make_groups(find_partition),
+        is_light,
         stopped=file_the_rest,
         recovered=recovered,
         begins_again=begins_again,

@@ -20,6 +20,7 @@ from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, make_handlers
 from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
+from slakeeper.actors.start import start
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
 from slakeeper.otp.neighbour import NeighbourError
@@ -236,7 +237,7 @@ class SlaWorld(Observer):
             cell_tree(plan.name, (), environment.neighbours), kinds, boot.clock, CODEC, partitions, boot.executor,
             environment, boot.publish, boot.commit,
         )  # fmt: skip
-        host.start()
+        start(host)
         for ids in plan.partitions.values():
             for sla_id in ids:
                 define(host, self.contracts[sla_id], find_partition)

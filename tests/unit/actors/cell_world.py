@@ -17,6 +17,7 @@ from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import make_handlers
 from slakeeper.actors.restraint import begin_restraint
 from slakeeper.actors.silence import begin_silences
+from slakeeper.actors.start import start
 from slakeeper.actors.target_file import TargetFiles
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.remedy import RemedyResult
@@ -263,7 +264,7 @@ class World:
             cell_tree("cell-0", self.pollers, self.neighbours), KINDS, self.clock, codec, {"p000": partition},
             self.executor, self.environment, publish=lambda topic, payload: self.published.append((topic, payload)),
         )  # fmt: skip
-        self.host.start()
+        start(self.host)
 
     def restart(self) -> None:
         """The process crashes and starts again."""

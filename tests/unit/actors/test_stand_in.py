@@ -1,9 +1,10 @@
-"""After a start monitors are made last. Until then their contract stands in for them, and nobody notices."""
+"""After a start contracts and monitors are made last. Until then their records speak for them, and nobody notices."""
 
 from collections.abc import Callable
 
 import pytest
 
+from slakeeper.actors import neighbour
 from slakeeper.actors.message import Observe
 from tests.unit.actors.cell_world import (
     CRITICAL,
@@ -19,6 +20,7 @@ from tests.unit.actors.cell_world import (
 
 MakeWorld = Callable[..., World]
 
+CONTRACT = "contract:api"
 LATENCY, QUEUE = "monitor:api:latency", "monitor:api:queue"
 TWO = [metric("latency", interval="1m", aggregation="last"), metric("queue", interval="1m")]
 
@@ -59,10 +61,12 @@ def two(make_world: MakeWorld, request: pytest.FixtureRequest) -> World:
     return world
 
 
-def test_monitors_are_made_after_the_start(two: World) -> None:
+def test_contracts_and_monitors_are_made_after_the_start(two: World) -> None:
+    assert sleeps(two, CONTRACT)
     assert sleeps(two, LATENCY)
     assert sleeps(two, QUEUE)
     two.turn()
+    assert not sleeps(two, CONTRACT)
     assert not sleeps(two, LATENCY)
     assert not sleeps(two, QUEUE)
 
@@ -72,6 +76,60 @@ def test_the_catalog_is_complete_before_they_are(two: World) -> None:
     version = two.environment.catalog.version
     two.turn()
     assert two.environment.catalog.version == version
+
+
+def test_a_sample_wakes_the_monitor_that_it_is_for_and_nobody_else(two: World) -> None:
+    answer = two.handlers["samples"](two.host, {"samples": [["queue", GOOD, None, None, None]]})
+    assert answer["accepted"] == [0]
+    assert not sleeps(two, QUEUE)
+    assert sleeps(two, LATENCY)
+    assert sleeps(two, CONTRACT)
+
+
+def test_labels_are_known_before_they_are_made(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", labels={"zone": "a"})])
+    world.restart()
+    refused = world.observe(GOOD)
+    assert refused["rejected"] == [(0, "labels_do_not_match")]
+
+
+def test_who_asks_for_a_contract_has_its_monitors_known(two: World) -> None:
+    assert two.environment.accounts == {}
+    known = two.environment.known("api")
+    assert known is not None
+    assert not known.is_broken
+    assert set(two.environment.accounts["api"]) == {"latency", "queue"}
+    assert sleeps(two, CONTRACT)
+    two.turn()
+    assert two.environment.known("api") == known
+
+
+def test_a_neighbour_hears_of_one_that_sleeps(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define()
+    world.observe(CRITICAL)
+    world.restart()
+    assert sleeps(world, CONTRACT)
+    assert neighbour.answer(world.host, {"parents": ["api", "elsewhere"], "silences": ""})["broken"] == [
+        "api"
+    ]
+    assert sleeps(world, CONTRACT)
+
+
+def test_a_contract_that_cannot_be_read_is_unknown_and_its_monitors_go_on(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define()
+    world.observe(GOOD)
+    assert world.partition is not None
+    world.partition.rebase(CONTRACT, world.host.codec.encode("no state of a contract"))
+    snapshot(world)
+    world.restart()
+    assert world.environment.known("api") is None
+    assert dict(world.environment.catalog.metrics()) == {"latency": ["api"]}
+    world.settle()
+    assert world.environment.known("api") is None
+    assert world.observe(CRITICAL)["accepted"] == [0]
 
 
 def test_what_a_period_is_worth_is_known_before_they_are_made(two: World) -> None:
@@ -154,7 +212,8 @@ def test_a_polled_source_asks_for_those_that_sleep(make_world: MakeWorld) -> Non
     world.define(metrics=[metric("latency", source="prom", query="l"), metric("queue")])
     world.restart()
     assert sleeps(world, LATENCY)
-    assert world.environment.bindings == {"prom": {LATENCY: "l", QUEUE: "q"}}
+    assert world.environment.bound("prom") == {LATENCY: "l", QUEUE: "q"}
+    assert sleeps(world, CONTRACT)
 
 
 def test_a_metric_that_was_removed_counts_and_takes_no_samples(two: World) -> None:

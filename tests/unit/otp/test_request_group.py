@@ -36,6 +36,7 @@ class World:
         self.loop = Loop(
             "host", build, {"alone": self._alone}, executor, clock, None, 60_000, self.served.append,
             groups={"add": self._together, "put": self._together}, recovered=self.recovered.set,
+            is_light=lambda kind, payload: payload == ["light"],
         )  # fmt: skip
         self.loop.start(WAIT_S)
 
@@ -156,7 +157,7 @@ class SleepyWorld(World):
 
     def _together(self, host: Host, payloads: Sequence[Any]) -> Sequence[Any]:
         for names in payloads:
-            assert all(host.takes(name) for name in names)
+            assert names == ["light"] or all(host.takes(name) for name in names)
             self.served.append((host.turns, names))  # type: ignore[attr-defined]
         return payloads
 
@@ -180,6 +181,31 @@ def test_those_who_wait_are_served_in_shares_and_in_their_order(sleepy: SleepyWo
     turns = [turn - sleepy.served[0][0] for turn, _ in sleepy.served]
     assert [what for _, what in sleepy.served] == [first, second, third, "x", second, ["a7"]]
     assert turns == [0, 1, 1, 2, 2, 2]
+
+
+def test_the_light_come_first_with_a_turn_of_their_own_at_every_other_turn(sleepy: SleepyWorld) -> None:
+    first, second, third, light = ["a0", "a1", "a2"], ["a3", "a4", "a5"], ["a6", "a7", "a8"], ["light"]
+    answers = sleepy.in_one_turn(("add", first), ("add", second), ("add", third), ("add", light))
+    assert [each.result(WAIT_S) for each in answers] == [first, second, third, light]
+    assert [what for _, what in sleepy.served] == [light, first, second, third]
+    turns = [turn - sleepy.served[0][0] for turn, _ in sleepy.served]
+    assert turns == [0, 1, 2, 3]
+
+
+def test_the_others_are_served_however_many_light_ones_come(sleepy: SleepyWorld) -> None:
+    light = ["light"]
+
+    def again(answer: Future[Any]) -> None:
+        if sum(what == light for _, what in sleepy.served) < 10:
+            sleepy.loop.request("add", light).add_done_callback(again)
+
+    go_on = sleepy.hold()
+    sleepy.loop.request("add", light).add_done_callback(again)
+    heavy = [sleepy.loop.request("add", [f"a{at}", f"a{at + 1}", f"a{at + 2}"]) for at in (0, 3)]
+    go_on.set()
+    assert all(each.result(WAIT_S) for each in heavy)
+    kinds = ["light" if what == light else "heavy" for _, what in sleepy.served]
+    assert kinds[:5] == ["light", "light", "heavy", "light", "light"]
 
 
 def test_what_is_asked_of_an_actor_comes_after_those_who_wait(sleepy: SleepyWorld) -> None:
