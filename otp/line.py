@@ -80,9 +80,9 @@ class Line:
             if woken >= enough:
                 return
             self._serve_next(host, at_most)
-            # As long as each wakes somebody, one at a time.
+            # One at a time as long as each wakes somebody; then more and more, since the next may wake many again.
             before, woken = woken, host.counts["woken"]
-            at_most = 1 if woken > before else sys.maxsize
+            at_most = 1 if woken > before else 2 * at_most
         self.serve_all(host)
 
     def serve_all(self, host: Host) -> None:

@@ -30,8 +30,8 @@ RECONNECT_PATIENCE_S = 2.0
 # How long an answer may take. Past it the cell is as good as lost: its supervisor kills a hung cell sooner.
 REPLY_WITHIN_S = 15.0
 
-# Between two tries to connect; a Unix socket says no at once, so trying often costs next to nothing.
-RECONNECT_EVERY_S = 0.01
+# Between two tries to connect; a Unix socket says no within 50 us, and whoever waits for the cell waits for this, too.
+RECONNECT_EVERY_S = 0.003
 
 # How often answers that are overdue are looked for.
 SWEEP_EVERY_S = 0.25

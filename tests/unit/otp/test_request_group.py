@@ -192,6 +192,16 @@ def test_the_light_come_first_with_a_turn_of_their_own_at_every_other_turn(sleep
     assert turns == [0, 1, 2, 3]
 
 
+def test_after_one_that_wakes_nobody_the_next_are_not_all_served_at_once(sleepy: SleepyWorld) -> None:
+    batches = [
+        [f"a{number + each}" for each in range(WOKEN_FOR_LINE)] for number in range(0, 30, WOKEN_FOR_LINE)
+    ]
+    answers = sleepy.in_one_turn(("alone", "x"), *(("add", each) for each in batches))
+    assert [each.result(WAIT_S) for each in answers] == ["x", *batches]
+    turns = [turn for turn, _ in sleepy.served]
+    assert max(turns.count(turn) for turn in turns) == 3  # the first, and two that were taken together
+
+
 def test_the_others_are_served_however_many_light_ones_come(sleepy: SleepyWorld) -> None:
     light = ["light"]
 
