@@ -63,8 +63,14 @@ def make_groups(partition_of: Callable[[str], Partition]) -> dict[str, GroupHand
 FEW_SAMPLES = 5
 
 
+# They wake nobody, and samples wait in the gateway for what it asks.
+_WAKING_NOBODY = frozenset({"ping", "catalog", neighbour.QUESTION})
+
+
 def is_light(kind: str, payload: Any) -> bool:
-    """Whether a request is of a few samples: while actors sleep, those of many have many made, and take long."""
+    """Whether a request wakes few: while actors sleep, one of many samples has many made, and takes long."""
+    if kind in _WAKING_NOBODY:
+        return True
     samples = payload.get("samples") if kind == "samples" and isinstance(payload, dict) else None
     return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slakeeper.otp.frame import MAX_FRAME_BYTES, FrameError, FrameReader, pack_frame
-from slakeeper.request import AT_ONCE, REPEATABLE, Overloaded, Unavailable, failure_of
+from slakeeper.request import REPEATABLE, Overloaded, Unavailable, failure_of, is_at_once
 
 # How long a request waits for a cell that is away. A killed cell is back within a second or so; a sender is better
 # told to come back than held for longer.
@@ -50,7 +50,8 @@ Listener = Callable[[str, Any], None]
 
 @dataclass
 class _Pending:
-    kind: str
+    waits: bool  # for a cell that is away
+    may_be_resent: bool  # to the next one, when its cell is lost
     frame: bytes
     future: Future[Any]
     asked_at_s: float  # monotonic
@@ -104,7 +105,9 @@ class CellConnection:
         future.set_running_or_notify_cancel()
         number = next(self._ids)
         now_s = time.monotonic()
-        pending = _Pending(kind, pack_frame([number, kind, payload]), future, now_s, now_s)
+        at_once = is_at_once(kind, payload) or self._patience_s <= 0
+        frame = pack_frame([number, kind, payload])
+        pending = _Pending(not at_once, kind in REPEATABLE and not at_once, frame, future, now_s, now_s)
         with self._lock:
             refusal = self._accept(number, pending)
         if refusal is not None:
@@ -161,7 +164,7 @@ class CellConnection:
         if self._socket is not None:
             self._sent[number] = pending
             self._write(pending.frame)
-        elif pending.kind in AT_ONCE or self._patience_s <= 0:
+        elif not pending.waits:
             return Unavailable(f"{self.name} is away")
         else:
             self._waiting[number] = pending
@@ -307,8 +310,7 @@ class CellConnection:
             lost, self._sent = self._sent, {}
             failed = []
             for number, pending in lost.items():
-                again = pending.kind in REPEATABLE and pending.kind not in AT_ONCE
-                if again and pending.resends < MAX_RESENDS and not self._closed and self._patience_s > 0:
+                if pending.may_be_resent and pending.resends < MAX_RESENDS and not self._closed:
                     pending.resends += 1
                     pending.waits_since_s = now_s
                     self._waiting[number] = pending

@@ -1,9 +1,11 @@
 """What passes between a client and a cell: kinds of requests, and how they fail. The frames are ``otp.frame``'s."""
 
+from collections.abc import Mapping
 from typing import Any
 
 # Answered at once or not at all: they ask how things are now, and "away" is an answer.
 AT_ONCE = frozenset({"ping", "sources", "status", "tree"})
+
 
 # Sending these twice does what sending them once does.
 REPEATABLE = AT_ONCE | {
@@ -12,6 +14,11 @@ REPEATABLE = AT_ONCE | {
     "sla.dependencies",
     "incident", "on_call", "channels", "channel.tested",
 }  # fmt: skip
+
+
+def is_at_once(kind: str, payload: Mapping[str, Any]) -> bool:
+    """Whether a request does not wait for a cell that is away; nor does a catalog, for who knows one to go by."""
+    return kind in AT_ONCE or (kind == "catalog" and "version" in payload)
 
 
 class RequestFailed(Exception):

@@ -6,6 +6,7 @@ import pytest
 
 from slakeeper.actors import neighbour
 from slakeeper.actors.message import Observe
+from slakeeper.actors.request import FEW_SAMPLES, is_light
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -262,3 +263,13 @@ def test_a_monitor_that_sleeps_takes_the_version_it_has_missed(make_world: MakeW
     world.restart()
     world.define(metrics=[metric("latency", value=200)])
     assert world.metric()["threshold"] == 200
+
+
+def test_what_wakes_few_comes_first_while_actors_sleep() -> None:
+    row = ["latency", GOOD, None, None, None]
+    assert is_light("samples", {"samples": FEW_SAMPLES * [row]})
+    assert not is_light("samples", {"samples": (FEW_SAMPLES + 1) * [row]})
+    assert is_light("catalog", {})  # samples wait for it in the gateway
+    assert not is_light("status", {})
+    assert not is_light("samples", None)
+    assert not is_light("samples", {"samples": 7})

@@ -85,6 +85,25 @@ def test_unanswered_samples_are_sent_again_with_the_same_batch_id(
     assert [payload["batch_id"] for payload in cell.asked("samples")] == ["b1", "b1"]
 
 
+@pytest.mark.parametrize(("payload", "waits"), [({"version": "a.1"}, False), ({}, True)])
+def test_who_knows_a_catalog_does_not_wait_for_a_newer_one_of_a_cell_that_is_lost(
+    cells: list[FakeCell], connection: CellConnection, payload: dict[str, Any], waits: bool
+) -> None:
+    cell, dead = cells[0], threading.Event()
+    cell.handlers["catalog"] = lambda asked: dead.wait(5) and {"metrics": {}}
+    future = connection.request("catalog", payload)
+    until(lambda: cell.asked("catalog"))
+    cell.die()
+    dead.set()
+    until(lambda: not connection.connected)
+    cell.start()
+    if waits:
+        assert future.result(5) == {"metrics": {}}
+    else:
+        with pytest.raises(Unavailable, match="lost before it answered"):
+            future.result(5)
+
+
 def test_a_request_is_sent_again_only_once(cells: list[FakeCell]) -> None:
     cell = cells[0]
     connection = CellConnection("cell-0", cell.path, patience_s=30)
