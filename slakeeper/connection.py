@@ -33,6 +33,10 @@ REPLY_WITHIN_S = 15.0
 # Between two tries to connect; a Unix socket says no within 50 us, and whoever waits for the cell waits for this, too.
 RECONNECT_EVERY_S = 0.003
 
+# Before the first of them: a dying process may close its connections before its door, and what is sent through that is
+# lost a second time. No process is back sooner.
+RECONNECT_AFTER_LOSS_S = 0.02
+
 # How often answers that are overdue are looked for.
 SWEEP_EVERY_S = 0.25
 
@@ -199,18 +203,21 @@ class CellConnection:
 
     def _run(self) -> None:
         assert self._wake is not None
+        pause_s = RECONNECT_EVERY_S
         while not self._closed:
             if self._socket is not None:
                 self._tell("cell.connected", {"cell": self.name})
                 self._serve(self._socket, self._wake[0])
                 self._lose()
                 self._tell("cell.lost", {"cell": self.name})
+                pause_s = RECONNECT_AFTER_LOSS_S
             else:
                 self._sweep()
                 with selectors.DefaultSelector() as selector:
                     selector.register(self._wake[0], selectors.EVENT_READ)
-                    if selector.select(RECONNECT_EVERY_S):
+                    if selector.select(pause_s):
                         self._wake[0].recv(_RECEIVE_BYTES)
+                pause_s = RECONNECT_EVERY_S
                 with self._lock:
                     self._connect()
         self._end()
