@@ -28,8 +28,20 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import DAY_MS, MINUTE_MS, DurationMs, InstantMs, format_instant, parse_instant
-from slakeeper.sla.field import Finding, Flag, Name, Number, Whole, given, given_text, validate_with
+from slakeeper.sla.duration import DAY_MS, MINUTE_MS, format_instant
+from slakeeper.sla.field import (
+    DurationMs,
+    Finding,
+    Flag,
+    InstantMs,
+    Name,
+    Number,
+    Whole,
+    check_instant,
+    given,
+    given_text,
+    validate_with,
+)
 from slakeeper.sla.formula import check_formula
 
 MIN_SERVICE_LEVEL_PCT = Decimal(90)
@@ -300,9 +312,9 @@ class Maintenance(_Value):
             try:
                 datetime.fromisoformat(start.strip())
             except ValueError:
-                parse_instant(start)  # raises
+                check_instant(start)  # raises
         else:
-            parse_instant(start)
+            check_instant(start)
         return start
 
     @field_validator("rrule")

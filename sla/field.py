@@ -6,7 +6,7 @@ reported beside broken fields.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -20,8 +20,11 @@ from pydantic import (
     ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from slakeeper.sla.duration import DURATION, TimeError, parse_duration, parse_instant
 
 MAX_EXPONENT = 40
 MAX_DIGITS = 64
@@ -86,6 +89,62 @@ def _check_name(value: str) -> str:
 Name = Annotated[
     str, Field(strict=True), BeforeValidator(lambda v: _check_name(v) if isinstance(v, str) else v)
 ]
+
+
+def _refuse_as_field(parse: Callable[[object], int], value: object) -> int:
+    try:
+        return parse(value)
+    except TimeError as error:
+        raise PydanticCustomError(error.reason, "{text}", {"text": str(error)}) from None
+
+
+def check_duration(value: object) -> int:
+    """`parse_duration` within a model: what it refuses is one of the model's errors."""
+    return _refuse_as_field(parse_duration, value)
+
+
+def check_instant(value: object) -> int:
+    """`parse_instant` within a model: what it refuses is one of the model's errors."""
+    return _refuse_as_field(parse_instant, value)
+
+
+DurationMs = Annotated[
+    int,
+    BeforeValidator(check_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "description": "milliseconds"},
+                {"type": "string", "pattern": rf"^{DURATION.pattern}$", "examples": ["30s", "5m", "7d"]},
+            ]
+        }
+    ),
+]
+"""A field given as a duration and held as integer milliseconds."""
+
+
+def _positive(span_ms: int) -> int:
+    if span_ms <= 0:
+        raise PydanticCustomError("invalid_duration", "this must be longer than 0")
+    return span_ms
+
+
+SpanMs = Annotated[DurationMs, AfterValidator(_positive)]
+"""A duration longer than 0: what something waits for again and again, or must have time for."""
+
+InstantMs = Annotated[
+    int,
+    BeforeValidator(check_instant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "description": "Unix seconds"},
+                {"type": "string", "examples": ["2026-11-01T00:00:00Z"]},
+            ]
+        }
+    ),
+]
+"""A field given as an instant and held as Unix milliseconds."""
 
 
 def check_url(url: str) -> str:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import DAY_MS, HOUR_MS, SECOND_MS, DurationMs, SpanMs
-from slakeeper.sla.field import Flag, Number, Parameters, Url, Whole
+from slakeeper.sla.duration import DAY_MS, HOUR_MS, SECOND_MS
+from slakeeper.sla.field import DurationMs, Flag, Number, Parameters, SpanMs, Url, Whole
 
 
 class _Value(BaseModel):

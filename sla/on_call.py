@@ -24,8 +24,8 @@ from pydantic_core import PydanticCustomError
 
 from slakeeper.sla.calendar import is_within
 from slakeeper.sla.contract import ServiceHours, Weekday
-from slakeeper.sla.duration import DAY_MS, HOUR_MS, InstantMs
-from slakeeper.sla.field import Name, Whole
+from slakeeper.sla.duration import DAY_MS, HOUR_MS
+from slakeeper.sla.field import InstantMs, Name, Whole
 from slakeeper.sla.period import local_date, local_instant
 
 PREFIX: Final = "@oncall:"

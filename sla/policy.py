@@ -19,14 +19,16 @@ from pydantic_core import PydanticCustomError
 
 from slakeeper.sla import template
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs, SpanMs
+from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.field import (
+    DurationMs,
     Finding,
     Flag,
     Name,
     Number,
     Parameters,
     SecretUrl,
+    SpanMs,
     Url,
     Whole,
     given,
