@@ -29,7 +29,8 @@ from slakeeper.actors.promise import Promise, narrowed, promise_of
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.contract import ContractStatus, Metric
+from slakeeper.sla.contract import ContractStatus
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.signal import MonitorState as State
 from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated, WindowClosed

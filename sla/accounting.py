@@ -14,8 +14,9 @@ from slakeeper.sla import burn
 from slakeeper.sla.account import Account, Verdict
 from slakeeper.sla.calendar import Cuts
 from slakeeper.sla.chapter import Chapters, dump_account, load_account
-from slakeeper.sla.contract import Metric, MetricType, NoData, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
+from slakeeper.sla.metric import Metric, MetricType, NoData
 from slakeeper.sla.period import Period
 from slakeeper.sla.signal import PeriodClosed, Signal, WindowClosed
 from slakeeper.sla.span import Span, subtract, total_ms, union

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import MAX_PREC, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
-from slakeeper.sla.contract import CompensationRule, CompensationType, Penalty, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.formula import NAMES, FormulaError, compile_formula, right_side
 from slakeeper.sla.ledger import (
     AMOUNT_PLACES,
@@ -25,6 +25,7 @@ from slakeeper.sla.ledger import (
     entry_id,
     settle,
 )
+from slakeeper.sla.penalty import CompensationRule, CompensationType, Penalty
 from slakeeper.sla.violation import Violation
 from slakeeper.sla.wording import amount as amount_text
 from slakeeper.sla.wording import percent

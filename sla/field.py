@@ -1,8 +1,9 @@
 """Types of fields and checks that several models share.
 
 A field's type says what it accepts, and its error's ``type`` is the reason shown to people. pydantic runs a
-model's own ``after`` check only when every field is sound; :func:`validate_with` is for checks that must be
-reported beside broken fields.
+model's own ``after`` check only when every field is sound. So that one fault never hides another, checks across
+fields stand on the last of these fields (a failed field is missing in ``info.data``), and checks across items of
+lists look at the document as given (:func:`validate_with`).
 """
 
 import re
@@ -16,6 +17,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
@@ -31,6 +33,12 @@ MAX_DIGITS = 64
 
 # Metric and contract names travel in addresses, URLs and file names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
+
+
+class Value(BaseModel):
+    """What a file says, checked and frozen: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 def _exact(value: object) -> object:

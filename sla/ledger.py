@@ -9,8 +9,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from slakeeper.sla.contract import CompensationType, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.formula import compile_formula
+from slakeeper.sla.penalty import CompensationType
 
 BOOKKEEPER = "slakeeper"
 """Who requests what is booked by itself."""

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from slakeeper.sla import report_chart
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.report_template import PAGE
 from slakeeper.sla.wording import amount, exact_duration, local_time, percent, promise, with_unit
 

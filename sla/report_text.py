@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.wording import amount, exact_duration, local_time, percent, promise, with_unit
 
 Document = Mapping[str, Any]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.ledger import AMOUNT_PLACES
 

@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from slakeeper.client import Cluster, Overloaded, RequestFailed, connect
 from slakeeper.embedded import InlineSystem, ProcessSystem
 from slakeeper.otp.attach import NotRunning, running
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 
 # How long a call waits for the cells; one that is being restarted is back within a second.
 CALL_TIMEOUT_S = 10.0

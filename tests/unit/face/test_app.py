@@ -12,7 +12,8 @@ from slakeeper import app as face
 from slakeeper.app import App
 from slakeeper.client import Overloaded, RequestFailed
 from slakeeper.request import Unavailable
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 
 WAIT_S = 10.0
 
