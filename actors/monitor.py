@@ -16,16 +16,14 @@ from slakeeper.actors.message import (
     MetricRecovered,
     MetricViolated,
     Observe,
-    ObservePresent,
     Rebase,
-    ReportSourceError,
     SayAgain,
     SetSuspended,
-    SourceAnswered,
     Tick,
     contract_address,
 )
 from slakeeper.actors.promise import Promise, narrowed, promise_of
+from slakeeper.actors.source_message import ObservePresent, ReportSourceError, SourceAnswered
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
