@@ -94,6 +94,7 @@ QUICK = (
     "silence list", "silence add --sla a --for 2h --by a --reason b", "source list", "report --sla a", "stop",
     "observe latency 5 --ts 2026-11-01", "ack v --by a", "resolve v --by a", "escalate v --by a",
     "remediate v a", "remediation off --by a --reason b", "sla suspend a --by a", "actor state x", "dashboard",
+    "channel list", "channel test email", "oncall web --at 2026-11-26",
 )  # fmt: skip
 
 QUICK_WITH_A_SYSTEM = ("slakeeper.client", "slakeeper.text", "slakeeper.violation_text", "slakeeper.watch")
