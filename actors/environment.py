@@ -29,8 +29,9 @@ from slakeeper.sla.ack_link import Links
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.burn import Burn
 from slakeeper.sla.compliance import Standing
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import SECOND_MS
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitoring import InternalSource, MonitoringPolicy
 from slakeeper.sla.notification import Desk
 from slakeeper.sla.period import Period

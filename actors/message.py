@@ -1,5 +1,7 @@
 """What SLA actors say to each other: commands in the imperative, events in the past tense.
 
+What only sources, silences or restraint are concerned with stands in a module of theirs (``…_message``).
+
 Addresses are made here too, so that a sender and a starter agree: ``contract:ID``, ``monitor:ID:METRIC``,
 ``violation:VID``, ``remediation:VID:ACTION:N``, ``escalation:VID``, ``alert:ID``, ``ledger:ID``, ``report:ID``,
 ``ingest:PARTITION``, ``audit:PARTITION``, ``silences:PARTITION``, ``restraint:PARTITION``, ``neighbour:CELL@CELL``.
@@ -14,9 +16,7 @@ from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
-from slakeeper.sla.restraint import Switch
 from slakeeper.sla.sample import Sample
-from slakeeper.sla.silence import Silence
 from slakeeper.sla.violation import Violation
 
 _MONITOR = re.compile(r"monitor:((?:[^:]|::)*):(.*)", re.DOTALL)
@@ -143,50 +143,6 @@ class SayEnded:
     to: str
 
 
-# -- to what keeps the silences ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AddSilence:
-    """Call: an operator wants this silence."""
-
-    silence: Silence
-
-
-@dataclass(frozen=True, slots=True)
-class ExpireSilence:
-    """Call: end a silence now; the :class:`Silence` as it is then."""
-
-    silence_id: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class LearnSilences:
-    """What is known of silences elsewhere: they are in force here too."""
-
-    silences: tuple[Silence, ...]
-
-
-# -- to what keeps automatic remediation back ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRemediation:
-    """Call: an operator switches automatic remediation on or off; the :class:`Switch` as it is then."""
-
-    is_on: bool
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LearnSwitch:
-    """Call or cast: how the switch stands elsewhere; the later of both is in force here too."""
-
-    switch: Switch | None
-
-
 # -- to a metric monitor ------------------------------------------------------------------------------------
 
 
@@ -202,37 +158,6 @@ class CountDuplicates:
     """So many samples came again in a batch that was taken before."""
 
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSourceError:
-    """The source could not be asked; ``text`` says why."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ObservePresent:
-    """What a source says now that can also be asked what was: not taken by a monitor that misses earlier samples.
-
-    Attributes:
-        step_ms: how often the source is asked; a sample further than this from the newest leaves a gap [ms].
-    """
-
-    sample: tuple[int, float]
-    step_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class SourceAnswered:
-    """The source has given the monitor all it has up to now: what is missing then is silence, and no error.
-
-    Attributes:
-        step_ms: when it was only asked for the present, how often it is [ms]: then a monitor that misses more than that
-            goes on waiting for it. 0: it was asked for everything.
-    """
-
-    step_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +196,6 @@ class ForceClose:
 @dataclass(frozen=True, slots=True)
 class Tick:
     """A deadline of the receiver has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandOn:
-    """To a source, by itself: the next readings are to be handed on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from slakeeper.otp.host import Host
 from slakeeper.sla import flapping
 from slakeeper.sla.account import Account
 from slakeeper.sla.alert import Group
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.flapping import Flap
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.signal import MonitorState
 
 

@@ -16,20 +16,19 @@ from slakeeper.actors.message import (
     MetricRecovered,
     MetricViolated,
     Observe,
-    ObservePresent,
     Rebase,
-    ReportSourceError,
     SayAgain,
     SetSuspended,
-    SourceAnswered,
     Tick,
     contract_address,
 )
 from slakeeper.actors.promise import Promise, narrowed, promise_of
+from slakeeper.actors.source_message import ObservePresent, ReportSourceError, SourceAnswered
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
-from slakeeper.sla.contract import ContractStatus, Metric
+from slakeeper.sla.contract import ContractStatus
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.signal import MonitorState as State
 from slakeeper.sla.signal import Opened, PeriodClosed, Recovered, Signal, StateChanged, Updated, WindowClosed

@@ -5,9 +5,11 @@ from typing import Any, ClassVar
 
 from slakeeper.actors import restraint
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import LearnSilences, LearnSwitch, Tick, restraint_address, silences_address
+from slakeeper.actors.message import Tick, restraint_address, silences_address
 from slakeeper.actors.payload import mapping, sequence, text
+from slakeeper.actors.restraint_message import LearnSwitch
 from slakeeper.actors.silence import from_documents
+from slakeeper.actors.silence_message import LearnSilences
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host

@@ -6,7 +6,8 @@ A contract's whole document at each of its monitors would be, on disk and in mem
 from typing import Any
 from weakref import WeakValueDictionary
 
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 
 _ELSEWHERE = frozenset({"metrics", "description", "penalties", "penalty_cap", "compensation"})
 """Of a contract's document what the frame leaves out: the metrics, and what is worked out by others than monitors."""

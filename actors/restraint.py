@@ -10,7 +10,8 @@ from typing import Any
 
 from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import DEFINITION, LearnSwitch, Tick, TurnRemediation, restraint_address
+from slakeeper.actors.message import DEFINITION, Tick, restraint_address
+from slakeeper.actors.restraint_message import LearnSwitch, TurnRemediation
 from slakeeper.otp.actor import Actor, Entrusted, RequestError
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.codec import Codec

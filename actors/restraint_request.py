@@ -4,9 +4,10 @@ from typing import Any
 
 from slakeeper.actors import query
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import LearnSwitch, TurnRemediation, restraint_address
+from slakeeper.actors.message import restraint_address
 from slakeeper.actors.payload import flag, mapping, text
 from slakeeper.actors.restraint import from_document
+from slakeeper.actors.restraint_message import LearnSwitch, TurnRemediation
 from slakeeper.otp.host import Host
 from slakeeper.sla import restraint
 from slakeeper.sla.restraint import Switch

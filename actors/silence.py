@@ -6,14 +6,8 @@ from typing import Any
 
 from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import (
-    DEFINITION,
-    AddSilence,
-    ExpireSilence,
-    LearnSilences,
-    Tick,
-    silences_address,
-)
+from slakeeper.actors.message import DEFINITION, Tick, silences_address
+from slakeeper.actors.silence_message import AddSilence, ExpireSilence, LearnSilences
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.codec import Codec

@@ -4,8 +4,9 @@ from typing import Any
 
 from slakeeper.actors import query
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import AddSilence, ExpireSilence, LearnSilences, silences_address
+from slakeeper.actors.message import silences_address
 from slakeeper.actors.payload import flag, optional_number, sequence, text
+from slakeeper.actors.silence_message import AddSilence, ExpireSilence, LearnSilences
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
 from slakeeper.sla import silence

@@ -12,14 +12,8 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import (
-    HandOn,
-    Observe,
-    ObservePresent,
-    ReportSourceError,
-    SourceAnswered,
-    Tick,
-)
+from slakeeper.actors.message import Observe, Tick
+from slakeeper.actors.source_message import HandOn, ObservePresent, ReportSourceError, SourceAnswered
 from slakeeper.integrations.source import Catching, Filling, Gap, Reading
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context

@@ -15,10 +15,13 @@ from slakeeper.config.loader import CHANNEL_TYPES, DEFINITIONS, ENFORCEMENT, MON
 from slakeeper.config.schema import Model, keys_of
 from slakeeper.config.service import ServiceSettings
 from slakeeper.config.sources import SOURCE_TYPES
-from slakeeper.sla.contract import Condition, Metric, ServiceHours, Sla
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.field import Number
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitoring import AnySource, MonitoringPolicy
 from slakeeper.sla.policy import ActionCondition, EnforcementPolicy
+from slakeeper.sla.service_hours import ServiceHours
 
 Schema = dict[str, Any]
 

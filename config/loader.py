@@ -23,8 +23,9 @@ from slakeeper.config.reference import Given, check_contracts, check_references
 from slakeeper.config.schema import given
 from slakeeper.config.service import ServiceSettings
 from slakeeper.config.sources import sources_given
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.field import Name, Number
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitoring import HostSource, InternalSource, MonitoringPolicy
 from slakeeper.sla.policy import (
     AppriseChannel,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from slakeeper.sla.field import MAX_DIGITS, Flag, Number
 

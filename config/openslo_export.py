@@ -18,8 +18,10 @@ from slakeeper.config.openslo_import import AGGREGATION, ID, INTERVAL, METRIC, U
 from slakeeper.config.openslo_query import ratio_query
 from slakeeper.config.openslo_source import data_source
 from slakeeper.config.openslo_window import time_window
-from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType, Sla
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import MINUTE_MS
+from slakeeper.sla.metric import Aggregation, Metric, MetricType
 from slakeeper.sla.monitoring import PrometheusSource
 from slakeeper.sla.severity import GOODNESS_UNITS
 

@@ -11,7 +11,8 @@ from typing import Any
 from slakeeper.config.problem import Place
 from slakeeper.config.reading import Reading, suggest
 from slakeeper.config.schema import given
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.on_call import PREFIX
 from slakeeper.sla.policy import EscalationLevel
 

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import DAY_MS, MINUTE_MS, SECOND_MS, SpanMs
-from slakeeper.sla.field import Whole, check_url
+from slakeeper.sla.duration import DAY_MS, MINUTE_MS, SECOND_MS
+from slakeeper.sla.field import SpanMs, Whole, check_url
 
 
 def split_address(address: str) -> tuple[str, int]:

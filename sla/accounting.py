@@ -4,7 +4,6 @@ A window counts with what no cut (suspension, service hours, maintenance, an end
 judged on the samples outside the cuts. Windows without samples are settled a whole silence at a time.
 """
 
-from array import array
 from collections import deque
 from copy import copy
 from decimal import Decimal
@@ -14,18 +13,18 @@ from slakeeper.sla import burn
 from slakeeper.sla.account import Account, Verdict
 from slakeeper.sla.calendar import Cuts
 from slakeeper.sla.chapter import Chapters, dump_account, load_account
-from slakeeper.sla.contract import Metric, MetricType, NoData, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.forecast import POINTS, Point, slope_per_hour
+from slakeeper.sla.metric import Metric, MetricType, NoData
+from slakeeper.sla.patience import bounded_wait_ms, patience_for
 from slakeeper.sla.period import Period
+from slakeeper.sla.series import Series
 from slakeeper.sla.signal import PeriodClosed, Signal, WindowClosed
 from slakeeper.sla.span import Span, subtract, total_ms, union
 from slakeeper.sla.spending import Spending
 from slakeeper.sla.tally import Tally
 from slakeeper.sla.timeline import FOREVER, Timeline
 from slakeeper.sla.window import open_tally
-
-MAX_LATENESS_INTERVALS = 10_000
-"""So many windows are kept open for late samples at most, whatever ``lateness`` says."""
 
 
 class Place(NamedTuple):
@@ -43,13 +42,6 @@ class Place(NamedTuple):
 CUT = Place(None, 0, 0, 0)
 
 
-class Hold(NamedTuple):
-    """Windows that end after ``since_ms`` wait ``patience_ms`` longer: their samples are still to be fetched."""
-
-    since_ms: int
-    patience_ms: int
-
-
 class Accounting:
     """The running account of one metric, and its windows still open.
 
@@ -62,9 +54,8 @@ class Accounting:
         joined_late: the metric came to the contract with that version; what was before is not its time.
     """
 
-    __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_hold", "_last", "_lateness_ms",
-                 "_metric", "_point_ms", "_points", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms",
-                 "spending", "timeline")  # fmt: skip
+    __slots__ = ("_bad_ms", "_chapters", "_errors", "_excluded_ms", "_good_ms", "_last", "_metric", "_patience",
+                 "_series", "_start_ms", "_tallies", "_unknown_ms", "cursor_ms", "spending", "timeline")  # fmt: skip
 
     def __init__(
         self, contract: Sla, metric: Metric, since_ms: int, chapter: int = 1, *, joined_late: bool = False
@@ -73,8 +64,7 @@ class Accounting:
         self.timeline = Timeline(contract, metric.interval, since_ms)
         self._tallies: dict[int, Tally] = {}
         self._errors: list[Span] = []
-        self._hold: Hold | None = None
-        self._point_ms, self._points = array("q"), array("d")
+        self._series = Series()
         self._last: Account | None = None
         self.spending = Spending(0)
         self._take(metric)
@@ -83,7 +73,7 @@ class Accounting:
 
     def _take(self, metric: Metric) -> None:
         self._metric = metric
-        self._lateness_ms = min(metric.lateness_ms, MAX_LATENESS_INTERVALS * metric.interval)
+        self._patience = patience_for(metric)
 
     def _open_account(self, from_ms: int) -> None:
         """An account for the period, settled up to ``from_ms``."""
@@ -139,42 +129,31 @@ class Accounting:
     @property
     def is_held(self) -> bool:
         """Between :meth:`hold` and :meth:`release`."""
-        return self._hold is not None
+        return self._patience.since_ms is not None
 
     def hold(self, since_ms: int, patience_ms: int) -> None:
         """Has the windows that end after ``since_ms`` wait up to ``patience_ms`` longer than lateness."""
-        self._hold = Hold(since_ms, min(patience_ms, MAX_LATENESS_INTERVALS * self._metric.interval))
+        longer_ms = bounded_wait_ms(patience_ms, self._metric)
+        self._patience = self._patience._replace(since_ms=since_ms, longer_ms=longer_ms)
 
     def release(self) -> None:
         """Ends a :meth:`hold`: nothing more will be fetched."""
-        self._hold = None
+        self._patience = patience_for(self._metric)
 
     def open_from_ms(self, now_ms: int) -> int:
         """The first instant whose window still takes samples at ``now_ms``."""
-        horizon_ms = self._horizon_ms(now_ms)
+        horizon_ms = self._patience.horizon_ms(now_ms)
         period = self.timeline.period
         if period is None or horizon_ms <= self.cursor_ms:
             return self.cursor_ms
         window = self.timeline.window(horizon_ms)
         return max(self.cursor_ms, window[0] if window else horizon_ms)
 
-    def _horizon_ms(self, now_ms: int) -> int:
-        """Up to where windows are settled at ``now_ms``."""
-        horizon_ms = now_ms - self._lateness_ms
-        if self._hold is None:
-            return horizon_ms
-        return min(horizon_ms, max(self._hold.since_ms, horizon_ms - self._hold.patience_ms))
-
-    def _settled_at_ms(self, end_ms: int) -> int:
-        """When a window with that end is settled."""
-        waits = self._hold is not None and end_ms > self._hold.since_ms
-        return end_ms + self._lateness_ms + (self._hold.patience_ms if self._hold and waits else 0)
-
     # --- settling --------------------------------------------------------------------------------------
 
     def settle(self, now_ms: int, signals: list[Signal]) -> bool:
         """Judges every window whose late samples have had their time; whether there was one."""
-        return self._settle_to(self._horizon_ms(now_ms), signals)
+        return self._settle_to(self._patience.horizon_ms(now_ms), signals)
 
     def close(self, at_ms: int, signals: list[Signal]) -> None:
         """Judges every window that has ended by ``at_ms``, whether or not late samples could still come."""
@@ -248,7 +227,7 @@ class Accounting:
         left_ms = total_ms(left)
         verdict = Verdict.EXCLUDED
         if left_ms:
-            self._keep_point(start_ms, tally.value(left_ms))
+            self._series.keep(start_ms, tally.value(left_ms), self._most_points)
             kept = self._holds(tally, left_ms)
             verdict = Verdict.UNKNOWN if kept is None else Verdict.GOOD if kept else Verdict.BAD
         self._book(
@@ -265,7 +244,7 @@ class Accounting:
         metric = self._metric
         if metric.type is not MetricType.TREND:
             return tally.holds(metric.condition, float(metric.value), left_ms)
-        slope = self._slope(list(zip(self._point_ms, self._points, strict=True)))
+        slope = self._slope(self._series.points())
         return None if slope is None else metric.condition.holds(slope, float(metric.value))
 
     def _close(self, period: Period, signals: list[Signal]) -> None:
@@ -350,7 +329,7 @@ class Accounting:
     @property
     def remembered_windows(self) -> int:
         """How many windows leave something behind that is still there after as many more: points, late samples."""
-        return self._most_points + -(-self._lateness_ms // self._metric.interval) + 1
+        return self._most_points + -(-self._patience.lateness_ms // self._metric.interval) + 1
 
     def pass_over(self, start_ms: int, until_ms: int, signals: list[Signal]) -> None:
         """All windows in between are good, and nothing of them has to be remembered."""
@@ -358,18 +337,10 @@ class Accounting:
         self._good_ms += until_ms - start_ms
         self.cursor_ms = until_ms
         self.spending.add(until_ms, good=[(start_ms, until_ms)])
-        del self._point_ms[:], self._points[:]
+        self._series.clear()
         signals.append(WindowClosed(start_ms, until_ms, Verdict.GOOD))
 
     # --- interval aggregates ---------------------------------------------------------------------------
-
-    def _keep_point(self, start_ms: int, value: float) -> None:
-        if value - value != 0:  # not finite
-            return
-        self._point_ms.append(start_ms)
-        self._points.append(value)
-        if len(self._points) > self._most_points:
-            del self._point_ms[0], self._points[0]
 
     @property
     def _most_points(self) -> int:
@@ -392,7 +363,7 @@ class Accounting:
                 value = self._tallies[start_ms].value(left_ms)
                 if value - value == 0:
                     newest.append((first_ms, value))
-        return [*zip(self._point_ms, self._points, strict=True), *reversed(newest)]
+        return [*self._series.points(), *reversed(newest)]
 
     def slope(self, before_ms: int) -> float | None:
         """Slope of the last ``trend_points`` aggregates before an instant; None while there are fewer."""
@@ -429,7 +400,7 @@ class Accounting:
         """Whether :meth:`settle` would find nothing to judge, in the period that goes on now."""
         period = self.timeline.period
         return period is None or (
-            now_ms < period.end_ms and self._horizon_ms(now_ms) < self._end_of(self.cursor_ms)
+            now_ms < period.end_ms and self._patience.horizon_ms(now_ms) < self._end_of(self.cursor_ms)
         )
 
     def _as_of(self, now_ms: int) -> "Accounting":
@@ -437,7 +408,7 @@ class Accounting:
         shadow._tallies = dict(self._tallies)
         shadow.timeline, shadow._chapters = copy(self.timeline), copy(self._chapters)
         shadow.spending = Spending(0)
-        shadow._point_ms, shadow._points = self._point_ms[:], self._points[:]
+        shadow._series = self._series.copy()
         shadow.settle(now_ms, [])
         period = shadow.timeline.period
         if period is not None and period.end_ms <= now_ms:
@@ -466,11 +437,11 @@ class Accounting:
             due_ms = min(due_ms, self._end_of(self.cursor_ms))
         elif self._tallies:
             due_ms = min(due_ms, self._end_of(min(self._tallies)))
-        return self._settled_at_ms(due_ms)
+        return self._patience.settled_at_ms(due_ms)
 
     def next_window_ms(self) -> int:
         """When the next window, whatever is in it, can be settled; samples for it are late from then on."""
-        return self._settled_at_ms(self._end_of(self.cursor_ms)) if self.timeline.period else FOREVER
+        return self._patience.settled_at_ms(self._end_of(self.cursor_ms)) if self.timeline.period else FOREVER
 
     def _end_of(self, at_ms: int) -> int:
         window = self.timeline.window(at_ms)
@@ -485,8 +456,8 @@ class Accounting:
             "ms": [self._good_ms, self._bad_ms, self._unknown_ms, self._excluded_ms],
             "tallies": [[start_ms, *tally.dump()] for start_ms, tally in self._tallies.items()],
             "errors": [list(span) for span in self._errors],
-            "hold": list(self._hold) if self._hold else None,
-            "points": [list(self._point_ms), list(self._points)],
+            "hold": [self._patience.since_ms, self._patience.longer_ms] if self.is_held else None,
+            "points": self._series.dump(),
             "last": dump_account(self._last) if self._last else None,
             "spending": self.spending.dump(),
         }
@@ -506,8 +477,9 @@ class Accounting:
             self._tallies[start_ms].load(fields)
         self._errors = [(a, b) for a, b in dump["errors"]]
         hold = dump.get("hold")  # before sources could catch up there was none
-        self._hold = Hold(*hold) if hold else None
-        self._point_ms, self._points = array("q", dump["points"][0]), array("d", dump["points"][1])
+        if hold:
+            self._patience = self._patience._replace(since_ms=hold[0], longer_ms=hold[1])
+        self._series = Series(*dump["points"])
         self._last = load_account(dump["last"]) if dump["last"] else None
         period = self.timeline.period
         self.spending = Spending(burn.kept_ms(period.end_ms - period.start_ms) if period else 0)

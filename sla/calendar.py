@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from slakeeper.sla.contract import Maintenance, MaintenanceMode, ServiceHours, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import DAY_MS, HOUR_MS
+from slakeeper.sla.maintenance import Maintenance, MaintenanceMode
 from slakeeper.sla.period import local_date, local_instant
+from slakeeper.sla.service_hours import ServiceHours
 from slakeeper.sla.span import Span, clip, subtract, total_ms, union
 
 # Cuts are worked out a chunk at a time and remembered: every metric of a contract asks for the same ones.

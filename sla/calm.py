@@ -22,9 +22,10 @@ from math import sqrt
 from operator import le, lt, mul, neg, sub, truediv
 from typing import NamedTuple
 
-from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.forecast import POINTS, Point, foresee, is_surely_below
 from slakeeper.sla.grid import EXACT_ENTRIES
+from slakeeper.sla.metric import Aggregation, Metric, MetricType
 
 MOST_SAMPLES = EXACT_ENTRIES // 4
 """In a window; with more, a sliding window that covers parts of two might be crowded, and then it has a history."""

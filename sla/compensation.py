@@ -1,19 +1,19 @@
 """Compensation: what a violation or a lost period is worth, as append-only ledger entries.
 
 Ids follow from what is compensated, so booking again gives the same entry and a ledger that keeps one entry an id is
-never charged twice. Amounts are exact decimals up to :data:`AMOUNT_PLACES`; each entry carries the arithmetic that led
-to it.
+never charged twice. Amounts are exact decimals up to a number of places (:mod:`~slakeeper.sla.amount`); each entry
+carries the arithmetic that led to it.
 """
 
 import re
 from collections.abc import Sequence
-from decimal import MAX_PREC, ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from fractions import Fraction
 
-from slakeeper.sla.contract import CompensationRule, CompensationType, Penalty, Sla
+from slakeeper.sla.amount import amount_text, booked_amount
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.formula import NAMES, FormulaError, compile_formula, right_side
 from slakeeper.sla.ledger import (
-    AMOUNT_PLACES,
     BOOKKEEPER,
     CompensationError,
     EntryStatus,
@@ -25,8 +25,8 @@ from slakeeper.sla.ledger import (
     entry_id,
     settle,
 )
+from slakeeper.sla.penalty import CompensationRule, CompensationType, Penalty
 from slakeeper.sla.violation import Violation
-from slakeeper.sla.wording import amount as amount_text
 from slakeeper.sla.wording import percent
 
 __all__ = [
@@ -54,8 +54,6 @@ NO_COMPENSATION_RULE = "no_compensation_rule"
 DEFAULT_RATE = Decimal("0.1")
 DEFAULT_BASE_AMOUNT = Decimal(1000)
 
-# Rounds amounts of any length: only places are cut, never digits before the point.
-_ROUNDING = Context(prec=MAX_PREC, rounding=ROUND_HALF_EVEN)
 
 # The seed's table, for rules without a formula of their own.
 SEED_FORMULAS = {
@@ -186,16 +184,6 @@ def _evaluate(
         return Decimal(0), f"{shown} cannot be computed", str(error)
     booked = booked_amount(amount)
     return booked, f"{shown} {_equals(amount, booked)} {amount_text(booked, None)}", ""
-
-
-def booked_amount(amount: Decimal) -> Decimal:
-    """A finite amount as it is booked: with at most :data:`AMOUNT_PLACES` decimal places, halves to even."""
-    exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent >= -AMOUNT_PLACES:
-        return amount
-    rounded = amount.quantize(Decimal(1).scaleb(-AMOUNT_PLACES), context=_ROUNDING)
-    # Less than nothing that rounds to nothing is no negative amount.
-    return rounded or rounded.copy_abs()
 
 
 def _equals(amount: Decimal, booked: Decimal) -> str:

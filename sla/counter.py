@@ -15,7 +15,7 @@ from fractions import Fraction
 from math import nan
 from typing import Any
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.exact import Scaled, quotient, scaled, whole
 from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, add_in_turn
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints

@@ -8,9 +8,10 @@ between them, nothing changes and :meth:`Detection.judge` need not be called.
 from math import inf, isnan, nan, nextafter
 from typing import Any
 
-from slakeeper.sla.contract import Aggregation, Condition, Metric, MetricType
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.forecast import Forecast
 from slakeeper.sla.grid import NEVER
+from slakeeper.sla.metric import Aggregation, Metric, MetricType
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.severity import is_goodness, is_worse, severity_of
 from slakeeper.sla.signal import MonitorState, Opened, Recovered, Signal, StateChanged, Updated

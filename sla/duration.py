@@ -3,15 +3,13 @@
 A duration is a whole number of milliseconds, or text such as ``"30s"``, ``"5m"``, ``"1.5h"``, ``"7d"``,
 ``"2w"`` or ``"250ms"``. ``m`` always means minutes; there is no letter for months, because a month is not a
 fixed span (use ``calendar: month``). An instant is Unix seconds or ISO 8601, and becomes Unix milliseconds.
+Fields of models that are given so are in :mod:`~slakeeper.sla.field`: a command that only shows things does not wait
+for what models are made of.
 """
 
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated
-
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -20,10 +18,22 @@ DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 
 _UNIT_MS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
+DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
 
 # The last instant datetime can show; anything later is a unit mistake (milliseconds given as seconds).
 _LAST_INSTANT_S = 253_402_300_799
+
+
+class TimeError(ValueError):
+    """What was given is no duration or no instant.
+
+    Attributes:
+        reason: ``invalid_duration`` or ``invalid_instant``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def parse_duration(value: object) -> int:
@@ -36,19 +46,18 @@ def parse_duration(value: object) -> int:
         Milliseconds, >= 0.
 
     Raises:
-        PydanticCustomError: ``invalid_duration``; inside a model it becomes one of its validation errors.
+        TimeError: ``invalid_duration``.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if value >= 0:
             return value
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+    elif isinstance(value, str) and (match := DURATION.fullmatch(value)):
         milliseconds = Decimal(match[1]) * _UNIT_MS[match[2]]
         if milliseconds == milliseconds.to_integral_value():
             return int(milliseconds)
-    raise PydanticCustomError(
+    raise TimeError(
         "invalid_duration",
-        "{value} is not a duration: give whole milliseconds (30000) or a number with a unit (30s, 5m, 24h, 30d)",
-        {"value": repr(value)},
+        f"{value!r} is not a duration: give whole milliseconds (30000) or a number with a unit (30s, 5m, 24h, 30d)",
     )
 
 
@@ -81,7 +90,7 @@ def parse_instant(value: object) -> int:
         Unix milliseconds.
 
     Raises:
-        PydanticCustomError: ``invalid_instant``.
+        TimeError: ``invalid_instant``.
     """
     if (
         isinstance(value, (int, float, Decimal))
@@ -100,10 +109,9 @@ def parse_instant(value: object) -> int:
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         elapsed = aware - datetime(1970, 1, 1, tzinfo=UTC)
         return elapsed.days * DAY_MS + elapsed.seconds * SECOND_MS + elapsed.microseconds // 1000
-    raise PydanticCustomError(
+    raise TimeError(
         "invalid_instant",
-        "{value} is not an instant: give Unix seconds or ISO 8601 (2026-11-01T00:00:00Z)",
-        {"value": repr(value)},
+        f"{value!r} is not an instant: give Unix seconds or ISO 8601 (2026-11-01T00:00:00Z)",
     )
 
 
@@ -112,42 +120,3 @@ def format_instant(at_ms: int) -> str:
     seconds, milliseconds = divmod(at_ms, SECOND_MS)
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
-
-
-DurationMs = Annotated[
-    int,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "description": "milliseconds"},
-                {"type": "string", "pattern": rf"^{_DURATION.pattern}$", "examples": ["30s", "5m", "7d"]},
-            ]
-        }
-    ),
-]
-"""A field given as a duration and held as integer milliseconds."""
-
-
-def _positive(span_ms: int) -> int:
-    if span_ms <= 0:
-        raise PydanticCustomError("invalid_duration", "this must be longer than 0")
-    return span_ms
-
-
-SpanMs = Annotated[DurationMs, AfterValidator(_positive)]
-"""A duration longer than 0: what something waits for again and again, or must have time for."""
-
-InstantMs = Annotated[
-    int,
-    BeforeValidator(parse_instant),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "description": "Unix seconds"},
-                {"type": "string", "examples": ["2026-11-01T00:00:00Z"]},
-            ]
-        }
-    ),
-]
-"""A field given as an instant and held as Unix milliseconds."""

@@ -1,12 +1,13 @@
 """Types of fields and checks that several models share.
 
 A field's type says what it accepts, and its error's ``type`` is the reason shown to people. pydantic runs a
-model's own ``after`` check only when every field is sound; :func:`validate_with` is for checks that must be
-reported beside broken fields.
+model's own ``after`` check only when every field is sound. So that one fault never hides another, checks across
+fields stand on the last of these fields (a failed field is missing in ``info.data``), and checks across items of
+lists look at the document as given (:func:`validate_with`).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -16,18 +17,28 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from slakeeper.sla.duration import DURATION, TimeError, parse_duration, parse_instant
 
 MAX_EXPONENT = 40
 MAX_DIGITS = 64
 
 # Metric and contract names travel in addresses, URLs and file names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
+
+
+class Value(BaseModel):
+    """What a file says, checked and frozen: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 def _exact(value: object) -> object:
@@ -86,6 +97,62 @@ def _check_name(value: str) -> str:
 Name = Annotated[
     str, Field(strict=True), BeforeValidator(lambda v: _check_name(v) if isinstance(v, str) else v)
 ]
+
+
+def _refuse_as_field(parse: Callable[[object], int], value: object) -> int:
+    try:
+        return parse(value)
+    except TimeError as error:
+        raise PydanticCustomError(error.reason, "{text}", {"text": str(error)}) from None
+
+
+def check_duration(value: object) -> int:
+    """`parse_duration` within a model: what it refuses is one of the model's errors."""
+    return _refuse_as_field(parse_duration, value)
+
+
+def check_instant(value: object) -> int:
+    """`parse_instant` within a model: what it refuses is one of the model's errors."""
+    return _refuse_as_field(parse_instant, value)
+
+
+DurationMs = Annotated[
+    int,
+    BeforeValidator(check_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "description": "milliseconds"},
+                {"type": "string", "pattern": rf"^{DURATION.pattern}$", "examples": ["30s", "5m", "7d"]},
+            ]
+        }
+    ),
+]
+"""A field given as a duration and held as integer milliseconds."""
+
+
+def _positive(span_ms: int) -> int:
+    if span_ms <= 0:
+        raise PydanticCustomError("invalid_duration", "this must be longer than 0")
+    return span_ms
+
+
+SpanMs = Annotated[DurationMs, AfterValidator(_positive)]
+"""A duration longer than 0: what something waits for again and again, or must have time for."""
+
+InstantMs = Annotated[
+    int,
+    BeforeValidator(check_instant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "description": "Unix seconds"},
+                {"type": "string", "examples": ["2026-11-01T00:00:00Z"]},
+            ]
+        }
+    ),
+]
+"""A field given as an instant and held as Unix milliseconds."""
 
 
 def check_url(url: str) -> str:

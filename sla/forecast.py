@@ -37,8 +37,8 @@ from math import ceil, exp, isfinite, log, sqrt
 from operator import mul, sub
 from typing import NamedTuple
 
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.continuation import CONTINUATIONS, HORIZON_INTERVALS, PATHS, ratios
-from slakeeper.sla.contract import Condition
 
 POINTS = 20
 """How many recent aggregates are fitted at most."""

@@ -9,16 +9,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from slakeeper.sla.contract import CompensationType, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.formula import compile_formula
+from slakeeper.sla.penalty import CompensationType
 
 BOOKKEEPER = "slakeeper"
 """Who requests what is booked by itself."""
-
-
-AMOUNT_PLACES = 6
-"""Most decimal places of a booked amount. Exact results of usual size keep all their digits (4.990 stays 4.990); one
-without end, such as a third, has to stop somewhere, and here it stops far below the smallest coin."""
 
 
 class EntryStatus(StrEnum):

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from slakeeper.sla.account import Account
 from slakeeper.sla.accounting import Accounting
 from slakeeper.sla.calm import Stretch, aggregate, can_be_calm, find
-from slakeeper.sla.contract import Metric, MetricType, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.counter import CounterWindow
 from slakeeper.sla.detection import Detection, is_growing
 from slakeeper.sla.duration import WEEK_MS
 from slakeeper.sla.forecast import Point, foresee
 from slakeeper.sla.grid import NEVER
+from slakeeper.sla.metric import Metric, MetricType
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.signal import MonitorState, Signal
 from slakeeper.sla.spending import Spending

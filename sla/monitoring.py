@@ -3,18 +3,14 @@
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, model_validator
+from pydantic import Discriminator, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from slakeeper.sla.duration import DAY_MS, HOUR_MS, SECOND_MS, DurationMs, SpanMs
-from slakeeper.sla.field import Flag, Number, Parameters, Url, Whole
+from slakeeper.sla.duration import DAY_MS, HOUR_MS, SECOND_MS
+from slakeeper.sla.field import DurationMs, Flag, Number, Parameters, SpanMs, Url, Value, Whole
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Source(_Value):
+class Source(Value):
     """Common keys of a polled source (times in ms).
 
     ``metrics`` binds metric names to queries; a contract's metric with ``source:`` binds itself, asking its
@@ -27,7 +23,7 @@ class Source(_Value):
     metrics: dict[str, str] = Field(default_factory=dict)
 
 
-class InternalSource(_Value):
+class InternalSource(Value):
     """Samples that are pushed: HTTP, ``slakeeper observe``, ``app.observe``. Nothing is polled."""
 
     type: Literal["internal"]
@@ -171,7 +167,7 @@ AnySource = Annotated[
 ]
 
 
-class Retention(_Value):
+class Retention(Value):
     """How long what has ended is kept [ms]."""
 
     violations: SpanMs = 10 * DAY_MS
@@ -179,7 +175,7 @@ class Retention(_Value):
     reports: SpanMs = 30 * DAY_MS
 
 
-class MonitoringPolicy(_Value):
+class MonitoringPolicy(Value):
     """The whole of ``monitoring.yaml``.
 
     Attributes:

@@ -14,19 +14,17 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from slakeeper.sla.calendar import is_within
-from slakeeper.sla.contract import ServiceHours, Weekday
-from slakeeper.sla.duration import DAY_MS, HOUR_MS, InstantMs
-from slakeeper.sla.field import Name, Whole
+from slakeeper.sla.duration import DAY_MS, HOUR_MS
+from slakeeper.sla.field import InstantMs, Name, Value, Whole
 from slakeeper.sla.period import local_date, local_instant
+from slakeeper.sla.service_hours import ServiceHours, Weekday
 
 PREFIX: Final = "@oncall:"
 """A recipient that begins with this names a rotation."""
@@ -39,10 +37,6 @@ _AHEAD_MS: Final = 400 * DAY_MS
 _AHEAD_HOURS_MS: Final = 14 * DAY_MS
 
 _WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 def check_zone(zone: str) -> str:
@@ -59,7 +53,7 @@ def check_zone(zone: str) -> str:
 Zone = Annotated[str, AfterValidator(check_zone)]
 
 
-class Responder(_Value):
+class Responder(Value):
     """A person who can be told.
 
     ``addresses`` are by the names of channels. Outside ``hours``, in ``timezone`` (the rotation's by default), somebody
@@ -71,14 +65,14 @@ class Responder(_Value):
     timezone: Zone | None = None
 
 
-class HandOver(_Value):
+class HandOver(Value):
     """When one hands over to the next: at a local time; a weekly rotation on a weekday."""
 
     day: Weekday = "mon"
     time: str = Field(default="09:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
 
 
-class Override(_Value):
+class Override(Value):
     """Somebody stands in: ``who``, from ``from`` until ``until``, which is not in it (Unix ms)."""
 
     since: InstantMs = Field(validation_alias=AliasChoices("from", "since"))
@@ -93,7 +87,7 @@ class Override(_Value):
         return until_ms
 
 
-class EveryDays(_Value):
+class EveryDays(Value):
     """A shift of so many days."""
 
     days: Whole = Field(ge=1, le=MAX_SHIFT_DAYS)
@@ -103,7 +97,7 @@ def _shift(value: object) -> object:
     return {"days": 1} if value == "daily" else value
 
 
-class Rotation(_Value):
+class Rotation(Value):
     """Names in the order in which they take turns.
 
     The first one's turn is that which ``start`` falls into; before it the turns are counted backwards.

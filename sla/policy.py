@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
@@ -18,16 +16,19 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from slakeeper.sla import template
-from slakeeper.sla.contract import Condition
-from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs, SpanMs
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.field import (
+    DurationMs,
     Finding,
     Flag,
     Name,
     Number,
     Parameters,
     SecretUrl,
+    SpanMs,
     Url,
+    Value,
     Whole,
     given,
     given_text,
@@ -50,11 +51,7 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class EscalationLevel(_Value):
+class EscalationLevel(Value):
     """One level of a policy: whom to tell over which channel, ``delay`` [ms] after the walk reaches it."""
 
     channel: str = Field(validation_alias=AliasChoices("type", "channel_name"), serialization_alias="type")
@@ -66,7 +63,7 @@ class EscalationLevel(_Value):
     delay: DurationMs = 0
 
 
-class EscalationPolicy(_Value):
+class EscalationPolicy(Value):
     """The walk for one severity; ``timeout`` [ms] after the last level the next severity's policy begins.
 
     ``repeat`` is how often the critical policy is walked again before an escalation failure is recorded.
@@ -82,7 +79,7 @@ class EscalationPolicy(_Value):
     notify_channels: tuple[str, ...] = ()
 
 
-class ActionCondition(_Value):
+class ActionCondition(Value):
     """When an action applies: the actual value stands in this relation to ``value``.
 
     Given as ``{op: lt, value: 10000}``, as ``{lt: 10000}`` or, like the seed's tuple, as ``[lt, 10000]``.
@@ -104,7 +101,7 @@ class ActionCondition(_Value):
                 return data
 
 
-class Limits(_Value):
+class Limits(Value):
     """What each process of a remedy may use; None: as much as slakeeper itself.
 
     ``cpu`` [ms, rounded up to seconds] of processor time, ``memory_bytes`` of address space, ``file_bytes`` in one file
@@ -118,7 +115,7 @@ class Limits(_Value):
     no_new_privileges: Flag = False
 
 
-class CommandRemedy(_Value):
+class CommandRemedy(Value):
     """A program run without a shell; output is kept, bounded.
 
     ``secrets`` are variables of its environment whose values are masked in what is kept of its output.
@@ -133,7 +130,7 @@ class CommandRemedy(_Value):
     timeout: SpanMs | None = None
 
 
-class WebhookRemedy(_Value):
+class WebhookRemedy(Value):
     """A JSON POST with an idempotency key."""
 
     type: Literal["webhook"]
@@ -142,7 +139,7 @@ class WebhookRemedy(_Value):
     timeout: SpanMs | None = None
 
 
-class PythonRemedy(_Value):
+class PythonRemedy(Value):
     """An importable callable ``module:function`` called with the action's parameters as keywords."""
 
     type: Literal["python"]
@@ -157,7 +154,7 @@ _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
-class KubernetesRemedy(_Value):
+class KubernetesRemedy(Value):
     """Scales a deployment: to ``replicas``, or by ``add`` within ``min_replicas`` and ``max_replicas``.
 
     The token is read anew for each run. ``token_file`` None sends none, ``ca_file`` None trusts what the system does.
@@ -193,7 +190,7 @@ class KubernetesRemedy(_Value):
         return self
 
 
-class DryRunRemedy(_Value):
+class DryRunRemedy(Value):
     """Nothing is done; what would have been done is logged and recorded."""
 
     type: Literal["dry_run"] = "dry_run"
@@ -204,7 +201,7 @@ Remedy = Annotated[
 ]
 
 
-class AutomaticAction(_Value):
+class AutomaticAction(Value):
     """A remedy tried when a violation of ``trigger_metric`` opens and ``condition`` meets the actual value.
 
     ``action`` names an entry of ``remedies``. ``target`` is what it acts on: one run at a time for a target.
@@ -223,7 +220,7 @@ class AutomaticAction(_Value):
         return self.target or self.action
 
 
-class RemediationSettings(_Value):
+class RemediationSettings(Value):
     """Limits of automatic remediation (times in ms).
 
     ``backoff`` doubles between attempts up to ``backoff_max``; ``verify_after`` is the wait before a look
@@ -246,7 +243,7 @@ class RemediationSettings(_Value):
     per: SpanMs = HOUR_MS
 
 
-class AlertSettings(_Value):
+class AlertSettings(Value):
     """How alerts are sent: ``group_wait`` [ms] collects those of one contract into one message.
 
     ``flapping``: news of a metric that flaps is held back until it has calmed down.
@@ -270,7 +267,7 @@ Template = Annotated[str, AfterValidator(_check_template)]
 """The text of a template that compiles, and makes a text of a sample message."""
 
 
-class MessageTemplate(_Value):
+class MessageTemplate(Value):
     """The user's own words for a channel's messages; what is not given stays as it is.
 
     ``html`` is the second part of a mail; without it a mail with a ``body`` of its own is plain text.
@@ -281,7 +278,7 @@ class MessageTemplate(_Value):
     html: Template | None = None
 
 
-class Channel(_Value):
+class Channel(Value):
     """Common keys of a channel; ``on_uncertain`` says whether a delivery whose result is unknown is sent again."""
 
     timeout: SpanMs = 10 * SECOND_MS
@@ -405,7 +402,7 @@ def _findings(data: Mapping[str, Any]) -> Iterator[Finding]:
             seen.add(name or "")
 
 
-class EnforcementPolicy(_Value):
+class EnforcementPolicy(Value):
     """The whole of ``enforcement.yaml``.
 
     ``channels`` maps a channel's name to its settings; a name is used by ``alert_channels`` and by the

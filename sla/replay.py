@@ -18,9 +18,10 @@ from slakeeper.sla import compensation, compliance, settlement, violation
 from slakeeper.sla.account import Account
 from slakeeper.sla.calm import Stretch
 from slakeeper.sla.compliance import Standing
-from slakeeper.sla.contract import ContractStatus, Metric, Sla
+from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.ledger import LedgerEntry
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.period import Period, anchor_ms, period_at, period_from, term_at
 from slakeeper.sla.policy import Severity

@@ -10,9 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from slakeeper.sla import report_chart
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.amount import amount_text
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.report_template import PAGE
-from slakeeper.sla.wording import amount, exact_duration, local_time, percent, promise, with_unit
+from slakeeper.sla.wording import exact_duration, local_time, percent, promise, with_unit
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -45,7 +46,7 @@ def to_html(document: Mapping[str, Any]) -> str:
         ratio=ratio,
         promised=_promised,
         measured=with_unit,
-        money=lambda entry: amount(Decimal(entry["amount"]), entry["currency"] or "credits"),
+        money=lambda entry: amount_text(Decimal(entry["amount"]), entry["currency"] or "credits"),
         colours=_COLOURS,
         width=report_chart.WIDTH,
         trend_height=report_chart.TREND_HEIGHT,

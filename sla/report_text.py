@@ -6,8 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from slakeeper.sla.contract import Condition
-from slakeeper.sla.wording import amount, exact_duration, local_time, percent, promise, with_unit
+from slakeeper.sla.amount import amount_text
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.wording import exact_duration, local_time, percent, promise, with_unit
 
 Document = Mapping[str, Any]
 
@@ -326,7 +327,7 @@ def _subject(entry: Document, numbers: Mapping[str, str]) -> str:
 
 
 def _amount(entry: Document) -> str:
-    return amount(Decimal(entry["amount"]), entry["currency"] or "credits")
+    return amount_text(Decimal(entry["amount"]), entry["currency"] or "credits")
 
 
 def _decided(entry: Document) -> str:

@@ -2,7 +2,8 @@
 
 from math import inf
 
-from slakeeper.sla.contract import Condition, Metric
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.policy import Severity
 
 CRITICAL_ABOVE = 0.5

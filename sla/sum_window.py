@@ -9,7 +9,6 @@ from math import nan
 from operator import le
 from typing import Any
 
-from slakeeper.sla.contract import Aggregation
 from slakeeper.sla.exact import (
     HUGE,
     ORDINARY_TOTAL,
@@ -23,6 +22,7 @@ from slakeeper.sla.exact import (
     whole,
 )
 from slakeeper.sla.grid import EXACT_ENTRIES, NEVER, Grid, add_in_turn
+from slakeeper.sla.metric import Aggregation
 from slakeeper.sla.packing import pack_floats, pack_ints, unpack_floats, unpack_ints
 
 _COMPACT_FROM = 512

@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import inf, nan
 from typing import Any, ClassVar
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.exact import HUGE, SCALE, TINY, Scaled, quotient, scaled, scaled_sum, whole
 from slakeeper.sla.grid import NEVER
 from slakeeper.sla.percentile_window import nearest_rank

@@ -11,7 +11,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from slakeeper.sla.contract import Condition, Metric, Sla
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, ActionStatus, ActionType, DeliveryStatus, EscalationRecord
 

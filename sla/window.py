@@ -7,10 +7,10 @@ A window keeps what its aggregate needs and nothing else, and is bounded whateve
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from slakeeper.sla.contract import Aggregation, Metric, MetricType
 from slakeeper.sla.counter import CounterTally, CounterWindow
 from slakeeper.sla.extreme_window import ExtremeWindow
 from slakeeper.sla.grid import NEVER, add_in_turn
+from slakeeper.sla.metric import Aggregation, Metric, MetricType
 from slakeeper.sla.percentile_window import PercentileWindow
 from slakeeper.sla.sum_window import SumWindow
 from slakeeper.sla.tally import (

@@ -5,9 +5,8 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-from slakeeper.sla.ledger import AMOUNT_PLACES
 
 _SIGN = {
     Condition.GT: ">",
@@ -69,13 +68,3 @@ def percent(value: Fraction | None, places: int = 4) -> str:
     scaled = value * 10**places
     whole = scaled.numerator // scaled.denominator
     return f"{Decimal(whole).scaleb(-places):f} %"
-
-
-def amount(value: Decimal, currency: str | None) -> str:
-    """An amount for reading: in full up to :data:`AMOUNT_PLACES`, then rounded and marked with ``≈``."""
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -AMOUNT_PLACES:
-        text = f"≈ {value:.{AMOUNT_PLACES}f}"
-    else:
-        text = f"{value:f}"
-    return f"{text} {currency}" if currency else text

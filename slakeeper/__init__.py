@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from slakeeper.app import App
     from slakeeper.launch import StartError
     from slakeeper.reporter import Client
-    from slakeeper.sla.contract import Metric, Sla
+    from slakeeper.sla.contract import Sla
+    from slakeeper.sla.metric import Metric
 
 _HOMES = {
     "App": "slakeeper.app",
     "Client": "slakeeper.reporter",
-    "Metric": "slakeeper.sla.contract",
+    "Metric": "slakeeper.sla.metric",
     "Sla": "slakeeper.sla.contract",
     "StartError": "slakeeper.launch",
 }

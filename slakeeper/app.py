@@ -5,14 +5,9 @@ with App.start(config="config/", data="./data") as app:
     app.observe("latency", 312.0)
 """
 
-import logging
 import os
-import queue
-import threading
 import time
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -20,46 +15,18 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from slakeeper.client import Cluster, Overloaded, RequestFailed, connect
+from slakeeper.client import Cluster, RequestFailed, connect
 from slakeeper.embedded import InlineSystem, ProcessSystem
+from slakeeper.feed import Feed, checked_sample
+from slakeeper.listener import Listeners
 from slakeeper.otp.attach import NotRunning, running
-from slakeeper.sla.contract import Metric, Sla
-
-# How long a call waits for the cells; one that is being restarted is back within a second.
-CALL_TIMEOUT_S = 10.0
-
-# Samples are sent when this many wait, or this long after the first of them: one durable write for all.
-BATCH_SAMPLES = 5_000
-BATCH_WAIT_S = 0.005
-
-# Samples that may wait to be sent; beyond it :meth:`App.observe` refuses rather than fill the host's memory.
-MAX_WAITING_SAMPLES = 200_000
-
-# Rejected samples that are remembered for the next flush, which may never come; the newest count.
-KEPT_REJECTIONS = 10_000
-
-# Events that may wait for slow callbacks; later ones are lost rather than fill the host's memory.
-MAX_WAITING_EVENTS = 10_000
-
-# A batch that was not acknowledged is sent again, under its id, until this much time has passed.
-RESEND_FOR_S = 60.0
-RESEND_WAIT_S = 0.2
+from slakeeper.request import CALL_TIMEOUT_S
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 
 MODES = ("processes", "inline")
 
-# What :meth:`App.on` can be asked for.
-TOPICS = frozenset({
-    "violation.opened", "violation.updated", "violation.acknowledged", "violation.escalated", "violation.resolved",
-    "alert.sent", "alert.failed", "escalation.sent", "escalation.failed", "remediation.ended",
-    "compensation.booked", "compensation.decided", "compensation.settled", "billing.failed",
-    "metric.changed", "sla.changed", "sla.removed",
-    "actor.crashed", "actor.quarantined",
-})  # fmt: skip
-EVERY_TOPIC = "*"
-
 _T = TypeVar("_T")
-
-Sample = tuple[str, float, int | None, str | None, Mapping[str, str] | None]
 
 
 class App:
@@ -69,8 +36,8 @@ class App:
         """Use :meth:`start` or :meth:`attach`."""
         self._cluster = cluster
         self._close = close
-        self._feed = _Feed(cluster)
-        self._listeners = _Listeners()
+        self._feed = Feed(cluster)
+        self._listeners = Listeners()
         self._stopped = False
         cluster.listen(self._listeners.heard)
 
@@ -161,7 +128,7 @@ class App:
             RequestFailed: ``unavailable``: the app has stopped.
         """
         at_ms = time.time_ns() // 1_000_000 if ts is None else ts
-        self._feed.put(_checked(metric, value, at_ms, sla, labels))
+        self._feed.put(checked_sample(metric, value, at_ms, sla, labels))
 
     def flush(self, timeout_s: float = CALL_TIMEOUT_S) -> list[tuple[str, str]]:
         """Waits until every sample observed before is durable.
@@ -330,10 +297,6 @@ class App:
         Raises:
             ValueError: there is no such topic.
         """
-        if topic != EVERY_TOPIC and topic not in TOPICS:
-            raise ValueError(
-                f"there is no topic {topic!r}: it is one of {', '.join(sorted(TOPICS))}, or '*' for all"
-            )
         self._listeners.add(topic, callback)
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -346,160 +309,3 @@ class App:
     @staticmethod
     def _wait(future: Future[_T]) -> _T:
         return future.result(CALL_TIMEOUT_S)
-
-
-def _checked(metric: Any, value: Any, at_ms: Any, sla: Any, labels: Mapping[str, str] | None) -> Sample:
-    """A sample that can be sent: one that cannot would take its whole batch with it."""
-    if not (isinstance(metric, str) and isinstance(sla, str | None) and isinstance(at_ms, int)):
-        raise TypeError(f"metric and sla are text, ts is Unix milliseconds: {metric!r}, {sla!r}, {at_ms!r}")
-    if isinstance(value, str | bytes) or not -(2**63) <= at_ms < 2**63:
-        raise TypeError(f"{value!r} at {at_ms!r} is no sample")
-    # A bool is sent as it is, to be rejected as what it is.
-    number = value if isinstance(value, bool) else float(value)
-    plain = None if labels is None else {str(name): str(text) for name, text in labels.items()}
-    return metric, number, at_ms, sla, plain
-
-
-class _Feed:
-    """Gathers samples into batches and sends each until it is acknowledged, one after the other."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._waiting: queue.SimpleQueue[Sample | threading.Event | None] = queue.SimpleQueue()
-        self._rejected: deque[tuple[str, str]] = deque(maxlen=KEPT_REJECTIONS)
-        self._failure: BaseException | None = None
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="slakeeper-feed", daemon=True)
-        self._thread.start()
-
-    def put(self, sample: Sample) -> None:
-        if self._closed:
-            raise _stopped()
-        if self._waiting.qsize() >= MAX_WAITING_SAMPLES:
-            raise Overloaded(f"{MAX_WAITING_SAMPLES} samples wait to be sent")
-        self._waiting.put(sample)
-
-    def flush(self, timeout_s: float) -> list[tuple[str, str]]:
-        if self._closed:
-            raise _stopped()
-        done = threading.Event()
-        self._waiting.put(done)
-        if not done.wait(timeout_s):
-            raise TimeoutError("samples are still being sent")
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        rejected, self._rejected = self._rejected, deque(maxlen=KEPT_REJECTIONS)
-        return list(rejected)
-
-    def close(self) -> None:
-        self._closed = True
-        self._waiting.put(None)
-        self._thread.join(RESEND_FOR_S)
-
-    def _run(self) -> None:
-        ended = False
-        while not ended:
-            batch: list[Sample] = []
-            flushes: list[threading.Event] = []
-            for item in self._gather():
-                if item is None:
-                    ended = True
-                elif isinstance(item, threading.Event):
-                    flushes.append(item)
-                else:
-                    batch.append(item)
-            if batch:
-                self._send(batch)
-            for flushed in flushes:
-                flushed.set()
-
-    def _gather(self) -> Iterable[Sample | threading.Event | None]:
-        """Waits for something, then takes what comes within a moment; a flush or the end is not waited behind."""
-        item = self._waiting.get()
-        yield item
-        until = time.monotonic() + BATCH_WAIT_S
-        for _ in range(BATCH_SAMPLES - 1):
-            if item is None or isinstance(item, threading.Event):
-                return
-            try:
-                item = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                return
-            yield item
-
-    def _send(self, batch: list[Sample]) -> None:
-        batch_id = uuid.uuid4().hex
-        until = time.monotonic() + RESEND_FOR_S
-        while True:
-            try:
-                answer = self._cluster.samples(batch, batch_id).result(CALL_TIMEOUT_S)
-            except (RequestFailed, TimeoutError) as error:
-                retryable = isinstance(error, TimeoutError) or error.code == "unavailable"
-                if not retryable or time.monotonic() > until:
-                    self._failure = error
-                    return
-                time.sleep(RESEND_WAIT_S)
-            except Exception as error:  # noqa: BLE001  one batch that cannot be sent must not end this thread
-                self._failure = RequestFailed(
-                    "invalid", f"a batch of {len(batch)} samples cannot be sent: {error}"
-                )
-                return
-            else:
-                self._rejected += [(batch[index][0], reason) for index, reason in _pairs(answer["rejected"])]
-                return
-
-
-def _stopped() -> RequestFailed:
-    return RequestFailed("unavailable", "the app has stopped")
-
-
-def _pairs(rejected: Iterable[Any]) -> Iterable[tuple[int, str]]:
-    for each in rejected:
-        yield (each["index"], each["reason"]) if isinstance(each, Mapping) else (each[0], each[1])
-
-
-class _Listeners:
-    """Calls callbacks on one thread, so that they may call the App again and never hold up a cell."""
-
-    def __init__(self) -> None:
-        self._callbacks: dict[str, list[Callable[[dict[str, Any]], None]]] = {}
-        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._lost = 0
-
-    def add(self, topic: str, callback: Callable[[dict[str, Any]], None]) -> None:
-        with self._lock:
-            self._callbacks.setdefault(topic, []).append(callback)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="slakeeper-events", daemon=True)
-                self._thread.start()
-
-    def heard(self, _topic: str, payload: Any) -> None:
-        if not self._callbacks:
-            return
-        if self._events.qsize() < MAX_WAITING_EVENTS:
-            self._events.put(dict(payload))
-            return
-        self._lost += 1
-        if self._lost == 1:
-            logging.getLogger("slakeeper").error("callbacks are too slow: %d events wait", MAX_WAITING_EVENTS)
-
-    def close(self) -> None:
-        self._events.put(None)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CALL_TIMEOUT_S)
-
-    def _run(self) -> None:
-        while (event := self._events.get()) is not None:
-            for topic in (event.get("topic", ""), EVERY_TOPIC):
-                for callback in self._callbacks.get(topic, ()):
-                    self._call(callback, event)
-
-    @staticmethod
-    def _call(callback: Callable[[dict[str, Any]], None], event: dict[str, Any]) -> None:
-        try:
-            callback(event)
-        except Exception:  # foreign code: its error is its owner's to read
-            logging.getLogger("slakeeper").exception("a callback for %s failed", event.get("topic"))

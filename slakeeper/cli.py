@@ -299,7 +299,7 @@ def observe(
     session: Session, metric: str, value: float, sla_id: str | None, ts: str | None, labels: tuple[str, ...]
 ) -> None:
     """Report one sample of METRIC."""
-    from slakeeper.reading import read_ts
+    from slakeeper.instant import read_ts
 
     at_ms = None
     if ts is not None:

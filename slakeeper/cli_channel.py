@@ -95,7 +95,7 @@ def _by_files(folder: Path, name: str, recipient: str | None, by: str) -> dict[s
 def oncall(session: Session, name: str | None, at: str | None) -> None:
     """Who is on call of rotation NAME, or of all, and who is next."""
     from slakeeper.channel_text import on_call_text
-    from slakeeper.reading import read_ts
+    from slakeeper.instant import read_ts
 
     at_ms = None
     if at is not None:

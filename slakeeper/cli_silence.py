@@ -86,7 +86,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _instant(text: str | None, option: str) -> int | None:
-    from slakeeper.reading import read_ts
+    from slakeeper.instant import read_ts
 
     if text is None:
         return None

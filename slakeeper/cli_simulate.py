@@ -150,7 +150,7 @@ def _draft(path: Path) -> "Draft":
 
 
 def _instant(text: str | None, option: str) -> int | None:
-    from slakeeper.reading import read_ts
+    from slakeeper.instant import read_ts
 
     if text is None:
         return None

@@ -5,11 +5,12 @@ the data directory. Needs the standard
 library and msgpack.
 """
 
-from slakeeper.cluster import Cluster, connect, system_tree
+from slakeeper.cluster import Cluster, connect
 from slakeeper.connection import CellConnection
 from slakeeper.disk import DiskGauge
 from slakeeper.request import Overloaded, RequestFailed, Unavailable
 from slakeeper.routing import MAX_IN_FLIGHT_SAMPLES, MONITOR_DOWN, Cell
+from slakeeper.system_tree import system_tree
 from slakeeper.ticket import TICKET_LIFETIME_S, mint_ticket, ticket_times
 
 __all__ = [

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic_core import from_json
 
-from slakeeper.reading import LIKELY_S, read_ts
+from slakeeper.instant import LIKELY_S, read_ts
 from slakeeper.sla.sample import MAX_AGE_MS, check_sample
 from slakeeper.web.ingest import MAX_TS_MS, parse_batch
 

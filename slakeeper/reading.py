@@ -1,4 +1,4 @@
-"""What the command line reads before anything is sent: the configuration's folder, contracts in a file, an instant."""
+"""What the command line reads before anything is sent: the configuration's folder, contracts in a file."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,6 @@ from slakeeper.config.loader import DEFAULT_DIR, Configuration, load, load_contr
 from slakeeper.config.problem import ConfigError, Problem
 from slakeeper.config.service import ServiceSettings
 from slakeeper.sla.contract import Sla
-from slakeeper.sla.duration import parse_instant
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
 
@@ -63,26 +62,3 @@ def contracts_of(file: Path) -> tuple[tuple[Sla, ...], list[Problem]]:
     """The contracts of one file, or all its errors."""
     contracts, problems = load_contracts(file)
     return tuple(contracts), list(problems)
-
-
-# Unix seconds of 2001 and of 2286: between them a number of seconds is an instant of our time.
-LIKELY_S = (1_000_000_000, 10_000_000_000)
-
-
-def read_ts(text: str) -> int:
-    """A sample's time as people give it: Unix milliseconds, or ISO 8601.
-
-    Raises:
-        ValueError: neither; or a number that must have been meant as seconds.
-    """
-    if text.removeprefix("-").isdigit():
-        at_ms = int(text)
-        if at_ms < 0:
-            raise ValueError(f"{text} is before 1970: give Unix milliseconds or ISO 8601")
-        if LIKELY_S[0] <= at_ms < LIKELY_S[1]:
-            raise ValueError(f"{text} looks like seconds; in Unix milliseconds it is {text}000")
-        return at_ms
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not an instant: give Unix milliseconds or ISO 8601") from error

@@ -15,6 +15,9 @@ REPEATABLE = AT_ONCE | {
     "incident", "on_call", "channels", "channel.tested",
 }  # fmt: skip
 
+# How long a call waits for the cells; one that is being restarted is back within a second.
+CALL_TIMEOUT_S = 10.0
+
 
 def is_at_once(kind: str, payload: Mapping[str, Any]) -> bool:
     """Whether a request does not wait for a cell that is away; nor does a catalog, for who knows one to go by."""

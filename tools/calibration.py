@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.continuation import HORIZON_INTERVALS
-from slakeeper.sla.contract import Condition
 from slakeeper.sla.forecast import MIN_POINTS, POINTS, breach_probability
 
 DIAGRAM = Path(__file__).parents[1] / "docs" / "calibration.svg"

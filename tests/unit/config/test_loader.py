@@ -9,7 +9,7 @@ import pytest
 
 from slakeeper.config.loader import DEFAULT_DIR, load, load_contracts
 from slakeeper.config.problem import ConfigError
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.monitoring import CustomSource, HostSource, HttpSource, InternalSource, PrometheusSource
 from slakeeper.sla.policy import DryRunRemedy, PagerDutyChannel, SlackChannel, WebhookChannel
 

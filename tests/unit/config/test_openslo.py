@@ -17,7 +17,8 @@ from slakeeper.config.openslo_import import Imported, import_openslo
 from slakeeper.config.openslo_query import percent_query, ratio_query
 from slakeeper.config.problem import ConfigError
 from slakeeper.config.writing import plain, write_documents, write_yaml
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitoring import CustomSource, PrometheusSource
 from slakeeper.sla.period import period_at
 from tests.unit.config.openslo_schema import check_object

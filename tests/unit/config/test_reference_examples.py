@@ -9,15 +9,20 @@ from pydantic import BaseModel
 from slakeeper.config.loader import FILES, Configuration, load, load_contracts
 from slakeeper.config.schema import keys_of
 from slakeeper.config.service import ServiceIngest, ServiceRetention, ServiceSettings
-from slakeeper.sla import contract, monitoring, on_call, policy
+from slakeeper.sla import monitoring, on_call, policy
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.maintenance import Maintenance
+from slakeeper.sla.metric import Metric
+from slakeeper.sla.penalty import CompensationRule, Penalty
+from slakeeper.sla.service_hours import ServiceHours
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n# (\S+)\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
 ENVIRON = dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", REFERENCE), "https://example.com/secret")
 
 MODELS: tuple[type[BaseModel], ...] = (
-    contract.Sla, contract.Metric, contract.Penalty, contract.CompensationRule, contract.Maintenance,
-    contract.ServiceHours, policy.EnforcementPolicy, policy.AutomaticAction, policy.ActionCondition,
+    Sla, Metric, Penalty, CompensationRule, Maintenance, ServiceHours,
+    policy.EnforcementPolicy, policy.AutomaticAction, policy.ActionCondition,
     policy.EscalationPolicy, policy.EscalationLevel, policy.RemediationSettings, policy.AlertSettings,
     policy.CommandRemedy, policy.WebhookRemedy, policy.PythonRemedy, policy.DryRunRemedy, policy.EmailChannel,
     policy.SmsChannel, policy.SlackChannel, policy.PagerDutyChannel, policy.WebhookChannel, policy.LogChannel,

@@ -15,8 +15,11 @@ from slakeeper.config.loader import DEFAULT_DIR, FILES, load, load_contracts
 from slakeeper.config.problem import ConfigError, Problem
 from slakeeper.config.schema import keys_of
 from slakeeper.config.service import ServiceSettings
-from slakeeper.sla.contract import CompensationRule, Maintenance, Metric, Penalty, ServiceHours, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.maintenance import Maintenance
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitoring import CustomSource, HttpSource, MonitoringPolicy, PrometheusSource
+from slakeeper.sla.penalty import CompensationRule, Penalty
 from slakeeper.sla.policy import (
     AutomaticAction,
     EmailChannel,
@@ -24,6 +27,7 @@ from slakeeper.sla.policy import (
     EscalationPolicy,
     SlackChannel,
 )
+from slakeeper.sla.service_hours import ServiceHours
 
 _MODELS = (
     *(Sla, Metric, Penalty, CompensationRule, Maintenance, ServiceHours, EnforcementPolicy, AutomaticAction),

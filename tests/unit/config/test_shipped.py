@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from slakeeper.config.loader import DEFAULT_DIR, FILES, Configuration, load
-from slakeeper.sla.contract import Aggregation, CompensationType, Condition, ContractStatus, Sla
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import DAY_MS
+from slakeeper.sla.metric import Aggregation
+from slakeeper.sla.penalty import CompensationType
 from slakeeper.sla.policy import Severity
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from slakeeper import app as face
+from slakeeper import feed, listener
 from slakeeper.app import App
 from slakeeper.client import Overloaded, RequestFailed
 from slakeeper.request import Unavailable
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 
 WAIT_S = 10.0
 
@@ -59,7 +60,7 @@ class FakeCluster:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    monkeypatch.setattr(face, "RESEND_WAIT_S", 0.0)
+    monkeypatch.setattr(feed, "RESEND_WAIT_S", 0.0)
     return FakeCluster()
 
 
@@ -89,7 +90,7 @@ def test_an_unknown_topic_is_refused_with_those_there_are(app: App) -> None:
     with pytest.raises(ValueError, match=r"violation\.opened"):
         app.on("violation.open", print)
     app.on("*", print)
-    for topic in face.TOPICS:
+    for topic in listener.TOPICS:
         app.on(topic, print)
 
 
@@ -104,7 +105,7 @@ def test_what_waits_goes_out_in_one_batch(app: App, cluster: FakeCluster) -> Non
 
 
 def test_a_batch_is_bounded(app: App, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(face, "BATCH_SAMPLES", 10)
+    monkeypatch.setattr(feed, "BATCH_SAMPLES", 10)
     cluster.gate.clear()
     for number in range(45):
         app.observe("latency", number)
@@ -135,7 +136,7 @@ def test_what_was_rejected_is_told_by_the_next_flush_once(app: App, cluster: Fak
 def test_rejections_that_nobody_asks_for_fill_no_memory(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face, "KEPT_REJECTIONS", 3)
+    monkeypatch.setattr(feed, "KEPT_REJECTIONS", 3)
     app = App(cluster, cluster.close)  # type: ignore[arg-type]  # as above
     cluster.answers = [{"accepted": [], "rejected": [[index, str(index)] for index in range(5)]}]
     cluster.gate.clear()
@@ -159,7 +160,7 @@ def test_a_failure_is_raised_by_flush_once_and_later_samples_go_on(app: App, clu
 def test_a_batch_is_given_up_after_some_time(
     app: App, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face, "RESEND_FOR_S", -1.0)
+    monkeypatch.setattr(feed, "RESEND_FOR_S", -1.0)
     cluster.answers = [Unavailable("away")]
     app.observe("latency", 1)
     with pytest.raises(RequestFailed, match="away"):
@@ -200,11 +201,11 @@ def test_a_number_of_any_class_is_sent_as_one_and_a_bool_as_what_it_is(
 def test_too_many_waiting_samples_are_refused(
     app: App, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face, "MAX_WAITING_SAMPLES", 5)
+    monkeypatch.setattr(feed, "MAX_WAITING_SAMPLES", 5)
     cluster.gate.clear()
 
     def observe_many() -> None:
-        for number in range(face.BATCH_SAMPLES + 10):
+        for number in range(feed.BATCH_SAMPLES + 10):
             app.observe("latency", number)
 
     with pytest.raises(Overloaded):
@@ -286,7 +287,7 @@ def test_a_callback_may_stop_the_app(app: App, cluster: FakeCluster) -> None:
 def test_events_for_slow_callbacks_fill_no_memory(
     app: App, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(face, "MAX_WAITING_EVENTS", 3)
+    monkeypatch.setattr(listener, "MAX_WAITING_EVENTS", 3)
     go_on = threading.Event()
 
     def wait(event: dict[str, Any]) -> None:

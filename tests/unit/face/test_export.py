@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from slakeeper.export import COLUMNS, to_csv
-from slakeeper.sla.contract import CompensationType
 from slakeeper.sla.ledger import EntryStatus, LedgerEntry
+from slakeeper.sla.penalty import CompensationType
 
 ENTRY = LedgerEntry(
     id="c1", sla_id="api", violation_id="v1", rule="uptime#1", compensation_type=CompensationType.CREDIT,

@@ -11,7 +11,8 @@ from slakeeper.actors.record import SCHEMA_VERSION
 from slakeeper.config.loader import Configuration
 from slakeeper.layout import LayoutError, cell_settings, make_layout
 from slakeeper.reading import empty_configuration
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 from slakeeper.system import build_system
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from slakeeper import text
 from slakeeper.concern import status_concerns
-from slakeeper.reading import config_directory, problems_of, read_ts
+from slakeeper.instant import read_ts
+from slakeeper.reading import config_directory, problems_of
 from slakeeper.source_row import source_rows
 from slakeeper.view import _busiest, _event_text
 from slakeeper.violation_text import violation_text

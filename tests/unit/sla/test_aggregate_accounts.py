@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slakeeper.sla.calendar import cuts
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.monitor import Monitor
 from tests.unit.sla.watching import T0_MS, sla, watch
 

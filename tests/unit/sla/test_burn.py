@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slakeeper.sla.burn import Burn, BurnWindow, burn_windows, kept_ms
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.spending import MAX_SPANS, Spending
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slakeeper.sla import calm, forecast
-from slakeeper.sla.contract import Metric
 from slakeeper.sla.forecast import POINTS, Point, breach_probability
+from slakeeper.sla.metric import Metric
 from tests.unit.sla.watching import T0_MS
 
 MINUTE_MS = 60_000

@@ -25,7 +25,8 @@ from slakeeper.sla.compensation import (
     settle_penalties,
     why_nothing,
 )
-from slakeeper.sla.contract import CompensationType, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.penalty import CompensationType
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import resolve, update, violation_id
 from tests.unit.sla.acting import MINUTE_MS, NOW_MS, contract, resolved, violation

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slakeeper.sla.contract import Condition
+from slakeeper.sla.condition import Condition
 from slakeeper.sla.forecast import breach_probability, first_passage, foresee, is_surely_below, slope_per_hour
 from tools.calibration import deciles, either, table
 

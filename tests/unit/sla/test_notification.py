@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.sla.amount import amount_text
 from slakeeper.sla.compensation import cost_line, estimate
 from slakeeper.sla.notification import (
     Desk,
@@ -30,7 +31,7 @@ from slakeeper.sla.violation import (
     resolve,
     update,
 )
-from slakeeper.sla.wording import amount, local_time, number, percent
+from slakeeper.sla.wording import local_time, number, percent
 from tests.unit.sla.acting import MINUTE_MS, NOW_MS, contract, resolved, violation
 
 BERLIN = contract(timezone="Europe/Berlin")
@@ -234,5 +235,5 @@ def test_times_are_local_and_name_their_zone(at_ms: int, zone: str, text: str) -
 
 
 def test_a_long_amount_is_marked_as_rounded() -> None:
-    assert amount(Decimal("4.990"), None) == "4.990"
-    assert amount(Decimal("0.0499004990"), "EUR") == "≈ 0.049900 EUR"
+    assert amount_text(Decimal("4.990"), None) == "4.990"
+    assert amount_text(Decimal("0.0499004990"), "EUR") == "≈ 0.049900 EUR"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slakeeper.sla.contract import Metric
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.severity import deviation, is_worse, severity_of
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slakeeper.sla import extreme_window, percentile_window, sum_window
-from slakeeper.sla.contract import Metric
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.sketch import RELATIVE_ERROR, bucket_of, value_of
 from slakeeper.sla.window import Window, open_window

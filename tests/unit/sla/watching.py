@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from slakeeper.sla.calendar import cuts
-from slakeeper.sla.contract import Metric, Sla
+from slakeeper.sla.contract import Sla
+from slakeeper.sla.metric import Metric
 from slakeeper.sla.monitor import Monitor
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.signal import Signal

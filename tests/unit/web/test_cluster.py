@@ -20,7 +20,8 @@ from slakeeper.client import (
     Unavailable,
     system_tree,
 )
-from slakeeper.cluster import METRICS_A_PAGE, circle_of
+from slakeeper.dependency import circle_of
+from slakeeper.membership import METRICS_A_PAGE
 from slakeeper.otp.placement import owner_of, partition_of
 from tests.unit.web.fake_cell import FakeCell, until
 
