@@ -57,6 +57,7 @@ class Known:
         chapter: the version since which its metrics have the weights they have.
         removed: documents of metrics that are no part of it any more, and count until the period is settled.
         is_burning: whether a burn alert of it goes on.
+        ended_ms: when it was removed, while its last period is still to be settled [Unix ms].
     """
 
     definition: Definition
@@ -65,6 +66,7 @@ class Known:
     chapter: int = 1
     removed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     is_burning: bool = False
+    ended_ms: int | None = None
 
     @property
     def contract(self) -> Sla:

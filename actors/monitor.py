@@ -179,11 +179,10 @@ class MetricMonitorActor(Actor):
             case SayAgain():
                 self._say_again(ctx)
                 return
-            case Rebase(document, _, chapter, retired):
+            case Rebase(document, _, chapter, retired, ended_ms):
                 self._leave(ctx)
-                signals = ctx.emit(
-                    (REBASE, ctx.now_ms, narrowed(document, self._metric.name), chapter, retired)
-                )
+                at_ms = ctx.now_ms if ended_ms is None else ended_ms
+                signals = ctx.emit((REBASE, at_ms, narrowed(document, self._metric.name), chapter, retired))
                 self._enter(ctx)
             case _:
                 super().handle_cast(ctx, message)
@@ -295,9 +294,10 @@ class MetricMonitorActor(Actor):
         newest = promise_of(document, self._metric.name, self._promise)
         is_new = known.chapter != monitor.chapter or not newest.is_same(self._promise)
         if is_new or retired != self._retired:
+            at_ms = ctx.now_ms if known.ended_ms is None else known.ended_ms
             self._follow(
                 ctx,
-                ctx.emit((REBASE, ctx.now_ms, narrowed(document, self._metric.name), known.chapter, retired)),
+                ctx.emit((REBASE, at_ms, narrowed(document, self._metric.name), known.chapter, retired)),
             )
         # By the document: to read the contract takes longer than all else here.
         is_suspended = document["status"] == ContractStatus.SUSPENDED.value
