@@ -293,7 +293,8 @@ class EscalationActor(Actor):
     def _not_reached(self, ctx: Context, key: str) -> None:
         """Nobody is waited for any longer who was not told; a message that can still arrive is tried on."""
         environment: Environment = ctx.environment
-        walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms)
+        failed = [each.key for each in self._records.values() if each.status is DeliveryStatus.FAILED]
+        walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms, failed)
         if walk != self._current():
             self._go_on(ctx, walk, self._news)
 
