@@ -20,7 +20,8 @@ INTERRUPTED = "interrupted; it goes on starting in the background, and may be st
 # What Ctrl-C and a polite end send.
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
-# Ctrl-C in a terminal reaches the background process, too, until it has a session of its own: so long it may take to say.
+# Ctrl-C in a terminal reaches the background process too, until it has a session of its own: so long it may take to
+# say so.
 _INTERRUPTED_S = 0.5
 
 _STOPPED = {"failed": STOPPED_EARLY, "kind": "Stopped"}

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from slakeeper.sla.contract import Condition
-from slakeeper.sla.wording import amount, exact_duration, local_time, percent, promise, with_unit
+from slakeeper.sla.wording import TREND_WORDS, amount, exact_duration, local_time, percent, promise, with_unit
 
 Document = Mapping[str, Any]
 
@@ -353,7 +353,7 @@ def _trend(document: Document) -> list[str]:
         for row in trend
     ]
     head = ["From", "To", "Attainment >", "Promised >", "Change (points) >", "Violations >", "Verdict"]
-    return ["## Trend", _table(head, rows)]
+    return ["## Trend", _table(head, rows), TREND_WORDS]
 
 
 def _foot(document: Document) -> list[str]:

@@ -9,6 +9,11 @@ from slakeeper.sla.contract import Condition
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.ledger import AMOUNT_PLACES
 
+TREND_WORDS = (
+    "Violations in the trend are those that began in the period. The list of this period also has those that began "
+    "before and lasted into it."
+)
+
 _SIGN = {
     Condition.GT: ">",
     Condition.GTE: ">=",
