@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from slakeeper.otp.filesystem import FileSystem, OsFileSystem, write_atomically
 from slakeeper.sla.audit import Entry, Link, read
 from slakeeper.sla.audit_check import Problem, ProblemKind
 
-# A segment is read when it is added to, so it is kept small: some three thousand entries.
+# A segment is read whole after a crash, and whenever it does not end as expected, so it is kept small: some three
+# thousand entries.
 SEGMENT_BYTES = 1024 * 1024
 
 # So many segments are searched for the last confirmed entry; it is in the newest unless something is wrong.
@@ -143,6 +145,9 @@ class AuditFiles:
         begun = segment_name(links[0].seq)
         if not names:
             return begun, 0, b"", ()
+        end = None if names[-1] == begun else self._end_if_last(directory / names[-1], links[0].previous)
+        if end is not None:
+            return names[-1], end, b"", ()
         tail = b""
         for back in range(1, min(LOOK_BACK, len(names)) + 1):
             name = names[-back]
@@ -153,10 +158,21 @@ class AuditFiles:
             tail = content + tail
         return names[-1], None, b"", ()
 
+    def _end_if_last(self, path: Path, previous: str) -> int | None:
+        """The size of a segment [bytes] that ends with the line with that hash, as nearly every one does; else None."""
+        ending = _ending(previous)
+        with closing(self._fs.open(path)) as file:
+            start = file.size - len(ending)
+            return file.size if start >= 0 and file.read_at(start, len(ending)) == ending else None
+
+
+def _ending(entry_hash: str) -> bytes:
+    return f',"hash":"{entry_hash}"}}\n'.encode("ascii")
+
 
 def _end_of(previous: str, content: bytes) -> int | None:
     """Where the line with that hash ends in a segment [bytes]; None when it is not there."""
-    ending = f',"hash":"{previous}"}}\n'.encode("ascii")
+    ending = _ending(previous)
     at = content.rfind(ending)
     return None if at < 0 else at + len(ending)
 

@@ -11,6 +11,7 @@ from slakeeper.actors.contract_event import (
     AccountGathered,
     BurnChanged,
     Burning,
+    ContractEnding,
     ContractState,
     ContractVersion,
     ContractView,
@@ -25,6 +26,7 @@ from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.message import (
     ALERTING,
+    DEFINITION,
     ENFORCEMENT,
     MONITORING,
     REPORTING,
@@ -32,6 +34,7 @@ from slakeeper.actors.message import (
     ContractChanged,
     DefineContract,
     DescribeContract,
+    DescribeMetric,
     ForceClose,
     LookAtBurn,
     MetricRecovered,
@@ -57,9 +60,9 @@ from slakeeper.actors.message import (
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.promise import narrowed
 from slakeeper.actors.report import PastPeriod
-from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
+from slakeeper.otp.actor import NO_REPLY, Actor, ActorSpec, Entrusted, Replied, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
-from slakeeper.otp.context import Context
+from slakeeper.otp.context import Call, Context
 from slakeeper.sla import compensation
 from slakeeper.sla.account import Account
 from slakeeper.sla.audit import What
@@ -67,7 +70,7 @@ from slakeeper.sla.burn import Burn, worst
 from slakeeper.sla.burn_notice import burn_began, burn_ended
 from slakeeper.sla.compliance import Status, status_apart
 from slakeeper.sla.contract import ContractStatus, Sla
-from slakeeper.sla.duration import SECOND_MS
+from slakeeper.sla.duration import SECOND_MS, format_instant
 from slakeeper.sla.period import Period, last_turn_ms, next_turn_ms, period_at, term_at
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.settlement import settled_attainment
@@ -77,6 +80,7 @@ LOOK_TIMER = "violations"
 TERM_TIMER = "term"
 
 METRIC_REMOVED = "metric removed from the contract"
+CONTRACT_REMOVED = "contract removed"
 
 # How long after its own start a contract looks which of its violations are there: they start after it.
 LOOK_MS = SECOND_MS
@@ -102,6 +106,10 @@ class ContractActor(Actor):
         self._removed: dict[str, MetricRemoved] = {}
         self._burning: Burning | None = None
         self._former: tuple[FormerVersion, ...] = ()
+        self._ending: ContractEnding | None = None
+        # While it ends: metrics whose monitors have not been heard of to the end, and who waits for that.
+        self._unheard: set[str] | None = None
+        self._remover: Call | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
@@ -153,6 +161,8 @@ class ContractActor(Actor):
         match message:
             case TermTurned(at_ms):
                 self._turn(ctx, at_ms)
+            case Replied(metric_name, _, error):
+                self._heard(ctx, metric_name, error)
             case Tick() | StartRefused():
                 self._look_for_violations(ctx)
                 self._end_if_expired(ctx)
@@ -161,6 +171,8 @@ class ContractActor(Actor):
                     # It may have been down then; what was told already is not kept twice.
                     self._tell_turn(ctx, turned_ms)
                 self._watch_term(ctx)
+                if self._ending is not None:
+                    self._hear_out(ctx)
             case _:
                 super().handle_info(ctx, message)
 
@@ -168,6 +180,12 @@ class ContractActor(Actor):
         match request:
             case DescribeContract():
                 pass
+            case _ if self._ending is not None:
+                raise RequestError(
+                    "conflict",
+                    f"{self._contract.id} is being removed: its last period waits for what these were worth until "
+                    f"then: {', '.join(sorted(self._unheard or ()))}; see slakeeper tree",
+                )
             case DefineContract(document, by):
                 self._define(ctx, document, by)
             case SuspendContract(by):
@@ -176,6 +194,7 @@ class ContractActor(Actor):
                 self._set_status(ctx, ContractStatus.SUSPENDED, ContractStatus.ACTIVE, by)
             case RemoveContract(by):
                 self._remove(ctx, by)
+                return NO_REPLY
             case _:
                 super().handle_call(ctx, request)
         removed = {name: each.at_ms for name, each in self._removed.items()}
@@ -210,6 +229,9 @@ class ContractActor(Actor):
                 self._gathered.setdefault(self._period_of(metric_name, account), {})[metric_name] = account
             case BurnChanged(burning):
                 self._burning = burning
+            case ContractEnding(document):
+                self._ending = event
+                self._take(definition_of(document))
             case PeriodSettled(end_ms):
                 self._gathered.pop(end_ms, None)
                 waits_ms = min(self._gathered, default=end_ms + 1)
@@ -221,7 +243,7 @@ class ContractActor(Actor):
         gathered = {end_ms: dict(accounts) for end_ms, accounts in self._gathered.items()}
         return ContractState(
             self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added),
-            self._chapter, dict(self._removed), self._burning, self._former,
+            self._chapter, dict(self._removed), self._burning, self._former, self._ending,
         )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
@@ -231,6 +253,7 @@ class ContractActor(Actor):
         self._chapter = state.version if state.chapter is None else state.chapter
         self._removed, self._burning, self._former = dict(state.removed), state.burning, state.former
         self._gathered = {end_ms: dict(accounts) for end_ms, accounts in state.gathered.items()}
+        self._ending = state.ending
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
@@ -255,6 +278,7 @@ class ContractActor(Actor):
             self._chapter,
             removed,
             self._burning is not None,
+            None if self._ending is None else self._ending.at_ms,
         )
 
     def _enter(self, ctx: Context) -> None:
@@ -296,7 +320,8 @@ class ContractActor(Actor):
         ended_ms = ctx.now_ms
         if term_at(self._contract, self._since_ms, ctx.now_ms) is None:
             ended_ms = self._last_turn_ms(ctx) or ctx.now_ms
-        close = CloseViolation(ended_ms, by=SELF, note=CONTRACT_EXPIRED)
+        why = CONTRACT_EXPIRED if self._ending is None else CONTRACT_REMOVED
+        close = CloseViolation(ended_ms, by=SELF, note=why)
         for _, violation_id in sorted(self._open.items()):
             ctx.cast(violation_address(violation_id), close)
 
@@ -469,7 +494,7 @@ class ContractActor(Actor):
             names = {each.name for each in self._contract.metrics if self._added.get(each.name, 0) < end_ms}
             start_ms = min(account.start_ms for account in accounts.values())
             names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
-            if names <= accounts.keys():
+            if names <= accounts.keys() or self._is_heard_out:
                 version, contract = self._in_force_at(min(account.end_ms for account in accounts.values()))
                 settle = SettlePeriod(accounts, version)
                 ctx.entrust(ledger_address(contract.id), settle)
@@ -483,7 +508,10 @@ class ContractActor(Actor):
                 )
                 ctx.entrust(report_address(contract.id), past)
                 ctx.emit(PeriodSettled(end_ms))
-                self._note_period(ctx, settle, contract)
+                is_last = self._ending is not None and settle.end_ms >= self._ending.at_ms
+                self._note_period(
+                    ctx, settle, contract, **({"ends_with": CONTRACT_REMOVED} if is_last else {})
+                )
 
     def _period_of(self, metric_name: str, account: Account) -> int:
         """The key in ``gathered`` of the period that an account is of; its end, as a rule.
@@ -507,7 +535,7 @@ class ContractActor(Actor):
         return self._version, self._contract
 
     @staticmethod
-    def _note_period(ctx: Context, settled: SettlePeriod, contract: Sla) -> None:
+    def _note_period(ctx: Context, settled: SettlePeriod, contract: Sla, **more: str) -> None:
         period = settled.start_ms, settled.end_ms
         attainment = settled_attainment(contract, settled.accounts)
         credits_ = compensation.settle_penalties(
@@ -520,6 +548,7 @@ class ContractActor(Actor):
             attainment_pct=None if attainment is None else compensation.value_text(attainment),
             met=None if attainment is None else attainment >= Fraction(contract.service_level),
             credits=[{"id": each.id, "amount": each.amount, "type": each.compensation_type} for each in credits_],
+            **more,
         )  # fmt: skip
 
     def _define(self, ctx: Context, document: dict[str, Any], by: str) -> None:
@@ -584,7 +613,8 @@ class ContractActor(Actor):
         ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._version})
 
     def _rebase(self, ctx: Context, name: str, document: dict[str, Any], *, retired: bool = False) -> None:
-        rebase = Rebase(document, self._version, self._chapter, retired)
+        ended_ms = None if self._ending is None else self._ending.at_ms
+        rebase = Rebase(document, self._version, self._chapter, retired, ended_ms)
         ctx.cast(monitor_address(self._contract.id, name), rebase)
 
     def _removal(self, metric_name: str, at_ms: int) -> CloseViolation:
@@ -609,7 +639,10 @@ class ContractActor(Actor):
         self._change(ctx, {**self._document, "status": after.value}, self._configured, by, what)
 
     def _remove(self, ctx: Context, by: str) -> None:
-        """Ends what watches; ledger, history, and the news that is still being delivered stay."""
+        """Begins its end: the running period ends now, and is settled; that done, nothing watches any more.
+
+        Ledger, history, and the news that is still being delivered stay.
+        """
         if self._open:
             open_ids = ", ".join(sorted(self._open.values()))
             raise RequestError(
@@ -625,9 +658,59 @@ class ContractActor(Actor):
             who=by or "operator",
             version=self._version,
         )
+        self._remover = ctx.caller
+        ctx.emit(ContractEnding(self._ended_document(ctx.now_ms), ctx.now_ms))
+        self._enter(ctx)
+        self._hear_out(ctx)
+
+    def _ended_document(self, at_ms: int) -> dict[str, Any]:
+        """The contract as it is when it ends at ``at_ms``; unchanged before it begins, and once it has expired."""
+        if term_at(self._contract, self._since_ms, at_ms) is None:
+            return self._document
+        kept = {key: value for key, value in self._document.items() if key not in ("term", "renew")}
+        return {**kept, "expiry_date": format_instant(at_ms)}
+
+    def _hear_out(self, ctx: Context) -> None:
+        """Has each monitor settle what is left of its time, and say when it has."""
+        document = self._document
+        gone = {name: each.document for name, each in self._removed.items()}
+        self._unheard = {metric.name for metric in self._contract.metrics} | gone.keys()
+        for name in sorted(self._unheard):
+            if name in gone:
+                whole = {**document, "metrics": [*document["metrics"], gone[name]]}
+                self._rebase(ctx, name, whole, retired=True)
+            else:
+                self._rebase(ctx, name, document)
+            # What it is worth is entrusted by then: the answer says only that nothing more will come.
+            ctx.call(monitor_address(self._contract.id, name), DescribeMetric(), name)
+
+    def _heard(self, ctx: Context, metric_name: str, error: Exception | None) -> None:
+        if error is None and self._unheard is not None:
+            self._unheard.discard(metric_name)
+            self._end_if_heard_out(ctx)
+        else:  # it is down: what it was worth is on its record, and nothing is settled without it
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+
+    @property
+    def _is_heard_out(self) -> bool:
+        return self._unheard is not None and not self._unheard
+
+    def _end_if_heard_out(self, ctx: Context) -> None:
+        """Settles the last period and goes, once every monitor has been heard and nothing is open."""
+        if not self._is_heard_out:
+            return
+        if self._open:  # of a sample that had waited for a monitor that was down
+            self._end_if_expired(ctx)
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            return
+        self._settle(ctx)
+        sla_id = self._contract.id
         for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
             ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})
+        if self._remover is not None:
+            ctx.reply(self._remover, None)
+        ctx.terminate_child(DEFINITION, self.address)
 
 
 def _weights(contract: Sla) -> dict[str, Decimal]:

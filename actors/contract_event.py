@@ -103,6 +103,17 @@ class PeriodSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class ContractEnding:
+    """Event: the contract is removed as of ``at_ms`` [Unix ms], where ``document`` has it end.
+
+    It goes on until what its last period was worth has been heard of every monitor, and is settled.
+    """
+
+    document: dict[str, Any]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContractView:
     """A contract for those who look.
 
@@ -130,6 +141,7 @@ class ContractState:
         chapter: the version since which the metrics have the weights they have; None: since the first.
         removed: metrics that left, until their account of the period is in.
         former: earlier versions, the oldest first, as long as a period may wait to be settled under them.
+        ending: since it was removed; None before.
     """
 
     document: dict[str, Any]
@@ -142,3 +154,4 @@ class ContractState:
     removed: dict[str, MetricRemoved] = field(default_factory=dict)
     burning: Burning | None = None
     former: tuple[FormerVersion, ...] = ()
+    ending: ContractEnding | None = None

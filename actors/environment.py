@@ -58,6 +58,7 @@ class Known:
         chapter: the version since which its metrics have the weights they have.
         removed: documents of metrics that are no part of it any more, and count until the period is settled.
         is_burning: whether a burn alert of it goes on.
+        ended_ms: when it was removed, while its last period is still to be settled [Unix ms].
     """
 
     definition: Definition
@@ -66,6 +67,7 @@ class Known:
     chapter: int = 1
     removed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     is_burning: bool = False
+    ended_ms: int | None = None
 
     @property
     def contract(self) -> Sla:
@@ -108,7 +110,6 @@ class Environment:
             monitors, and with their contract while they sleep.
         spendings: contract id to what tells what the last days were worth for each metric, entered as accounts are.
         violations: addresses of the violations that have not ended; each enters and leaves by itself.
-        helpers: addresses of the remediations and escalations that are alive; each enters and leaves by itself.
         targets: remediation target to the address of the run that acts on it now.
         breakers: action name to its circuit breaker, once it was tried, as this cell last knew it; what ``claims`` has
             of it counts.
@@ -144,7 +145,6 @@ class Environment:
     accounts: dict[str, dict[str, Callable[[], Account | None]]] = field(default_factory=dict)
     spendings: dict[str, dict[str, Callable[[], Spending | None]]] = field(default_factory=dict)
     violations: set[str] = field(default_factory=set)
-    helpers: set[str] = field(default_factory=set)
     targets: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
     trials: "Trials | None" = None

@@ -13,12 +13,14 @@ from slakeeper.actors.message import (
     LevelNotified,
     MessageGivenUp,
     SayAgain,
+    SayEnded,
     Tick,
     ViolationAcknowledged,
     ViolationChanged,
     ViolationResolved,
     ViolationWorsened,
     alert_address,
+    report_address,
     violation_address,
 )
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
@@ -75,7 +77,6 @@ class EscalationActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
-        environment.helpers.add(self.address)
         if self._walk is None:
             policy, violation = environment.enforcement, self._violation
             walk = escalation.begin(policy, violation.severity, ctx.now_ms)
@@ -93,7 +94,7 @@ class EscalationActor(Actor):
             for uncertain in self._outbox.resume(ctx):
                 self._record_end(ctx, uncertain)
             self._go_on(ctx, self._walk, self._violation)
-            ctx.cast(violation_address(self._violation.id), SayAgain(self.address))
+            self._ask_again(ctx)
             self._end_if_done(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -146,10 +147,6 @@ class EscalationActor(Actor):
             case _:
                 super().handle_info(ctx, message)
 
-    def terminate(self, ctx: Context, reason: str) -> None:
-        environment: Environment = ctx.environment
-        environment.helpers.discard(self.address)
-
     def apply(self, event: Any) -> None:
         match event:
             case WalkChanged(walk, violation):
@@ -172,6 +169,15 @@ class EscalationActor(Actor):
         self._outbox = Outbox(state.deliveries)
 
     # -- inside -----------------------------------------------------------------------------------------------
+
+    def _ask_again(self, ctx: Context) -> None:
+        """Has what it may have missed said again; of a violation that has ended meanwhile the past has it."""
+        address = violation_address(self._violation.id)
+        if ctx.status_of(address) is None:
+            ended = SayEnded((self._violation.id,), self.address)
+            ctx.cast(report_address(self._violation.sla_id), ended)
+        else:
+            ctx.cast(address, SayAgain(self.address))
 
     def _current(self) -> Walk:
         if self._walk is None:
@@ -287,7 +293,8 @@ class EscalationActor(Actor):
     def _not_reached(self, ctx: Context, key: str) -> None:
         """Nobody is waited for any longer who was not told; a message that can still arrive is tried on."""
         environment: Environment = ctx.environment
-        walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms)
+        failed = [each.key for each in self._records.values() if each.status is DeliveryStatus.FAILED]
+        walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms, failed)
         if walk != self._current():
             self._go_on(ctx, walk, self._news)
 

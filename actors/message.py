@@ -168,12 +168,14 @@ class Rebase:
         chapter: the version since which its metrics have the weights they have.
         retired: the metric is no part of it any more; it stands in ``document`` for its monitor only, which keeps
             what the metric was worth until the period is settled.
+        ended_ms: when the contract was removed: up to then it is settled, however late this is heard [Unix ms].
     """
 
     document: dict[str, Any]
     version: int
     chapter: int = 1
     retired: bool = False
+    ended_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from slakeeper.actors.message import (
 )
 from slakeeper.actors.promise import Promise, narrowed, promise_of
 from slakeeper.actors.source_message import ObservePresent, ReportSourceError, SourceAnswered
-from slakeeper.otp.actor import Actor
+from slakeeper.otp.actor import Actor, Resumed
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import ContractStatus
@@ -109,6 +109,7 @@ class MetricMonitorActor(Actor):
     """
 
     recovers_later = True
+    hears_resumed = True
 
     def __init__(self, address: str, arg: MonitorOrder) -> None:
         super().__init__(address, arg)
@@ -132,18 +133,11 @@ class MetricMonitorActor(Actor):
         )
 
     def init(self, ctx: Context, fresh: bool) -> None:
-        monitor = self._monitor
         if not fresh:
-            self._catch_up(ctx, monitor)
-            self._hold(ctx)  # nobody asked its source while this was down
-            self._say_again(ctx)
-        self._enter(ctx)
-        due_ms = monitor.next_deadline_ms()
-        if fresh or (due_ms is not None and due_ms <= ctx.now_ms):
-            # Time has passed since the last event: windows without samples are closed now.
-            self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+            self._resume(ctx)
         else:
-            self._follow(ctx, ())
+            self._enter(ctx)
+            self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         if type(message) is Observe:  # nearly every message is one: asked for first, and in the fastest way
@@ -178,11 +172,10 @@ class MetricMonitorActor(Actor):
             case SayAgain():
                 self._say_again(ctx)
                 return
-            case Rebase(document, _, chapter, retired):
+            case Rebase(document, _, chapter, retired, ended_ms):
                 self._leave(ctx)
-                signals = ctx.emit(
-                    (REBASE, ctx.now_ms, narrowed(document, self._metric.name), chapter, retired)
-                )
+                at_ms = ctx.now_ms if ended_ms is None else ended_ms
+                signals = ctx.emit((REBASE, at_ms, narrowed(document, self._metric.name), chapter, retired))
                 self._enter(ctx)
             case _:
                 super().handle_cast(ctx, message)
@@ -190,10 +183,16 @@ class MetricMonitorActor(Actor):
         self._follow(ctx, signals)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        if not isinstance(message, Tick):
-            super().handle_info(ctx, message)
-        self._armed_ms = None
-        self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        match message:
+            case Tick():
+                self._armed_ms = None
+                self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+            case Resumed():
+                self._leave(ctx)
+                self._armed_ms = None
+                self._resume(ctx)
+            case _:
+                super().handle_info(ctx, message)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         if isinstance(request, DescribeMetric):
@@ -276,6 +275,20 @@ class MetricMonitorActor(Actor):
             monitor.resume(now_ms)
         return signals
 
+    def _resume(self, ctx: Context) -> None:
+        """Goes on after a time in which it heard nothing, or not all."""
+        monitor = self._monitor
+        self._catch_up(ctx, monitor)
+        self._hold(ctx)  # nobody asked its source meanwhile
+        self._say_again(ctx)
+        self._enter(ctx)
+        due_ms = monitor.next_deadline_ms()
+        if due_ms is not None and due_ms <= ctx.now_ms:
+            # Time has passed since the last event: windows without samples are closed now.
+            self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
+        else:
+            self._follow(ctx, ())
+
     def _say_again(self, ctx: Context) -> None:
         """That the metric has recovered, for those who were down when it was said."""
         calm_since_ms = self._monitor.calm_since_ms
@@ -294,9 +307,10 @@ class MetricMonitorActor(Actor):
         newest = promise_of(document, self._metric.name, self._promise)
         is_new = known.chapter != monitor.chapter or not newest.is_same(self._promise)
         if is_new or retired != self._retired:
+            at_ms = ctx.now_ms if known.ended_ms is None else known.ended_ms
             self._follow(
                 ctx,
-                ctx.emit((REBASE, ctx.now_ms, narrowed(document, self._metric.name), known.chapter, retired)),
+                ctx.emit((REBASE, at_ms, narrowed(document, self._metric.name), known.chapter, retired)),
             )
         # By the document: to read the contract takes longer than all else here.
         is_suspended = document["status"] == ContractStatus.SUSPENDED.value

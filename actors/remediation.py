@@ -60,7 +60,6 @@ class RemediationActor(Actor):
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
-        environment.helpers.add(self.address)
         if self._run is None:
             order, action = self._order, self._action(environment)
             run = remediation.start(
@@ -118,7 +117,6 @@ class RemediationActor(Actor):
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
-        environment.helpers.discard(self.address)
         self._release(environment)
 
     def apply(self, event: Any) -> None:

@@ -51,8 +51,11 @@ from slakeeper.sla.violation import Violation, ViolationError, ViolationStatus
 
 HELPERS_TIMER = "helpers"
 
-# How long after its own start a violation looks which of its helpers are alive.
+# How long after its own start a violation looks which of its helpers are alive, and again while one is restarted.
 HELPERS_LOOK_MS = SECOND_MS
+
+RUNNING, RESTARTING, QUARANTINED = "running", "restarting", "quarantined"
+_ALIVE = frozenset({RUNNING, RESTARTING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,14 +327,21 @@ class ViolationActor(Actor):
         self._call_remediation(ctx, action_name, by=by or "operator", dry_run=dry_run)
 
     def _look_for_helpers(self, ctx: Context) -> None:
-        """Misses helpers whose last word it did not hear, because it was down."""
-        environment: Environment = ctx.environment
+        """Misses helpers whose last word it did not hear, because it was down; not those that are being restarted."""
+        found: set[str | None] = set()
         for action_name in sorted(self._running):
             address = remediation_address(self._violation.id, action_name, self._runs[action_name])
-            if address not in environment.helpers:
+            found.add(status := ctx.status_of(address))
+            if status not in _ALIVE:
                 self._end_remediation(ctx, action_name)
-        if self._escalating and escalation_address(self._violation.id) not in environment.helpers:
-            ctx.emit(HelpEnded(escalation=True))
+        if self._escalating:
+            found.add(status := ctx.status_of(escalation_address(self._violation.id)))
+            if status not in _ALIVE:
+                ctx.emit(HelpEnded(escalation=True))
+            if status == QUARANTINED and self._violation.is_open:
+                self._escalation_failed(ctx, "its escalation keeps crashing and is set aside")
+        if RESTARTING in found:
+            ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
         self._escalate_if_needed(ctx)
         self._end_if_done(ctx)
 
@@ -350,6 +360,8 @@ class ViolationActor(Actor):
         elif to == alert_address(self._violation.sla_id):
             ctx.cast(to, ViolationOpened(self._violation))
         elif to == escalation_address(self._violation.id):
+            if not self._escalating:  # it had been set aside, and was released
+                ctx.emit(HelpCalled(escalation=True))
             ctx.cast(to, ViolationChanged(self._violation))
 
     # -- changes ------------------------------------------------------------------------------------------------

@@ -10,6 +10,10 @@ from typing import Any
 
 from slakeeper.sla.duration import DAY_MS, SECOND_MS
 
+READ_HERE_BYTES = 128 * 1024
+"""A longer document is read by a process of its own. This much holds the other threads up for two milliseconds at most,
+a megabyte for thirty; and another process takes thirty, but of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -42,8 +46,10 @@ class Answer:
         """The body as JSON.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is none, or too long to be read here (see :mod:`json_apart`).
         """
+        if len(self.body) > READ_HERE_BYTES:
+            raise ValueError(f"{len(self.body)} bytes are more than are read here")
         try:
             return json.loads(self.body)
         except RecursionError:

@@ -1,23 +1,16 @@
 """A JSON document at an address as a source; a query points into it (RFC 6901)."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slakeeper.integrations.deadline import Deadline
-from slakeeper.integrations.http_answer import Answer
+from slakeeper.integrations.http_answer import READ_HERE_BYTES, Answer
 from slakeeper.integrations.http_client import HttpClient, HttpError, Tls
+from slakeeper.integrations.json_apart import NotRead, read_apart
 from slakeeper.integrations.json_pointer import Found, numbers_in
-from slakeeper.integrations.program import environment
 from slakeeper.integrations.source import Reading
-from slakeeper.sla.duration import format_duration
 from slakeeper.sla.monitoring import CustomSource
-
-READ_HERE_BYTES = 128 * 1024
-"""A longer document is read by a process of its own. This much holds the other threads up for two milliseconds at most,
-a megabyte for thirty; and another process takes thirty, but of its own."""
 
 _PROGRAM = Path(__file__).with_name("json_pointer.py")
 
@@ -71,9 +64,8 @@ class JsonDocumentPoller:
             if len(answer.body) <= READ_HERE_BYTES:
                 return numbers_in(answer.body, pointers)
             return _read_apart(answer.body, pointers, deadline)
-        except TimeoutError:
-            within = format_duration(deadline.limit_ms)
-            raise _NoDocument(f"{len(answer.body)} bytes of JSON are not read within {within}") from None
+        except NotRead as error:
+            raise _NoDocument(str(error)) from None
         except ValueError:
             raise _NoDocument(f"the answer is no JSON: {answer.excerpt()}") from None
 
@@ -82,24 +74,12 @@ def _read_apart(body: bytes, pointers: Sequence[str], deadline: Deadline) -> Seq
     """What each pointer finds in a large document.
 
     Raises:
-        TimeoutError: it took too long.
         ValueError: it is no JSON.
-        _NoDocument: whoever read it was killed.
+        NotRead: nobody managed to read it.
     """
-    try:
-        done = subprocess.run(
-            (sys.executable, "-I", "-S", str(_PROGRAM)),
-            input=json.dumps(pointers).encode() + b"\n" + body,
-            stdout=subprocess.PIPE,
-            env=environment({}),
-            timeout=deadline.remaining_s(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
-    if not done.stdout:
-        raise _NoDocument(f"reading {len(body)} bytes of JSON failed with status {done.returncode}")
-    found: list[Found] | None = json.loads(done.stdout)
+    found: list[Found] | None = json.loads(
+        read_apart(_PROGRAM, body, deadline, json.dumps(pointers).encode() + b"\n")
+    )
     if found is None:
         raise ValueError("no JSON")
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.http_answer import Answer, masked
 from slakeeper.integrations.http_client import HttpClient, HttpConnection, HttpError, Tls, to_json
+from slakeeper.integrations.json_apart import NotRead, read_abridged
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
 from slakeeper.sla.policy import KubernetesRemedy
 
@@ -30,8 +31,9 @@ def scale(remedy: KubernetesRemedy, *, timeout_ms: int) -> RemedyResult:
     began_s = time.monotonic()
     output = ""
     try:
-        with _client(remedy).open(Deadline(timeout_ms)) as connection:
-            detail, output = _scale(remedy, connection)
+        deadline = Deadline(timeout_ms)
+        with _client(remedy).open(deadline) as connection:
+            detail, output = _scale(remedy, connection, deadline)
         ok = True
     except _Undone as error:
         ok, detail = False, str(error)
@@ -55,13 +57,13 @@ def _client(remedy: KubernetesRemedy) -> HttpClient:
     return HttpClient(remedy.url, headers, [token], Tls(ca_file=remedy.ca_file))
 
 
-def _scale(remedy: KubernetesRemedy, connection: HttpConnection) -> tuple[str, str]:
+def _scale(remedy: KubernetesRemedy, connection: HttpConnection, deadline: Deadline) -> tuple[str, str]:
     """What was done, in words and as the server said it."""
     path = f"/apis/apps/v1/namespaces/{remedy.namespace}/deployments/{remedy.deployment}/scale"
     patch: dict[str, Any] = {}
     before, wanted = "", remedy.replicas
     if remedy.add is not None:
-        looked = _document(connection.request("GET", path))
+        looked = _document(connection.request("GET", path), deadline)
         match looked:
             case {"metadata": {"resourceVersion": str(version)}, "spec": dict()}:
                 now = _replicas(looked)
@@ -73,7 +75,7 @@ def _scale(remedy: KubernetesRemedy, connection: HttpConnection) -> tuple[str, s
     patch["spec"] = {"replicas": wanted}
     target = f"{path}?fieldManager=slakeeper"
     answer = connection.request("PATCH", target, body=to_json(patch), headers=_MERGE_PATCH)
-    taken = _replicas(_document(answer))
+    taken = _replicas(_document(answer, deadline))
     if taken != wanted:
         raise _Undone(f"asked for {wanted} replicas, and the server says {taken}")
     detail = f"{remedy.namespace}/{remedy.deployment} scaled{before} to {wanted} replicas"
@@ -102,7 +104,7 @@ def _bounded(remedy: KubernetesRemedy, now: Any) -> int:
     return wanted
 
 
-def _document(answer: Answer) -> Mapping[str, Any]:
+def _document(answer: Answer, deadline: Deadline) -> Mapping[str, Any]:
     """The answer's document.
 
     Raises:
@@ -111,8 +113,8 @@ def _document(answer: Answer) -> Mapping[str, Any]:
     document: Any = None
     if not answer.broken:
         try:
-            document = answer.json()
-        except ValueError:
+            document = read_abridged(answer.body, deadline)
+        except (ValueError, NotRead):
             document = None
     if answer.is_success and isinstance(document, Mapping):
         return document

@@ -1,7 +1,6 @@
 """MCP over streamable HTTP: each message a POST, the response as JSON or as the first fitting server-sent event."""
 
 import contextlib
-import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.http_answer import Answer
 from slakeeper.integrations.http_client import HttpClient, HttpError, Tls, to_json
+from slakeeper.integrations.json_apart import NotRead, read_abridged
 from slakeeper.integrations.mcp import NoAnswer, Refused, is_response_to
 from slakeeper.sla.monitoring import McpSource
 
@@ -29,25 +29,34 @@ class HttpTransport:
         tls = Tls(settings.ca_file, settings.cert_file, settings.key_file)
         self._client = HttpClient(settings.url or "", headers, secrets, tls)
         self._connection = self._client.open(deadline)
+        self._deadline = deadline
         self._session: dict[str, str] = {}
 
     def request(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        number = message["id"]
-
-        def has_come(content: bytearray) -> bool:
-            # An event ends with an empty line; only then is there something new to look at.
-            return content.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) and any(
-                is_response_to(event, number) for event in events(content)
+        stream = _Stream(message["id"], self._deadline)
+        try:
+            answer = self._post(message, stream.has_come)
+            if answer.headers.get(_SESSION) and message["method"] == "initialize":
+                self._session[_SESSION] = answer.headers[_SESSION]
+            found = self._response(answer, stream)
+        except NotRead as error:
+            raise NoAnswer(str(error)) from None
+        if found is None:
+            raise NoAnswer(
+                answer.broken or f"answered {answer.status} without a response: {answer.excerpt()}"
             )
+        return found
 
-        answer = self._post(message, has_come)
-        if answer.headers.get(_SESSION) and message["method"] == "initialize":
-            self._session[_SESSION] = answer.headers[_SESSION]
-        for document in _documents(answer):
-            if is_response_to(document, number):
+    def _response(self, answer: Answer, stream: "_Stream") -> Mapping[str, Any] | None:
+        if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/event-stream":
+            stream.look(answer.body)
+            return stream.found
+        with contextlib.suppress(ValueError):
+            document = read_abridged(answer.body, self._deadline)
+            if is_response_to(document, stream.number):
                 found: Mapping[str, Any] = document
                 return found
-        raise NoAnswer(answer.broken or f"answered {answer.status} without a response: {answer.excerpt()}")
+        return None
 
     def notify(self, message: Mapping[str, Any]) -> None:
         self._post(message, None)
@@ -93,22 +102,41 @@ def _header_text(text: str) -> str:
     return text if is_plain else f"{_CODED}{b64encode(text.encode()).decode()}?="
 
 
-def _documents(answer: Answer) -> Iterable[Any]:
-    if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/event-stream":
-        return events(answer.body)
-    try:
-        return [answer.json()]
-    except ValueError:
-        return []
+class _Stream:
+    """A stream of server-sent events in which a response is looked for; each event is read once.
+
+    Args:
+        number: of the request.
+    """
+
+    def __init__(self, number: Any, deadline: Deadline) -> None:
+        self.number = number
+        self.found: Mapping[str, Any] | None = None
+        self._deadline = deadline
+        self._seen = 0
+
+    def has_come(self, content: bytearray) -> bool:
+        """Whether the response is in what has come so far."""
+        # An event ends with an empty line; only then is there something new to look at.
+        if content.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+            self.look(content)
+        return self.found is not None
+
+    def look(self, content: bytes | bytearray) -> None:
+        """Looks at what is new; what is not whole yet is looked at again."""
+        if self.found is None and self._seen < len(content):
+            new, self._seen = content[self._seen :], len(content)
+            fitting = (each for each in events(new, self._deadline) if is_response_to(each, self.number))
+            self.found = next(fitting, None)
 
 
-def events(content: bytes | bytearray) -> Iterable[Any]:
+def events(content: bytes | bytearray, deadline: Deadline) -> Iterable[Any]:
     """The JSON documents in a stream of server-sent events, as far as they are whole."""
     lines: list[str] = []
     for line in content.decode("utf-8", "replace").splitlines():
         if line.startswith("data:"):
             lines.append(line[5:].removeprefix(" "))
         elif not line and lines:
-            with contextlib.suppress(ValueError, RecursionError):
-                yield json.loads("\n".join(lines))
+            with contextlib.suppress(ValueError):
+                yield read_abridged("\n".join(lines).encode(), deadline)
             lines = []

@@ -1,7 +1,6 @@
 """MCP over stdio: the server is a program of its own for each session, spoken to in lines of JSON."""
 
 import contextlib
-import json
 import os
 import selectors
 import subprocess
@@ -11,6 +10,7 @@ from typing import Any
 from slakeeper.integrations import program
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.http_client import to_json
+from slakeeper.integrations.json_apart import NotRead, read_abridged
 from slakeeper.integrations.mcp import SECRET_LENGTH, NoAnswer, is_response_to
 from slakeeper.integrations.program import Tail
 from slakeeper.sla.duration import format_duration
@@ -117,8 +117,12 @@ class StdioTransport:
             line, found, rest = self._received.partition(b"\n")
             if found:
                 self._received = bytearray(rest)
-                with contextlib.suppress(ValueError, RecursionError):
-                    return json.loads(line)
+                try:
+                    return read_abridged(bytes(line), self._deadline)
+                except ValueError:
+                    continue
+                except NotRead as error:
+                    raise NoAnswer(str(error)) from None
             elif len(self._received) > _MESSAGE_LIMIT:
                 raise NoAnswer(f"it wrote a line of more than {_MESSAGE_LIMIT} bytes")
             else:

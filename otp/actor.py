@@ -116,6 +116,11 @@ class LinkedExit:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """An operator's suspension has ended, and what had waited was handled; only to kinds that hear of it."""
+
+
+@dataclass(frozen=True)
 class Entrusted:
     """Events were recorded for this actor by others of its partition, and applied; see :meth:`Context.entrust`.
 
@@ -176,6 +181,7 @@ class Actor:
         mailbox_limit: how many messages may wait for it; 0 is no limit.
         overflow: what gives way beyond that.
         trap_exits: whether the end of a linked actor is told to it instead of ending it too.
+        hears_resumed: whether the end of a suspension is told to it: what came while too much waited is lost by then.
         passivate_after_ms: after so long without a message it is put away as its dumped state, and made again for
             the next one; 0 is never. Timers go on. A kind that is not durable needs dump and load for this.
         recovers_later: whether a recorded one may be made only after the host has come up: a few in each turn, and
@@ -186,6 +192,7 @@ class Actor:
     mailbox_limit: ClassVar[int] = 0
     overflow: ClassVar[Overflow] = Overflow.NEWEST
     trap_exits: ClassVar[bool] = False
+    hears_resumed: ClassVar[bool] = False
     passivate_after_ms: ClassVar[int] = 0
     recovers_later: ClassVar[bool] = False
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from slakeeper.otp.actor import Actor, ActorSpec, child_spec
+from slakeeper.otp.supervisor_state import child_status
 
 if TYPE_CHECKING:
     from slakeeper.otp.host import Host
@@ -124,6 +125,11 @@ class Context:
     def look(self, address: str) -> Actor | None:
         """An actor that sleeps, as its record says, for nothing but to be read; None if none sleeps there."""
         return self._host.asleep(address)
+
+    def status_of(self, address: str) -> str | None:
+        """``running``, ``restarting`` or ``quarantined``, of an actor that is there; None when it has ended."""
+        seat = self._host.tree.seats.get(address)
+        return None if seat is None else child_status(seat.node.state, address)
 
     def entrust(self, address: str, event: Any) -> None:
         """Records an event of another durable actor of this partition, in one commit with this handler's own.

@@ -8,13 +8,22 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from slakeeper.otp.run_file import HeartError
 
 STOPPED_EARLY = "stopped while it was starting"
+INTERRUPTED = "interrupted; it goes on starting in the background, and may be stopped there"
+
+# What Ctrl-C and a polite end send.
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+# Ctrl-C in a terminal reaches the background process too, until it has a session of its own: so long it may take to
+# say so.
+_INTERRUPTED_S = 0.5
+
 _STOPPED = {"failed": STOPPED_EARLY, "kind": "Stopped"}
 
 
@@ -47,25 +56,33 @@ def start_detached(
         What ``ready`` was called with: plain values.
 
     Raises:
-        NotStarted: it failed; ``str()`` is the error's text.
+        NotStarted: it failed, or whoever waits was interrupted; ``str()`` is the error's text.
     """
     read_fd, write_fd = os.pipe()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    # Held until both processes can take them: what is raised in one of Python's own hooks of a fork is lost.
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     child = os.fork()
     if child == 0:
         os.close(read_fd)
-        _detach(run, output, write_fd)
-    os.close(write_fd)
-    os.waitpid(child, 0)
+        _detach(run, output, write_fd, held)
     try:
+        os.close(write_fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        os.waitpid(child, 0)
         return _await_report(read_fd, timeout_s)
+    except KeyboardInterrupt:
+        return _await_report(read_fd, _INTERRUPTED_S, INTERRUPTED)
     finally:
         os.close(read_fd)
 
 
 def _detach(
-    run: Callable[[Callable[[Mapping[str, Any]], None]], int], output: Path, write_fd: int
+    run: Callable[[Callable[[Mapping[str, Any]], None]], int],
+    output: Path,
+    write_fd: int,
+    mask: Iterable[int],
 ) -> NoReturn:
     status = 1
     report = _Report(write_fd)
@@ -76,7 +93,9 @@ def _detach(
 
     try:
         # Until the heart takes its signals there is nothing to stop in order.
-        signal.signal(signal.SIGTERM, stop)
+        for number in _STOPS:
+            signal.signal(number, stop)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.setsid()
         if os.fork():
             os._exit(0)
@@ -117,14 +136,17 @@ class _Report:
         os.close(fd)
 
 
-def _await_report(fd: int, timeout_s: float) -> dict[str, Any]:
+def _await_report(fd: int, timeout_s: float, late: str = "") -> dict[str, Any]:
+    """What the background process reports; ``late`` is said when it has not within ``timeout_s``."""
     text = b""
     until = time.monotonic() + timeout_s
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     while not text.endswith(b"\n"):
         if not poll.poll(max(0, int((until - time.monotonic()) * 1000))):
-            raise NotStarted(f"not ready within {timeout_s:g} s; it goes on starting in the background")
+            raise NotStarted(
+                late or f"not ready within {timeout_s:g} s; it goes on starting in the background"
+            )
         data = os.read(fd, 65536)
         if not data:
             raise NotStarted("the background process ended without a word; its output has the reason")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slakeeper.otp import supervisor as core
-from slakeeper.otp.actor import RequestError
+from slakeeper.otp.actor import RequestError, Resumed
 from slakeeper.otp.context import Call
 from slakeeper.otp.crash_report import DeadLetter, words_of
 from slakeeper.otp.mailbox import CALL
@@ -56,6 +56,8 @@ class Inspector:
     def resume(self, address: str) -> None:
         """Ends a suspension; a quarantined actor is started again."""
         seat = self.seat(address)
+        if seat.suspended and seat.is_live and seat.kind.hears_resumed:
+            self._host.signal(seat, Resumed())
         seat.suspended = False
         if core.child_status(seat.node.state, seat.spec.address) == "quarantined":
             self._host.tree.drive(seat.node, core.ReleaseRequested(None, seat.spec.address))

@@ -93,8 +93,11 @@ class Room:
         return self.reserve_bytes == 0 or self.free_bytes >= file_bytes + self.reserve_bytes // 2
 
     def __str__(self) -> str:
-        return f"{_kb(self.free_bytes)} free for {self.directory}, {_kb(self.reserve_bytes)} are to stay free"
+        return (
+            f"{_mib(self.free_bytes)} free for {self.directory}, {_mib(self.reserve_bytes)} are to stay free"
+        )
 
 
-def _kb(count_bytes: int) -> str:
-    return f"{count_bytes // 1_000} kB"
+def _mib(count_bytes: int) -> str:
+    # As everything that the data directory takes is shown.
+    return f"{count_bytes / 2**20:.1f} MiB"

@@ -8,6 +8,7 @@ A level is reached when the one before it was sent, so a walk that was asleep do
 get their time to acknowledge.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -181,18 +182,33 @@ def escalate_now(
     return walk, effects
 
 
-def undelivered(walk: Walk, policy: EnforcementPolicy, key: str, now_ms: int) -> Walk:
-    """The message ``key`` has failed for good, or many times: if it was of the level told last, the next is due now.
+def undelivered(
+    walk: Walk, policy: EnforcementPolicy, key: str, now_ms: int, failed: Collection[str] = ()
+) -> Walk:
+    """The message ``key`` has failed for good, or many times: what waits for its answer alone is due now.
 
-    Nobody is waited for who was not told. After a policy's last level its timeout runs as ever: those of the levels
-    before it may still answer.
+    Nobody is waited for who was not told. That is the next level, when the message was of the level told last. After a
+    policy's last level its timeout runs as long as one of its levels may still answer, or a channel that it notifies
+    beside them: only when the messages of all of them are in ``failed``, for good, is it over.
     """
-    is_last_told = walk.level_index > 0 and key == _key(walk, str(walk.level_index - 1))
-    if walk.status is not WalkStatus.WALKING or walk.due_ms is None or not is_last_told:
+    if walk.status is not WalkStatus.WALKING or walk.due_ms is None:
         return walk
-    if walk.level_index >= len(_levels(policy, walk.severity)):
-        return walk
-    return replace(walk, due_ms=min(walk.due_ms, now_ms))
+    levels = _levels(policy, walk.severity)
+    if walk.level_index < len(levels):
+        waits = walk.level_index == 0 or key != _key(walk, str(walk.level_index - 1))
+    else:
+        waits = _may_answer(walk, policy, failed)
+    return walk if waits else replace(walk, due_ms=min(walk.due_ms, now_ms))
+
+
+def _may_answer(walk: Walk, policy: EnforcementPolicy, failed: Collection[str]) -> bool:
+    """Whether somebody whom this round of the policy has told may have heard of it."""
+    walked = policy.policy(walk.severity)
+    if walked is None or not walked.levels:
+        return True
+    if set(walked.notify_channels) - {level.channel for level in walked.levels}:
+        return True
+    return any(_key(walk, str(index)) not in failed for index in range(len(walked.levels)))
 
 
 def resolve(walk: Walk) -> tuple[Walk, tuple[Told, ...]]:

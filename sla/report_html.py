@@ -13,7 +13,7 @@ from slakeeper.sla import report_chart
 from slakeeper.sla.amount import amount_text
 from slakeeper.sla.condition import Condition
 from slakeeper.sla.report_template import PAGE
-from slakeeper.sla.wording import exact_duration, local_time, percent, promise, with_unit
+from slakeeper.sla.wording import TREND_WORDS, exact_duration, local_time, percent, promise, with_unit
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -53,6 +53,7 @@ def to_html(document: Mapping[str, Any]) -> str:
         spent=report_chart.spent_share(document["budget"]),
         timeline=report_chart.timeline(document),
         trend=report_chart.trend(document["trend"]),
+        trend_words=TREND_WORDS,
     )
 
 

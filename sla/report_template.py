@@ -120,7 +120,8 @@ paint-order="stroke">promised {{ d.sla.service_level }} %</text>
 {% for t in d.trend %}<tr><td>{{ time(t.start) }}</td><td>{{ time(t.end) }}</td>\
 <td class="n">{{ ratio(t.attainment) }}</td>\
 <td class="n">{{ t.service_level }} %</td><td class="n">{{ t.violations }}</td><td>{{ t.verdict }}</td></tr>
-{% endfor %}</table></div>{% endif %}
+{% endfor %}</table></div>
+<p class="soft">{{ trend_words }}</p>{% endif %}
 
 <footer class="soft">Contract <code>{{ d.sla.id }}</code>, version {{ d.sla.version }}\
 {% if d.sla.owner_team %}, owner {{ d.sla.owner_team }}{% endif %}. All times in {{ d.sla.timezone }}. \

@@ -8,7 +8,7 @@ from typing import Any
 
 from slakeeper.sla.amount import amount_text
 from slakeeper.sla.condition import Condition
-from slakeeper.sla.wording import exact_duration, local_time, percent, promise, with_unit
+from slakeeper.sla.wording import TREND_WORDS, exact_duration, local_time, percent, promise, with_unit
 
 Document = Mapping[str, Any]
 
@@ -354,7 +354,7 @@ def _trend(document: Document) -> list[str]:
         for row in trend
     ]
     head = ["From", "To", "Attainment >", "Promised >", "Change (points) >", "Violations >", "Verdict"]
-    return ["## Trend", _table(head, rows)]
+    return ["## Trend", _table(head, rows), TREND_WORDS]
 
 
 def _foot(document: Document) -> list[str]:

@@ -8,6 +8,11 @@ from zoneinfo import ZoneInfo
 from slakeeper.sla.condition import Condition
 from slakeeper.sla.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
+TREND_WORDS = (
+    "Violations in the trend are those that began in the period. The list of this period also has those that began "
+    "before and lasted into it."
+)
+
 _SIGN = {
     Condition.GT: ">",
     Condition.GTE: ">=",

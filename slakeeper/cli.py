@@ -282,7 +282,9 @@ def _contract_act(name: str, past: str, text: str) -> None:
 _contract_act("suspend", "is suspended", "From now on nothing counts for or against the contract.")
 _contract_act("resume", "counts again", "End a suspension.")
 _contract_act(
-    "remove", "is removed; its ledger is kept", "End a contract; refused while it has open violations."
+    "remove",
+    "is removed; its last period is settled, its ledger is kept",
+    "End a contract; refused while it has open violations.",
 )
 
 

@@ -53,6 +53,11 @@ def _burning(alerts: Sequence[Mapping[str, Any]]) -> str:
     return f"error budget burns too fast since {format_instant(alerts[0]['since'])}: {windows}"
 
 
+def nearly_full(room: str) -> str:
+    """What follows from too little ``room``, which says how much there is."""
+    return f"the disk is nearly full, samples are refused: {room}"
+
+
 def failing_sources(cells: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Why each source fails that fails now, by name; of several cells' reasons the first."""
     return _failing(cells, "sources_failing")
@@ -94,7 +99,7 @@ def status_concerns(status: Mapping[str, Any]) -> list[str]:
         lines.insert(0, f"nobody is told and no action is run: {held}")
     full = next((cell["low_on_room"] for cell in status.get("cells", ()) if cell.get("low_on_room")), "")
     if full:
-        lines.insert(0, f"the disk is nearly full, samples are refused: {full}")
+        lines.insert(0, nearly_full(full))
     for cell in status.get("cells", ()):
         for partition, reason in (cell.get("audit_failing") or {}).items():
             lines.append(

@@ -118,6 +118,10 @@ class Start:
 
         if note := held_because(self.data):
             click.echo(f"slakeeper: nobody is told and no action is run: {note}", err=True)
+        if room := facts.get("low_on_room"):
+            from slakeeper.concern import nearly_full
+
+            click.echo(f"slakeeper: {nearly_full(room)}", err=True)
         return {key: facts.get(key) for key in READY_KEYS}
 
     def with_view(self) -> int:
@@ -185,6 +189,7 @@ class Start:
         from slakeeper.layout import LayoutError, note_served
         from slakeeper.otp.heart import Heart, freeze
         from slakeeper.otp.journal import JournalError
+        from slakeeper.otp.room import Room
         from slakeeper.reading import config_directory, remember
         from slakeeper.restored import release
         from slakeeper.system import build_system
@@ -212,7 +217,8 @@ class Start:
         def up(facts: Mapping[str, Any]) -> None:
             with contextlib.suppress(OSError):  # on a full disk: what is gone later is then not missed
                 note_served(self.data)
-            ready(facts)
+            room = Room(self.data, configuration.service.min_free_bytes)
+            ready({**facts, "low_on_room": str(room) if room.is_low else None})
 
         return Heart(
             self.data,

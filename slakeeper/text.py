@@ -1,6 +1,7 @@
 """What people read on a terminal: plain tables and short lines."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -13,6 +14,9 @@ MAX_CELL_CHARS = 60
 
 # As many decimal digits as a float always holds.
 EXACT_DIGITS = 15
+
+# Signs at the end of a text that may go on as a number.
+_HALF_NUMBER = re.compile(r"(?<!\S)[-+]?\d[\d.,:eE+-]*$")
 
 # As often as anybody wants to know that a budget was spent.
 _MANY_TIMES = 9_999
@@ -425,8 +429,17 @@ def disk_text(disk: Mapping[str, int]) -> str:
 
 def _cell(value: Any) -> str:
     # Names and notes come from outside: none may break the table or give the terminal orders.
-    text = printable(str(value))
-    return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+    return cut(printable(str(value)), MAX_CELL_CHARS)
+
+
+def cut(text: str, width: int) -> str:
+    """At most ``width`` signs of a line. A number is there as a whole or not at all: half of one is another."""
+    if len(text) <= width:
+        return text
+    kept = text[: max(width - 1, 0)]
+    if not text[len(kept)].isspace() and (half := _HALF_NUMBER.search(kept)):
+        kept = kept[: half.start()]
+    return kept.rstrip() + "…"
 
 
 def printable(text: str) -> str:

@@ -23,7 +23,7 @@ from slakeeper.change import Changes
 from slakeeper.client import Cluster, RequestFailed, connect
 from slakeeper.concern import status_concerns
 from slakeeper.otp.attach import NotRunning, running
-from slakeeper.text import budget, instant, number, percent, table
+from slakeeper.text import budget, cut, instant, number, percent, table
 
 REFRESH_S = 1.0
 
@@ -109,7 +109,8 @@ class _View:
         console = Console()
         with Live(console=console, auto_refresh=False, screen=False) as live:
             while not self._ended.wait(0 if self._cluster is None else REFRESH_S):
-                live.update(Text(self._picture(), no_wrap=True, overflow="crop"), refresh=True)
+                lines = (cut(line, console.width) for line in self._picture().splitlines())
+                live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
     def _run_plain(self) -> None:
         """One line when it is ready, and then one for each thing that changes."""

@@ -137,6 +137,19 @@ def test_a_service_that_is_stopped_on_a_full_disk_starts_when_there_is_room(
     service.stop()
 
 
+def test_a_detached_start_says_that_the_disk_is_nearly_full(service: Service, small_disk: Path) -> None:
+    service.stop()
+    fill(small_disk, RESERVE_BYTES * 3 // 4)
+    started = service.cli(*service.start_arguments, "--detach")
+    assert started.code == 0
+    assert started.err.startswith("slakeeper: the disk is nearly full, samples are refused: ")
+    assert " 3.8 MiB are to stay free" in started.err
+    service.stop()
+    clear(small_disk)
+    assert service.cli(*service.start_arguments, "--detach").err == ""
+    service.stop()
+
+
 def test_a_program_with_slakeeper_inside_goes_on_by_itself_when_there_is_room(
     small_disk: Path, tmp_path: Path
 ) -> None:

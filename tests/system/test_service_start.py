@@ -4,15 +4,17 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from slakeeper.otp import attach, run_file
+from slakeeper.otp.daemon import INTERRUPTED
 from tests.system.configuration import contract, metric, write_config
 from tests.system.remains import until
-from tests.system.service import COMMAND, MakeService, Service
+from tests.system.service import COMMAND, ROOT, MakeService, Service
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 pytest_plugins = ["tests.system.service_fixtures"]
@@ -113,6 +115,37 @@ def test_a_start_is_found_and_stopped_before_it_has_read_anything(
     assert (out, err) == ("", "slakeeper: stopped while it was starting\n")
     assert starting.returncode == (1 if mode == ["--detach"] else 0)
     assert run_file.holder(service.data) is None
+
+
+@pytest.mark.parametrize("who", ["the caller alone", "the terminal"])
+def test_ctrl_c_in_the_middle_of_the_daemons_fork_is_not_lost(
+    make_service: MakeService, tmp_path: Path, who: str
+) -> None:
+    service = make_service(write_config(tmp_path / "config", []))
+    press = "os.kill(os.getpid()" if who == "the caller alone" else "os.killpg(0"
+    pressed_once = (
+        "import os, signal, sys; from slakeeper.cli import main; forks = iter([os.getpid()]);"
+        f"press = lambda: next(forks, None) == os.getpid() and {press}, signal.SIGINT);"
+        "os.register_at_fork(after_in_parent=press); main(sys.argv[1:], prog_name='slakeeper')"
+    )
+    arguments = ["--data", str(service.data), *service.start_arguments, "--detach"]
+    done = subprocess.run(
+        [sys.executable, "-c", pressed_once, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        start_new_session=True,
+    )
+    if who == "the terminal":
+        assert (done.returncode, done.stderr) == (1, "slakeeper: stopped while it was starting\n"), done
+        assert run_file.holder(service.data) is None
+        return
+    assert (done.returncode, done.stderr) == (1, f"slakeeper: {INTERRUPTED}\n"), done
+    until(service.is_whole, what="it has started in the background")
+    service.stop()
 
 
 def test_a_start_that_is_stopped_when_its_processes_come_up_says_so(

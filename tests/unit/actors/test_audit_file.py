@@ -9,6 +9,7 @@ import pytest
 
 from slakeeper.actors import audit_file
 from slakeeper.actors.audit_file import AuditFiles, Fork, segment_name
+from slakeeper.otp.filesystem import Readable
 from slakeeper.otp.sim_filesystem import CrashFileSystem, PowerLoss
 from slakeeper.sla.audit import Fact, Head, Link, link
 
@@ -46,6 +47,31 @@ def content(fs: CrashFileSystem) -> bytes:
 def test_entries_follow_on_what_is_confirmed(fs: CrashFileSystem) -> None:
     assert AuditFiles(ROOT, fs).append("p000", SIX[3:]) == 6
     assert content(fs) == written(SIX)
+
+
+def test_an_append_reads_no_more_of_a_segment_than_the_end_that_it_follows_on(
+    fs: CrashFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_bytes = 0
+    opened = fs.open
+
+    def counted(path: Path) -> Readable:
+        file = opened(path)
+        read_at = file.read_at
+
+        def count(offset: int, length: int) -> bytes:
+            nonlocal read_bytes
+            read_bytes += length
+            return read_at(offset, length)
+
+        monkeypatch.setattr(file, "read_at", count)
+        return file
+
+    monkeypatch.setattr(fs, "open", counted)
+    monkeypatch.setattr(fs, "read", lambda path: pytest.fail(f"{path} was read whole"))
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs) == written(SIX)
+    assert 0 < read_bytes < 100
 
 
 def test_what_is_confirmed_survives_a_loss_of_power(fs: CrashFileSystem) -> None:

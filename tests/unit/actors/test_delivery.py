@@ -479,3 +479,23 @@ def test_a_page_that_gets_through_late_is_closed_after_it(world: World) -> None:
     about = [each.kind.value for name, each, _ in world.sent if name == "pager"]
     assert about == ["escalation", "resolved"]
     assert world.host.addresses("escalation") == []
+
+
+def test_when_nobody_could_be_told_the_escalation_has_failed_at_once(world: World) -> None:
+    for name in ("chat", "pager"):
+        world.senders[name].failures = [DeliveryError("no such room", retryable=False) for _ in range(3)]
+    world.observe(CRITICAL)
+    world.settle()
+    assert world.violation()["escalation_failed_time"] == world.now_ms == NOW_MS
+    assert [each["status"] for each in world.violation()["escalations"]] == ["failed", "failed"]
+
+
+def test_when_somebody_was_told_the_escalation_waits_for_them_though_the_last_level_failed(
+    world: World,
+) -> None:
+    world.senders["pager"].failures = [DeliveryError("no such service", retryable=False)]
+    world.observe(CRITICAL)
+    world.pass_time(2 * MINUTE_MS)
+    assert world.violation()["escalation_failed_time"] is None
+    world.pass_time(5 * MINUTE_MS)
+    assert world.violation()["escalation_failed_time"] == NOW_MS + 6 * MINUTE_MS

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.message import Observe
 from slakeeper.actors.monitor import MetricMonitorActor
-from slakeeper.otp.actor import RequestError
+from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.neighbour import SocketNeighbour
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
+    HOUR_MS,
     MINUTE_MS,
     SECOND_MS,
     WARNING,
@@ -331,3 +333,77 @@ def test_an_escalation_that_nobody_answered_is_visible_in_status(two: World) -> 
     two.pass_time(30 * MINUTE_MS)
     assert two.status("api")["escalations_failed"] == 1
     assert "escalation.failed" in two.topics()
+
+
+# -- helpers that crash while their violation looks for them -----------------------------------------------------------
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, kind: type[Actor], times: int) -> None:
+    """Has the next starts of a kind that is on record fail."""
+    init, left = kind.init, times
+
+    def fail(self: Actor, ctx: Any, fresh: bool) -> str | None:
+        nonlocal left
+        if not fresh and left:
+            left -= 1
+            raise RuntimeError("not yet")
+        return init(self, ctx, fresh)
+
+    monkeypatch.setattr(kind, "init", fail)
+
+
+def test_an_escalation_that_is_being_restarted_is_not_taken_for_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.observe(CRITICAL)
+    address = f"escalation:{world.violation()['id']}"
+    crashing(monkeypatch, EscalationActor, times=5)
+    world.restart()
+    world.pass_time(SECOND_MS)
+    assert world.actor_status(address) == "restarting"
+    world.pass_time(MINUTE_MS)
+    assert len(world.told("escalation")) == 2
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.settle()
+    assert len(world.told("resolved", "pager")) == 1
+    assert world.host.addresses("escalation") == world.host.addresses("violation") == []
+
+
+def test_an_escalation_that_is_set_aside_is_said_to_have_failed_and_goes_on_when_it_is_released(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.observe(CRITICAL)
+    address = f"escalation:{world.violation()['id']}"
+    crashing(monkeypatch, EscalationActor, times=6)
+    world.restart()
+    world.pass_time(MINUTE_MS)
+    assert world.actor_status(address) == "quarantined"
+    assert world.violation()["escalation_failed_time"] is not None
+    world.request("actor.resume", address=address)
+    world.settle()
+    assert len(world.told("escalation")) == 2
+    world.request("violation.ack", id=world.violation()["id"], by="ann")
+    world.pass_time(HOUR_MS)
+    assert len(world.told("escalation")) == 2
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.settle()
+    assert world.host.addresses("escalation") == world.host.addresses("violation") == []
+
+
+def test_an_escalation_that_is_released_after_its_violation_has_ended_tells_so_and_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.observe(CRITICAL)
+    address = f"escalation:{world.violation()['id']}"
+    crashing(monkeypatch, EscalationActor, times=6)
+    world.restart()
+    world.pass_time(30 * SECOND_MS)
+    world.recover()
+    assert world.host.addresses("violation") == []
+    world.request("actor.resume", address=address)
+    world.settle()
+    world.pass_time(HOUR_MS)
+    assert (
+        len(world.told("escalation", "chat")) == len(world.told("resolved", "chat")) - 1 == 1
+    )  # one is the alert
+    assert world.host.addresses("escalation") == []

@@ -19,6 +19,7 @@ from slakeeper.actors.message import (
     Observe,
     Rebase,
     ResolveViolation,
+    SayAgain,
     SetSuspended,
     Tick,
     ViolationEnded,
@@ -32,6 +33,7 @@ from slakeeper.actors.report import ReportActor
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor, Entrusted
 from slakeeper.otp.context import Context
+from slakeeper.otp.host import MAX_STASH
 from slakeeper.sla.notification import NotificationKind
 from slakeeper.sla.violation import Violation
 from tests.unit.actors.cell_world import (
@@ -391,3 +393,44 @@ def test_a_bad_sample_that_crosses_the_word_that_it_is_over_leaves_nothing_open_
     world.pass_time(11 * SECOND_MS)
     world.recover()
     assert world.violations() == []
+
+
+def test_a_monitor_whose_stash_overflowed_while_it_was_suspended_still_takes_the_new_version(
+    world: World,
+) -> None:
+    address = monitor_address("api", "latency")
+    world.request("actor.suspend", address=address)
+    for _ in range(MAX_STASH):
+        world.host.cast(address, SayAgain("nobody"))
+    strict = metric("latency", value=50)
+    world.define(contract(metrics=[strict]))
+    world.request("sla.suspend", id="api", by="ann")
+    lost = [letter["message"] for letter in world.host.inspector.letters()]
+    assert [name for name in ("Rebase", "SetSuspended") if any(name in each for each in lost)] == [
+        "Rebase", "SetSuspended",
+    ]  # fmt: skip
+    world.request("actor.resume", address=address)
+    world.pass_time(MINUTE_MS)
+    assert world.metric()["threshold"] == 50
+    assert (
+        world.shown()["period"]["excluded_ms"] == MINUTE_MS - 10 * SECOND_MS
+    )  # the last window waits for late samples
+    world.request("sla.resume", id="api", by="ann")
+    world.observe(GOOD)  # as was promised before
+    assert len(world.violations()) == 1
+
+
+def test_a_monitor_whose_stash_overflowed_while_it_was_suspended_goes_on_by_the_clock(
+    world: World,
+) -> None:
+    world.observe(GOOD)
+    address = monitor_address("api", "latency")
+    world.request("actor.suspend", address=address)
+    for _ in range(MAX_STASH):
+        world.host.cast(address, SayAgain("nobody"))
+    world.pass_time(2 * HOUR_MS + MINUTE_MS)
+    world.request("actor.resume", address=address)
+    world.settle()
+    assert [each.start_ms for each in world.host.ask("report:api", ListHistory()).periods] == [
+        NOW_MS, NOW_MS + HOUR_MS,
+    ]  # fmt: skip

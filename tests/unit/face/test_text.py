@@ -10,6 +10,7 @@ from slakeeper.concern import status_concerns
 from slakeeper.instant import read_ts
 from slakeeper.reading import config_directory, problems_of
 from slakeeper.source_row import source_rows
+from slakeeper.text import cut
 from slakeeper.view import _busiest, _event_text
 from slakeeper.violation_text import violation_text
 
@@ -36,6 +37,24 @@ def test_long_cells_are_cut_and_none_breaks_the_table_or_moves_the_cursor() -> N
     assert len(shown.splitlines()) == 3
     assert "\x1b" not in shown
     assert "\u202e" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("latency 123.4567", "latency…"),
+        ("latency 12 load 3", "latency 12…"),
+        ("0123456789012345", "…"),
+        ("-1.5e-07 and words", "-1.5e-07 a…"),
+        ("alphabetical words", "alphabetic…"),
+        ("v01a3185c5000-88afc", "v01a3185c5…"),
+        ("just eleven", "just eleven"),
+        ("spent 12x, and so", "spent 12x,…"),
+        ("99.9999 % ok", "99.9999 %…"),
+    ],
+)
+def test_what_is_cut_ends_within_no_number(text: str, shown: str) -> None:
+    assert cut(text, 11) == shown
 
 
 def test_status_shows_contracts_and_processes() -> None:

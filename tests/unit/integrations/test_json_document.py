@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from slakeeper.integrations.json_document import READ_HERE_BYTES
+from slakeeper.integrations.http_answer import READ_HERE_BYTES
 from slakeeper.integrations.json_pointer import resolve_pointer
 from slakeeper.integrations.source import Poller, open_source
 from slakeeper.sla.monitoring import (

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from slakeeper.integrations.http_answer import READ_HERE_BYTES
 from slakeeper.integrations.remedy import RemedyResult, run_remedy
 from slakeeper.sla.policy import AutomaticAction, KubernetesRemedy
 from tests.unit.integrations.fake_http import (
@@ -206,6 +207,11 @@ def test_a_server_that_does_not_answer_leaves_it_open(behaviour: Behaviour, serv
         (b"hello", "answered 200: hello"),
         (b'{"spec": {"replicas": 4}}', "asked for 5 replicas, and the server says 4"),
         (b'{"spec": 1}', "asked for 5 replicas, and the server says None"),
+        (
+            b'{"spec": {"replicas": 4}}' + b" " * READ_HERE_BYTES,
+            "asked for 5 replicas, and the server says 4",
+        ),
+        (b"hello" + b" " * READ_HERE_BYTES, "answered 200: hello"),
     ],
 )
 def test_an_answer_that_makes_no_sense_is_no_success(body: bytes, detail: str, server: FakeServer) -> None:

@@ -14,6 +14,11 @@ import pytest
 import urllib3
 from pydantic import SecretStr, ValidationError
 
+from slakeeper.integrations import json_apart
+from slakeeper.integrations.deadline import Deadline
+from slakeeper.integrations.http_answer import READ_HERE_BYTES
+from slakeeper.integrations.json_abridged import abridged
+from slakeeper.integrations.json_apart import read_apart
 from slakeeper.integrations.mcp import QUERIES, Refused, Session
 from slakeeper.integrations.mcp_http import events
 from slakeeper.integrations.source import Reading, open_source
@@ -381,9 +386,74 @@ def test_a_call_that_gets_no_answer_is_the_last() -> None:
     assert found["latency"].value is not None
 
 
+BULK = [{"type": "text", "text": "x" * 300}] * 1_000
+
+
+@pytest.mark.parametrize("as_event", [False, True], ids=["document", "event"])
+@pytest.mark.parametrize("is_error", [False, True])
+def test_a_large_answer_is_read_by_a_process_of_its_own(
+    as_event: bool, is_error: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(program: Path, body: bytes, deadline: Deadline) -> bytes:
+        read.append(len(body))
+        return read_apart(program, body, deadline)
+
+    monkeypatch.setattr(json_apart, "read_apart", counted)
+
+    def behave(request: Request) -> Behaviour:
+        message = json.loads(request.body or b"{}")
+        if message.get("method") != "tools/call":
+            return answering(request)
+        result = {"content": BULK, "isError": is_error}
+        body = json.dumps({"jsonrpc": "2.0", "result": result, "id": message["id"]}).encode()
+        if not as_event:
+            return Reply(200, body, {"Content-Type": "application/json"})
+        first = b'data: {"method": "notifications/progress"}\n\n'
+        return Reply(200, first + b"data: " + body + b"\n\n", {"Content-Type": "text/event-stream"})
+
+    with FakeServer(behave) as server:
+        found = probe(url=server.url, tool="read")
+    assert values(found, "up", "error") == (100.0, 100.0 if is_error else 0.0)
+    assert len(read) == 1
+    assert read[0] > READ_HERE_BYTES
+    if is_error:
+        assert str(found["latency"].error).startswith("tool read failed: xxx")
+
+
+def test_a_large_line_is_read_by_a_process_of_its_own() -> None:
+    found = of_program(
+        LOOP.format(before="", after="").replace("else {}", "else {'content': ['x' * 300] * 1_000}")
+    )
+    assert values(found, "up", "error") == (100.0, 0.0)
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit(9)", "pass"])
+def test_a_large_answer_that_nobody_manages_to_read_is_none(
+    program: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = tmp_path / "reader.py"
+    reader.write_text(program)
+    monkeypatch.setattr(json_apart, "_ABRIDGE", reader)
+    server.then(Reply(200, b"1" + b" " * READ_HERE_BYTES, {"Content-Type": "application/json"}))
+    assert values(probe(url=server.url), "up", "error") == (0.0, 100.0)
+
+
+def test_what_is_left_of_a_large_document_is_small_whatever_it_is() -> None:
+    many: dict[str, Any] = {str(number): [[]] * 90 for number in range(90)}
+    cases: list[Any] = [["x" * 9_000] * 90, many, 10**4_000]
+    for bulky in cases:
+        assert len(json.dumps(abridged(bulky))) < len(json.dumps(bulky))
+    deep: Any = []
+    for _ in range(100):
+        deep = [deep]
+    assert json.dumps(abridged(deep)) == "[[[[[[[[null]]]]]]]]"
+
+
 def test_events_are_read_as_far_as_they_are_whole() -> None:
     stream = b': hello\r\n\r\nid: 1\r\ndata: {"a":\r\ndata: 1}\r\n\r\ndata: nonsense\n\ndata: {"b": 2'
-    assert list(events(stream)) == [{"a": 1}]
+    assert list(events(stream, Deadline(30_000))) == [{"a": 1}]
 
 
 # --- over stdio --------------------------------------------------------------------------------------

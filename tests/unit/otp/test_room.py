@@ -27,6 +27,13 @@ RESERVE = 1_000
 SNAPSHOT_MS = 20
 
 
+def test_what_is_free_and_what_is_to_stay_free_are_said_in_one_unit() -> None:
+    fs = CrashFileSystem()
+    fs.free = 1_000_000
+    said = str(Room(DIRECTORY, 64_000_000, fs))
+    assert said == f"1.0 MiB free for {DIRECTORY}, 61.0 MiB are to stay free"
+
+
 @pytest.mark.parametrize(
     ("free", "is_low", "suffices"),
     [(RESERVE, False, True), (RESERVE - 1, True, True), (RESERVE // 2, True, True), (499, True, False)],

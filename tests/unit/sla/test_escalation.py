@@ -211,6 +211,45 @@ def test_nobody_is_waited_for_who_could_not_be_told() -> None:
     assert undelivered(walk, SEED, "0.warning.0.2", later_ms + MINUTE_MS) == walk
 
 
+def test_after_the_last_level_the_timeout_is_over_when_nobody_of_the_policy_was_reached() -> None:
+    twice = policy(
+        escalation_policies=[
+            {"severity": "warning", "levels": [{"type": "email"}, {"type": "sms"}], "timeout": "10m"},
+            {"severity": "critical", "levels": [{"type": "email"}], "timeout": "10m", "repeat": 1},
+        ]
+    )
+    walk, _ = run(begin(twice, Severity.WARNING, NOW_MS), twice, NOW_MS + MINUTE_MS)
+    last, both = "0.warning.0.1", {"0.warning.0.0", "0.warning.0.1"}
+    later_ms = NOW_MS + 2 * MINUTE_MS
+    assert undelivered(walk, twice, last, later_ms, {last}) == walk  # the first may still answer
+    for failed_last in both:  # in whichever order they are given up
+        walk_on, effects = advance(undelivered(walk, twice, failed_last, later_ms, both), twice, later_ms)
+        assert [effect.key for effect in effects] == ["0.critical.0.0"]
+    # Once more as the policy says, and then it has failed: at once, too.
+    failed = {*both, "0.critical.0.0"}
+    walk_on, effects = advance(
+        undelivered(walk_on, twice, "0.critical.0.0", later_ms, failed), twice, later_ms
+    )
+    assert [effect.key for effect in effects] == ["0.critical.1.0"]
+    failed.add("0.critical.1.0")
+    walk_on, effects = advance(
+        undelivered(walk_on, twice, "0.critical.1.0", later_ms, failed), twice, later_ms
+    )
+    assert ([effect.key for effect in effects], deadline_ms(walk_on)) == (["0.critical.1.failed"], None)
+
+
+def test_who_is_notified_beside_the_levels_may_still_answer() -> None:
+    beside = policy(
+        channels={"chat": {"type": "log"}},
+        escalation_policies=[
+            {"severity": "critical", "levels": [{"type": "email"}], "notify_channels": ["chat"], "timeout": "10m"},
+        ],
+    )  # fmt: skip
+    walk, _ = run(begin(beside, Severity.CRITICAL, NOW_MS), beside, NOW_MS + MINUTE_MS)
+    key = "0.critical.0.0"
+    assert undelivered(walk, beside, key, NOW_MS + MINUTE_MS, {key}) == walk
+
+
 def test_a_walk_that_waits_for_nobody_is_not_moved_by_what_failed() -> None:
     walk, _ = run(begin(SEED, Severity.WARNING, NOW_MS), SEED, NOW_MS)
     for still in (acknowledge(walk, SEED, NOW_MS), resolve(walk)[0]):

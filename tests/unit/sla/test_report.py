@@ -14,6 +14,7 @@ from slakeeper.sla.compensation import book, settle_penalties
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.report import EarlierPeriod, MetricAccount, build, to_markdown, totals
+from slakeeper.sla.report_html import to_html
 from slakeeper.sla.violation import (
     ActionRecord,
     ActionStatus,
@@ -25,6 +26,7 @@ from slakeeper.sla.violation import (
     record_escalation,
     resolve,
 )
+from slakeeper.sla.wording import TREND_WORDS
 from tests.unit.sla.acting import contract, violation
 
 DAY_MS = 86_400_000
@@ -266,6 +268,11 @@ def test_words_of_others_do_not_become_markup() -> None:
     sla = contract(name="A *bold* <script> [link](x) | &lt; name")
     text = to_markdown(document(sla))
     assert "# Service level report: A \\*bold\\* &lt;script> \\[link\\](x) \\| &amp;lt; name" in text
+
+
+def test_the_trend_says_what_it_counts_and_the_list_does_not() -> None:
+    assert f"\n\n{TREND_WORDS}\n" in to_markdown(full())
+    assert TREND_WORDS in to_html(full())
 
 
 def test_without_earlier_periods_there_is_no_trend_section() -> None:
