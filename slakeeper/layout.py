@@ -119,18 +119,18 @@ def note_served(data: Path) -> None:
         OSError: it cannot be written.
     """
     meta = _read_meta(data)
-    if meta is not None and (served := sorted(_with_journal(data))) != meta.get("served"):
+    if meta is not None and (served := sorted(_with_history(data))) != meta.get("served"):
         _write_meta(data, {**meta, "served": served})
 
 
 def lost_partitions(data: Path) -> list[str]:
-    """Partitions that were there at an earlier start and have no journal now: with them all that was in them.
+    """Partitions that were there at an earlier start and of which nothing is left: with them all that was in them.
 
     Raises:
         LayoutError: the directory's own facts are damaged or missing.
     """
     meta = _read_meta(data)
-    there = _with_journal(data)
+    there = _with_history(data)
     if meta is None:
         if there:
             raise LayoutError(
@@ -152,11 +152,16 @@ def give_up(data: Path, names: Sequence[str]) -> None:
         _write_meta(data, {**meta, "served": [each for each in meta.get("served", ()) if each not in names]})
 
 
-def _with_journal(data: Path) -> set[str]:
+def _with_history(data: Path) -> set[str]:
     folder = data / PARTITIONS
     if not folder.is_dir():
         return set()
-    return {path.name for path in folder.iterdir() if any(path.glob("journal-*.log"))}
+    # A snapshot whose journal is gone is damage, of which a repair keeps the snapshot.
+    return {
+        path.name
+        for path in folder.iterdir()
+        if any(path.glob("journal-*.log")) or any(path.glob("snapshot-*.msgpack"))
+    }
 
 
 def cell_settings(

@@ -342,6 +342,42 @@ def test_a_partition_that_is_gone_is_missed_until_it_is_given_up(data: Path, how
     assert examined(data)["ok"]
 
 
+def test_who_gave_up_a_partition_is_in_its_new_chain_and_the_old_one_is_kept_aside(data: Path) -> None:
+    links = chain_of(data, 3)
+    shutil.rmtree(data / "partitions" / "p001")
+    document = examined(data, "--repair", "--by", "ann")
+    assert (document["ok"], document["begun_anew"], document["audit_ahead"]) == (True, ["p001"], {})
+    (folder,) = data.glob("repaired-*")
+    assert document["repaired"] == {"folder": str(folder), "partitions": []}
+    (aside,) = (folder / "audit" / "p001").iterdir()
+    assert aside.read_text().splitlines() == [each.line for each in links]
+    begun, noted = (json.loads(each.line) for each in recorded(data, "p001").unfiled)
+    assert (begun["seq"], begun["what"]) == (1, "chain.begun")
+    assert (noted["what"], noted["who"], noted["details"]["audit_entries_set_aside"]) == (
+        "partition.repaired", "ann", 4,
+    )  # fmt: skip
+    assert noted["details"]["kept_sequence"] == 0
+    assert examined(data)["ok"]
+    again = doctor(data, "--repair")
+    assert (again.exit_code, list(data.glob("repaired-*"))) == (0, [folder])
+
+
+def test_a_snapshot_without_its_journal_is_damage_and_is_kept(data: Path) -> None:
+    folder = data / "partitions" / "p001"
+    partition = Partition(folder, CODEC)
+    partition.open()
+    partition.snapshot({})
+    partition.close()
+    for path in folder.glob("journal-*"):
+        path.unlink()
+    document = examined(data)
+    assert (document["missing"], document["partitions"][1]["state"]) == ([], "damaged")
+    mended = examined(data, "--repair")
+    assert (mended["ok"], mended["begun_anew"]) == (True, [])
+    assert mended["partitions"][1]["keeps"] == {"sequence": 4, "snapshot": 4, "actors": 1}
+    assert examined(data)["ok"]
+
+
 def test_partitions_without_the_facts_of_the_directory_are_a_problem(data: Path) -> None:
     (data / "meta.json").unlink()
     assert "meta.json is missing" in examined(data)["problems"][0]
