@@ -37,7 +37,7 @@ from slakeeper.config.loader import load
 from slakeeper.config.problem import ConfigError
 from slakeeper.config.service import ServiceSettings
 from slakeeper.disk import REPAIRED_PREFIX, disk_use, left_over
-from slakeeper.layout import PARTITIONS, LayoutError, check_meta, give_up, lost_partitions
+from slakeeper.layout import PARTITIONS, LayoutError, NewerData, check_meta, give_up, lost_partitions
 from slakeeper.loss import loss_of
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import FileSystem, Lock, OsFileSystem, write_atomically
@@ -92,7 +92,7 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
     A repair is noted in the partition's audit chain, as ``by`` wanted it.
 
     Raises:
-        Refused: there is no such directory, or the system or another program is using it.
+        Refused: there is no such directory, the system or another program is using it, or a newer version wrote it.
         OSError: it may be half done; the next repair goes on.
     """
     if not data.is_dir():
@@ -103,6 +103,7 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
         stop = f"slakeeper --data {shlex.quote(str(data))} stop"
         raise Refused(f"{data} is in use by process {error.pid}; end it first: {stop}") from error
     try:
+        _refuse_newer(data)
         audit = _stopped_audit(data)
         with _partitions(data) as wards:
             busy = [ward.name for ward in wards if ward.state == "in_use"]
@@ -128,6 +129,15 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
         return document
     finally:
         os.close(lock)
+
+
+def _refuse_newer(data: Path) -> None:
+    try:
+        check_meta(data)
+    except NewerData as error:
+        raise Refused(f"nothing was repaired: {error}") from error
+    except LayoutError:
+        pass  # damage, which the document says
 
 
 def _repaired(data: Path, damaged: list[_Ward], document: dict[str, Any], now_ms: int) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class LayoutError(Exception):
     """The data directory cannot be used; the text says why and what to do."""
 
 
+class NewerData(LayoutError):
+    """Another version of slakeeper wrote it, which this one cannot read: that is no damage."""
+
+
 @dataclass(frozen=True)
 class CellPlace:
     """One cell: its name, its partitions by number, and the contract it serves alone, if any."""
@@ -231,13 +235,13 @@ def _read_meta(data: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise LayoutError(f"{path}: is damaged ({error}); restore it from a backup") from error
     if isinstance(meta, dict) and meta.get("version", LAYOUT_VERSION) != LAYOUT_VERSION:
-        raise LayoutError(
+        raise NewerData(
             f"{path}: version {meta['version']} of the data is not known; this slakeeper writes {LAYOUT_VERSION}"
         )
     if not _is_sound(meta):
         raise LayoutError(f"{path}: is damaged (a key is missing or wrong); restore it from a backup")
     if meta.get("schema", 1) > SCHEMA_VERSION:
-        raise LayoutError(
+        raise NewerData(
             f"{path}: what is stored is of schema {meta['schema']}, this slakeeper reads up to {SCHEMA_VERSION}; "
             f"start the newer one again, or restore a backup that is older"
         )

@@ -50,7 +50,9 @@ def restore(source: Path, data: Path, now_ms: int, *, live: bool = False, by: st
         try:
             building.mkdir(mode=0o700)
         except FileExistsError as error:
-            raise RestoreRefused(f"{building} is there, of a restore that was interrupted; remove it") from error
+            raise RestoreRefused(
+                f"{building} is there, of a restore that was interrupted; remove it"
+            ) from error
         try:
             _fill(source, building, manifest, data)
             mark = mark_of(manifest.taken_at_ms, now_ms, str(source.absolute()))

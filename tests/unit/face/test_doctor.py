@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from slakeeper import App, Metric, Sla
 from slakeeper.actors.audit import AuditState, begin_chains, recorded_chain
 from slakeeper.actors.audit_file import AuditFiles
-from slakeeper.actors.record import make_codec
+from slakeeper.actors.record import SCHEMA_VERSION, make_codec
 from slakeeper.backup import BackupRefused, back_up
 from slakeeper.chain import cut_chain
 from slakeeper.cli import main
@@ -281,6 +281,17 @@ def test_a_newer_format_is_not_repaired(data: Path, monkeypatch: pytest.MonkeyPa
     assert {row["state"] for row in document["partitions"]} == {"unknown"}
     assert "Start the newer program again" in document["problems"][0]
     assert document["repaired"] is None
+
+
+def test_what_a_newer_program_wrote_is_not_repaired_by_this_one(data: Path) -> None:
+    path = damage(data)
+    content = path.read_bytes()
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "schema": SCHEMA_VERSION + 1}))
+    result = doctor(data, "--repair")
+    assert (result.exit_code, "start the newer one again" in result.stderr) == (1, True)
+    assert path.read_bytes() == content
+    assert list(data.glob("repaired-*")) == []
 
 
 def test_without_a_data_directory_nothing_is_made(tmp_path: Path) -> None:
