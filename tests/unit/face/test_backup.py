@@ -280,6 +280,20 @@ def test_a_restored_directory_has_its_name_when_all_of_it_is_on_the_disk(
     assert tmp_path in calls.synced_after(renamed)
 
 
+def test_a_disk_that_is_full_is_named(
+    data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("slakeeper.archive.os.fsync", fail)
+    for target, words in ((file, ("backup", file)), (tmp_path / "copy", ("restore", file))):
+        folder = data if words[0] == "backup" else target
+        result = cli("--json", "--data", folder, *words)
+        assert (result.exit_code, result.stderr) == (1, f"slakeeper: {target}: No space left on device\n")
+        assert json.loads(result.stdout)["error"]["message"].startswith(str(target))
+
+
 def test_what_a_restore_that_was_killed_left_is_named(file: Path, tmp_path: Path) -> None:
     left = tmp_path / f".copy.{os.getpid()}.restoring"
     left.mkdir()
