@@ -94,6 +94,7 @@ class EscalationActor(Actor):
                 self._record_end(ctx, uncertain)
             self._go_on(ctx, self._walk, self._violation)
             ctx.cast(violation_address(self._violation.id), SayAgain(self.address))
+            self._begin_again_if_in_vain(ctx)
             self._end_if_done(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -134,6 +135,7 @@ class EscalationActor(Actor):
         match message:
             case Tick():
                 self._go_on(ctx, self._current(), self._news)
+                self._begin_again_if_in_vain(ctx)
             case RetryDeliveries():
                 self._outbox.retry_due(ctx)
             case Performed():
@@ -142,6 +144,7 @@ class EscalationActor(Actor):
                     self._record_end(ctx, ended)
                 elif self._outbox.is_slow(message.key):
                     self._not_reached(ctx, message.key)
+                self._begin_again_if_in_vain(ctx)
                 self._end_if_done(ctx)
             case _:
                 super().handle_info(ctx, message)
@@ -290,6 +293,17 @@ class EscalationActor(Actor):
         walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms)
         if walk != self._current():
             self._go_on(ctx, walk, self._news)
+
+    def _begin_again_if_in_vain(self, ctx: Context) -> None:
+        """A walk is over when somebody was told; else nobody would hear of a violation for as long as it is open."""
+        environment: Environment = ctx.environment
+        walk = self._current()
+        if walk.status is not escalation.WalkStatus.FAILED or not self._outbox.is_empty:
+            return
+        levels = [record for record in self._records.values() if escalation.is_of(walk, record.key)]
+        if all(record.status not in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) for record in levels):
+            again = escalation.unreached(walk, environment.enforcement, ctx.now_ms)
+            self._take(ctx, again, self._violation, [])
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment
