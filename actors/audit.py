@@ -50,6 +50,11 @@ class AuditState:
     filed_seq: int
     unfiled: tuple[Link, ...] = ()
 
+    @property
+    def filed_hash(self) -> str:
+        """Of the last entry that is durable in the files."""
+        return self.unfiled[0].previous if self.unfiled else self.head_hash
+
 
 class AuditActor(Actor):
     """One for each partition, whose name is its argument. Its events are the :class:`Fact` s that others entrust."""

@@ -21,9 +21,6 @@ from slakeeper.sla.audit_check import Problem, ProblemKind
 # thousand entries.
 SEGMENT_BYTES = 1024 * 1024
 
-# So many segments are searched for the last confirmed entry; it is in the newest unless something is wrong.
-LOOK_BACK = 4
-
 SUFFIX = ".jsonl"
 
 _NAME = re.compile(rf"\d{{12}}{re.escape(SUFFIX)}")
@@ -125,7 +122,7 @@ class AuditFiles:
             name = names[-1] if names else begun
             content = fs.read(directory / name) if names else b""
             offset, tail = content.rfind(b"\n") + 1, b""
-        if offset >= SEGMENT_BYTES and not tail:
+        if offset >= SEGMENT_BYTES and not tail and begun not in names:
             name, offset = begun, 0
         if name not in names:
             fs.create(directory / name).close()
@@ -148,14 +145,14 @@ class AuditFiles:
         end = None if names[-1] == begun else self._end_if_last(directory / names[-1], links[0].previous)
         if end is not None:
             return names[-1], end, b"", ()
-        tail = b""
-        for back in range(1, min(LOOK_BACK, len(names)) + 1):
-            name = names[-back]
+        # In the newest, unless something is wrong; then in any of them, for the chain may be taken back by years.
+        for index in reversed(range(len(names))):
+            name, later = names[index], names[index + 1 :]
             content = self._fs.read(directory / name)
             offset = 0 if name == begun else _end_of(links[0].previous, content)
             if offset is not None:
-                return name, offset, content[offset:] + tail, names[len(names) - back + 1 :]
-            tail = content + tail
+                tail = b"".join((content[offset:], *(self._fs.read(directory / each) for each in later)))
+                return name, offset, tail, later
         return names[-1], None, b"", ()
 
     def _end_if_last(self, path: Path, previous: str) -> int | None:

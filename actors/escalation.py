@@ -95,6 +95,7 @@ class EscalationActor(Actor):
                 self._record_end(ctx, uncertain)
             self._go_on(ctx, self._walk, self._violation)
             self._ask_again(ctx)
+            self._begin_again_if_in_vain(ctx)
             self._end_if_done(ctx)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
@@ -135,6 +136,7 @@ class EscalationActor(Actor):
         match message:
             case Tick():
                 self._go_on(ctx, self._current(), self._news)
+                self._begin_again_if_in_vain(ctx)
             case RetryDeliveries():
                 self._outbox.retry_due(ctx)
             case Performed():
@@ -143,6 +145,7 @@ class EscalationActor(Actor):
                     self._record_end(ctx, ended)
                 elif self._outbox.is_slow(message.key):
                     self._not_reached(ctx, message.key)
+                self._begin_again_if_in_vain(ctx)
                 self._end_if_done(ctx)
             case _:
                 super().handle_info(ctx, message)
@@ -297,6 +300,17 @@ class EscalationActor(Actor):
         walk = escalation.undelivered(self._current(), environment.enforcement, key, ctx.now_ms, failed)
         if walk != self._current():
             self._go_on(ctx, walk, self._news)
+
+    def _begin_again_if_in_vain(self, ctx: Context) -> None:
+        """A walk is over when somebody was told; else nobody would hear of a violation for as long as it is open."""
+        environment: Environment = ctx.environment
+        walk = self._current()
+        if walk.status is not escalation.WalkStatus.FAILED or not self._outbox.is_empty:
+            return
+        levels = [record for record in self._records.values() if escalation.is_of(walk, record.key)]
+        if all(record.status not in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) for record in levels):
+            again = escalation.unreached(walk, environment.enforcement, ctx.now_ms)
+            self._take(ctx, again, self._violation, [])
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment

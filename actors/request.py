@@ -497,12 +497,18 @@ def _redeliver(host: Host, payload: Any) -> dict[str, Any]:
 
 
 def _audit_heads(host: Host, payload: Any) -> dict[str, Any]:
-    """``{"heads": [{"partition", "seq", "hash", "filed_seq"}]}``: how far each chain is, and how far its files are."""
+    """``{"heads": [{"partition", "seq", "hash", "filed_seq", "filed_hash"}]}``: of each chain, and its files."""
     heads = []
     for name in host.partitions:
         chain = recorded_chain(host.partitions[name], name, host.codec)
         heads.append(
-            {"partition": name, "seq": chain.head_seq, "hash": chain.head_hash, "filed_seq": chain.filed_seq}
+            {
+                "partition": name,
+                "seq": chain.head_seq,
+                "hash": chain.head_hash,
+                "filed_seq": chain.filed_seq,
+                "filed_hash": chain.filed_hash,
+            }
         )
     return {"heads": heads}
 

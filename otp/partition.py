@@ -55,6 +55,7 @@ class Partition:
         self._lock: Lock | None = None
         self._journal: Journal | None = None
         self._failure: str | None = "it is not open"
+        self._failed_as: type[JournalError] = JournalError
         self._older_bytes = 0  # of the journal since the newest snapshot, without the current segment
         self._snapshot_seq = 0
         self._beginning: Future[Journal] | None = None
@@ -137,7 +138,7 @@ class Partition:
         finally:
             if self._journal is None and self._beginning is None:
                 self.close()
-        self._failure = None
+        self._failure, self._failed_as = None, JournalError
 
     def ready(self) -> None:
         """Waits until the opening is durable.
@@ -156,7 +157,7 @@ class Partition:
             JournalError: the partition is closed or has failed.
         """
         if self._failure is not None:
-            raise JournalError(f"{self.directory}: {self._failure}")
+            raise self._failed_as(f"{self.directory}: {self._failure}")
         self._table.append(ops)
         for op in ops:
             if isinstance(op, Event):
@@ -165,7 +166,7 @@ class Partition:
     def append_event(self, address: str, data: bytes) -> None:
         """As :meth:`append` of one :class:`Event`, for those that come by the thousand."""
         if self._failure is not None:
-            raise JournalError(f"{self.directory}: {self._failure}")
+            raise self._failed_as(f"{self.directory}: {self._failure}")
         self._table.append_event(address, data)
         self._held_bytes += len(data)
 
@@ -320,10 +321,10 @@ class Partition:
             try:
                 self._journal = beginning.result()
             except OSError as error:
-                self._failure = "it could not be opened"
+                self._failure, self._failed_as = "it could not be opened", _error_of(error)
                 raise self._not_opened(error) from error
         if self._failure is not None or self._journal is None:
-            raise JournalError(f"{self.directory}: {self._failure}")
+            raise self._failed_as(f"{self.directory}: {self._failure}")
         return self._journal
 
     def _rotate(self) -> None:
@@ -338,7 +339,8 @@ class Partition:
 
     def _fail(self, doing: str, error: OSError) -> JournalError:
         self._failure = f"{doing} failed ({error}); what the disk has is unknown: stop, and recover from it"
-        return _error_of(error)(f"{self.directory}: {self._failure}")
+        self._failed_as = _error_of(error)
+        return self._failed_as(f"{self.directory}: {self._failure}")
 
     def _not_opened(self, error: OSError) -> JournalError:
         return _error_of(error)(f"{self.directory}: cannot be opened: {error}")

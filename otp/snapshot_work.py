@@ -23,13 +23,13 @@ class _Snapshot:
 
     Attributes:
         dumps: an actor of the partition at each step.
-        is_dumped: all of them are, and the rest is the background's.
+        written: of its file, once all actors are dumped and the rest is the background's.
     """
 
     def __init__(self, partition: Partition, dumps: Iterator[None]) -> None:
         self.partition = partition
         self.dumps = dumps
-        self.is_dumped = False
+        self.written: Future[None] | None = None
         self._longest_s = 0.0
 
     def held_up(self, for_s: float) -> None:
@@ -65,10 +65,14 @@ class SnapshotWork:
     @property
     def is_pressing(self) -> bool:
         """Whether it goes on at once, also when nothing happens."""
-        return self._snapshot is not None and not self._snapshot.is_dumped
+        return self._snapshot is not None and self._snapshot.written is None
 
     def go_on(self, may_begin: bool) -> None:
-        """Goes on with the snapshot that is begun, or begins the one that is due; not for longer than a slice."""
+        """Goes on with the snapshot that is begun, or begins the one that is due; not for longer than a slice.
+
+        Raises:
+            JournalError: the partition has failed, though nobody wants to write to it at the moment.
+        """
         began_s = time.perf_counter()
         snapshot = self._snapshot
         if snapshot is None:
@@ -76,18 +80,21 @@ class SnapshotWork:
             if due is None:
                 return
             snapshot = self._snapshot = _Snapshot(due, self._host.dump(due))
-        if not snapshot.is_dumped:
+        if snapshot.written is None:
             for _ in snapshot.dumps:
                 if time.perf_counter() - began_s >= SNAPSHOT_SLICE_S:
                     snapshot.held_up(time.perf_counter() - began_s)
                     return
-            snapshot.is_dumped = True
-            snapshot.partition.snapshot({}, self._writer).add_done_callback(self._report)
+            snapshot.written = snapshot.partition.snapshot({}, self._writer)
+            snapshot.written.add_done_callback(self._report)
             snapshot.held_up(time.perf_counter() - began_s)
         if not snapshot.partition.rotating:
             self._snapshot = None
             snapshot.held_up(snapshot.partition.waited_s)
             snapshot.count(self._host.counts)
+        elif snapshot.written.done():
+            # The segment could not be begun and never will be: all other snapshots would wait for it.
+            snapshot.written.result()
 
     def close(self) -> None:
         """Returns when the file that is being written is on the disk, or has failed; what is not begun never is."""

@@ -65,11 +65,14 @@ class Expected:
         head: the end of the chain.
         filed_seq: up to here everything was written into the files, and synced.
         latest_seq: entries that were added since ``head`` was asked for end here; None when there can be none.
+        filed_hash: of the entry ``filed_seq``, which shows what was written anew while the head is not in the files;
+            empty when it is not known.
     """
 
     head: Head
     filed_seq: int
     latest_seq: int | None = None
+    filed_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,13 +318,24 @@ def _against(expected: Expected, present: Sequence[_Placed], end: Head, last: Ro
             else f"{last.file}: nothing is there: {gone} missing"
         )
         yield Problem(ProblemKind.TRUNCATED, last.file, last.number, end.seq + 1, message)
-    known = next((each for each in reversed(present) if each.seq == head.seq), None)
-    if known is not None and known.is_intact and known.entry is not None and known.entry.hash != head.hash:
+    marks = {expected.filed_seq: (expected.filed_hash, "the last one that was written")}
+    marks[head.seq] = (head.hash, "the chain's head")
+    for seq, (digest, whose) in sorted(marks.items()):
+        known = next((each for each in reversed(present) if each.seq == seq), None)
+        if (
+            known is None
+            or known.entry is None
+            or not known.is_intact
+            or known.entry.hash == digest
+            or not digest
+        ):
+            continue
         message = (
-            f"{known.where}: entry {head.seq} has not the hash of the chain's head: it, or all since some entry before "
-            "it, was written anew"
+            f"{known.where}: entry {seq} has not the hash of {whose}: it, or all since some entry before it, was "
+            "written anew"
         )
-        yield Problem(ProblemKind.FOREIGN, known.row.file, known.row.number, head.seq, message)
+        yield Problem(ProblemKind.FOREIGN, known.row.file, known.row.number, seq, message)
+        break  # what follows was written anew as well
     latest_seq = head.seq if expected.latest_seq is None else expected.latest_seq
     if end.seq > latest_seq:
         first = next(each for each in present if each.seq > latest_seq)

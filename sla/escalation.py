@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from slakeeper.sla.duration import DAY_MS, HOUR_MS
 from slakeeper.sla.lateness import late_ms
 from slakeeper.sla.policy import EnforcementPolicy, EscalationLevel, EscalationPolicy, Severity
 from slakeeper.sla.violation import ViolationError
@@ -20,6 +21,13 @@ _ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 # How long a severity without a policy of its own is waited out before the next one's begins.
 _NO_POLICY_TIMEOUT_MS = EscalationPolicy.model_fields["timeout"].default
+
+
+# Each of its messages was tried for an hour before; and a violation that stays open for a month with nobody to be
+# reached keeps some forty walks, not seven hundred.
+_FIRST_UNREACHED_MS = HOUR_MS
+_LONGEST_UNREACHED_MS = DAY_MS
+_MOST_DOUBLINGS = 5
 
 
 class WalkStatus(StrEnum):
@@ -49,7 +57,8 @@ class Walk:
         due_ms: when that level is sent or the timeout ends [Unix ms]; when acknowledged, when the walk starts again.
             None when nothing is due any more.
         round: how often the critical policy was begun again.
-        number: how often the walk was begun again, after an acknowledgement ran out or by an operator.
+        number: how often the walk was begun again: after an acknowledgement ran out, by an operator, or because it had
+            reached nobody.
         violation_severity: where a walk that starts again begins.
         told: every address that got a message, once each, in order.
     """
@@ -211,6 +220,17 @@ def _may_answer(walk: Walk, policy: EnforcementPolicy, failed: Collection[str]) 
     return any(_key(walk, str(index)) not in failed for index in range(len(walked.levels)))
 
 
+def unreached(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
+    """Every message of a walk that has ended was in vain: it begins again later, ever more seldom, once a day at last.
+
+    Nobody did not answer; nobody was told. What keeps messages from arriving may last for a night.
+    """
+    if walk.status is not WalkStatus.FAILED or not walk.told:
+        return walk
+    wait_ms = min(_LONGEST_UNREACHED_MS, _FIRST_UNREACHED_MS << min(walk.number, _MOST_DOUBLINGS))
+    return hold(_again(walk, policy, now_ms), now_ms + wait_ms)
+
+
 def resolve(walk: Walk) -> tuple[Walk, tuple[Told, ...]]:
     """Ends the walk; the second value is who was told and so is told of the end. Empty when it had ended already."""
     if walk.status is WalkStatus.RESOLVED:
@@ -273,6 +293,11 @@ def _again(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
         walk, severity=start, level_index=0, round=0, number=walk.number + 1, status=WalkStatus.WALKING
     )
     return _reach(fresh, policy, now_ms)
+
+
+def is_of(walk: Walk, key: str) -> bool:
+    """Whether a message belongs to the walk as it was begun last."""
+    return key.startswith(f"{walk.number}.")
 
 
 def _key(walk: Walk, what: str) -> str:

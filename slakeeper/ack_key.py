@@ -1,7 +1,7 @@
 """The key that acknowledge links are signed with: made once, kept in the data directory, its owner's alone.
 
 It is not the API token: that one changes with every start, and links have to outlive it. Who removes the file makes
-every link that was sent worthless. A backup does not hold it.
+every link that was sent worthless. A backup holds it, so that links go on after a loss.
 """
 
 import secrets

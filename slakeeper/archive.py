@@ -6,6 +6,8 @@
 """
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -16,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
+from slakeeper.otp.filesystem import OsFileSystem
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
+PARTIAL_SUFFIX = ".partial"
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -63,9 +68,12 @@ def write_archive(target: Path, parts: Sequence[Part], about: dict[str, Any]) ->
     Raises:
         OSError: it cannot be written, or a part is shorter than it says; ``target`` is as it was.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    _remove_left_over(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
+        with contextlib.suppress(OSError):  # a disk without locks: then nothing of it is removed as left over
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with os.fdopen(fd, "wb") as file:
             files: dict[str, dict[str, Any]] = {}
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -88,6 +96,19 @@ def write_archive(target: Path, parts: Sequence[Part], about: dict[str, Any]) ->
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _remove_left_over(target: Path) -> None:
+    """What killed backups to the same place left, each as large as a backup. One that is being written is locked."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*{PARTIAL_SUFFIX}"):
+        if path.is_symlink():
+            continue
+        with contextlib.suppress(BlockingIOError, PermissionError, FileNotFoundError):
+            lock = OsFileSystem().lock(path)
+            try:
+                path.unlink()
+            finally:
+                lock.release()
 
 
 def _header(name: str, size: int, about: dict[str, Any]) -> tarfile.TarInfo:

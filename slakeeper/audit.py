@@ -158,7 +158,7 @@ def verify(data: Path, ask_heads: Callable[[], Heads] | None, noted: Sequence[st
         findings = {}
         for name in names:
             known, latest = before.get(name), after.get(name, before.get(name))
-            expected = Expected(known.head, known.filed_seq, latest.head.seq) if known and latest else None
+            expected = replace(known, latest_seq=latest.head.seq) if known and latest else None
             findings[name] = _judged(data, name, lines[name], expected)
     known_hashes = frozenset().union(*(each.hashes for each in findings.values()))
     unknown = tuple(each for each in noted if each not in known_hashes)
@@ -198,7 +198,9 @@ def _settled_heads(ask_heads: Callable[[], Heads]) -> dict[str, Expected]:
 
 def _heads(answer: Heads) -> dict[str, Expected]:
     return {
-        str(each["partition"]): Expected(Head(each["seq"], each["hash"]), each["filed_seq"])
+        str(each["partition"]): Expected(
+            Head(each["seq"], each["hash"]), each["filed_seq"], filed_hash=each.get("filed_hash", "")
+        )
         for each in answer["heads"]
     }
 
@@ -219,7 +221,8 @@ def _recorded(data: Path, name: str) -> Expected | None:
         return None
     finally:
         partition.close()
-    return Expected(Head(chain.head_seq, chain.head_hash), chain.filed_seq)
+    head = Head(chain.head_seq, chain.head_hash)
+    return Expected(head, chain.filed_seq, filed_hash=chain.filed_hash)
 
 
 def _names(data: Path, partition: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from slakeeper.session import FAILED, Session, by_option, fail
+from slakeeper.session import FAILED, Session, by_option, fail, naming
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -20,7 +20,8 @@ def backup(session: Session, file: Path) -> None:
     runs = run_file.holder(session.data) is not None
     ask = (lambda: session.ask("backup")["partitions"]) if runs else None
     try:
-        done = back_up(session.data, file.absolute(), ask, time.time_ns() // 1_000_000)
+        with naming(file):
+            done = back_up(session.data, file.absolute(), ask, time.time_ns() // 1_000_000)
     except BackupRefused as refusal:
         fail(FAILED, str(refusal))
     session.show(
@@ -45,7 +46,8 @@ def restore(session: Session, file: Path, live: bool, by: str) -> None:
     from slakeeper.text import instant
 
     try:
-        done = restore_backup(file, session.data, time.time_ns() // 1_000_000, live=live, by=by)
+        with naming(session.data):
+            done = restore_backup(file, session.data, time.time_ns() // 1_000_000, live=live, by=by)
     except RestoreRefused as refusal:
         fail(FAILED, str(refusal))
     held = "" if live else "; nobody is told and no action is run until: slakeeper start --live"

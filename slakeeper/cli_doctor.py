@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from slakeeper.session import FAILED, Session, by_option, fail
+from slakeeper.session import FAILED, Session, by_option, fail, naming
 
 
 @click.option(
@@ -27,11 +27,12 @@ def doctor(session: Session, repairing: bool, by: str) -> None:
 
     now_ms = time.time_ns() // 1_000_000
     try:
-        document = (
-            mend(session.data, now_ms, by)
-            if repairing
-            else examine(session.data, now_ms, lambda: _heads(session))
-        )
+        with naming(session.data):
+            document = (
+                mend(session.data, now_ms, by)
+                if repairing
+                else examine(session.data, now_ms, lambda: _heads(session))
+            )
     except (Refused, JournalError) as refusal:
         fail(FAILED, str(refusal))
     session.show(document, doctor_text)

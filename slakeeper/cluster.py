@@ -383,7 +383,8 @@ class Cluster:
     # --- the audit chain ----------------------------------------------------------------------------
 
     def audit_heads(self) -> Future[dict[str, Any]]:
-        """``{"heads": [{"partition", "seq", "hash", "filed_seq"}], "away": names of cells that do not answer}``."""
+        """``{"heads": [{"partition", "seq", "hash", "filed_seq", "filed_hash"}], "away": names of cells that do not
+        answer}``."""
 
         def merge(answers: dict[str, Any]) -> dict[str, Any]:
             there = {name: each for name, each in answers.items() if not isinstance(each, Exception)}

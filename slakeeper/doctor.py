@@ -37,7 +37,7 @@ from slakeeper.config.loader import load
 from slakeeper.config.problem import ConfigError
 from slakeeper.config.service import ServiceSettings
 from slakeeper.disk import REPAIRED_PREFIX, disk_use, left_over
-from slakeeper.layout import PARTITIONS, LayoutError, check_meta, give_up, lost_partitions
+from slakeeper.layout import PARTITIONS, LayoutError, NewerData, check_meta, give_up, lost_partitions
 from slakeeper.loss import loss_of
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import FileSystem, Lock, OsFileSystem, write_atomically
@@ -92,7 +92,7 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
     A repair is noted in the partition's audit chain, as ``by`` wanted it.
 
     Raises:
-        Refused: there is no such directory, or the system or another program is using it.
+        Refused: there is no such directory, the system or another program is using it, or a newer version wrote it.
         OSError: it may be half done; the next repair goes on.
     """
     if not data.is_dir():
@@ -103,20 +103,24 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
         stop = f"slakeeper --data {shlex.quote(str(data))} stop"
         raise Refused(f"{data} is in use by process {error.pid}; end it first: {stop}") from error
     try:
+        _refuse_newer(data)
         audit = _stopped_audit(data)
         with _partitions(data) as wards:
             busy = [ward.name for ward in wards if ward.state == "in_use"]
             if busy:
                 raise Refused(f"another program uses {', '.join(busy)} of {data}; end it first")
             document = _document(data, wards, now_ms, audit, is_running=False)
-            if document["missing"]:
-                give_up(data, document["missing"])
-                document |= {"begun_anew": document["missing"], "missing": []}
-                document["problems"] = _problems(data, wards, document)
-                document["ok"] = not document["problems"]
+            lost = document["missing"]
             damaged = [ward for ward in wards if ward.found is not None and not ward.found.is_sound]
-            if damaged:
+            if lost or damaged:
+                document |= {"begun_anew": lost, "missing": []}
                 document["repaired"] = _repaired(data, damaged, document, now_ms)
+                give_up(data, lost)
+                # What their audit files hold is set aside below.
+                document["audit"] = [each for each in document["audit"] if each["partition"] not in lost]
+                document["audit_ahead"] = {
+                    name: count for name, count in document["audit_ahead"].items() if name not in lost
+                }
                 document["problems"] = _problems(data, wards, document, skipped=damaged)
                 document["ok"] = not document["problems"]
         # The partitions are free again: to note something they are opened.
@@ -125,6 +129,15 @@ def mend(data: Path, now_ms: int, by: str) -> dict[str, Any]:
         return document
     finally:
         os.close(lock)
+
+
+def _refuse_newer(data: Path) -> None:
+    try:
+        check_meta(data)
+    except NewerData as error:
+        raise Refused(f"nothing was repaired: {error}") from error
+    except LayoutError:
+        pass  # damage, which the document says
 
 
 def _repaired(data: Path, damaged: list[_Ward], document: dict[str, Any], now_ms: int) -> dict[str, Any]:
@@ -153,14 +166,15 @@ def _note(data: Path, folder: Path, by: str, now_ms: int) -> None:
     try:
         document = json.loads(report.read_text())
         rows = {row["name"]: row for row in document["partitions"]}
-        repaired = list(document["repaired"]["partitions"])
+        repaired = [*document["repaired"]["partitions"], *document["begun_anew"]]
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(f"{report} is damaged ({error!r}); move it away, and repair again") from error
     for name in repaired:
         taken_out = cut_chain(data, name, folder / AUDIT_FOLDER / name)
-        lost = rows[name]["gives_up"] or {}
+        row = rows.get(name, {})  # nothing was there of one that is begun anew
+        lost = row.get("gives_up") or {}
         details = {
-            "kept_sequence": rows[name]["keeps"]["sequence"],
+            "kept_sequence": (row.get("keeps") or {}).get("sequence", 0),
             "given_up_commits": lost.get("commits") or "unknown",
             "contracts": lost.get("contracts", []),
             "audit_entries_set_aside": taken_out,

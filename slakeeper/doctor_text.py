@@ -33,10 +33,9 @@ def doctor_text(document: Mapping[str, Any]) -> str:
             lines.append(f"  … and {len(kept) - SHOWN_ACTORS} more")
     repaired = document["repaired"]
     if repaired is not None:
-        lines += [
-            "",
-            f"Repaired: {', '.join(repaired['partitions'])}. What was taken out is in {repaired['folder']}",
-        ]
+        names = ", ".join(repaired["partitions"])
+        taken_out = f"What was taken out is in {repaired['folder']}"
+        lines += ["", f"Repaired: {names}. {taken_out}" if names else taken_out]
     lines += ["", *(f"! {each}" for each in document["problems"])] if document["problems"] else []
     if document["begun_anew"]:
         lines += [

@@ -28,6 +28,10 @@ class LayoutError(Exception):
     """The data directory cannot be used; the text says why and what to do."""
 
 
+class NewerData(LayoutError):
+    """Another version of slakeeper wrote it, which this one cannot read: that is no damage."""
+
+
 @dataclass(frozen=True)
 class CellPlace:
     """One cell: its name, its partitions by number, and the contract it serves alone, if any."""
@@ -119,18 +123,18 @@ def note_served(data: Path) -> None:
         OSError: it cannot be written.
     """
     meta = _read_meta(data)
-    if meta is not None and (served := sorted(_with_journal(data))) != meta.get("served"):
+    if meta is not None and (served := sorted(_with_history(data))) != meta.get("served"):
         _write_meta(data, {**meta, "served": served})
 
 
 def lost_partitions(data: Path) -> list[str]:
-    """Partitions that were there at an earlier start and have no journal now: with them all that was in them.
+    """Partitions that were there at an earlier start and of which nothing is left: with them all that was in them.
 
     Raises:
         LayoutError: the directory's own facts are damaged or missing.
     """
     meta = _read_meta(data)
-    there = _with_journal(data)
+    there = _with_history(data)
     if meta is None:
         if there:
             raise LayoutError(
@@ -152,11 +156,16 @@ def give_up(data: Path, names: Sequence[str]) -> None:
         _write_meta(data, {**meta, "served": [each for each in meta.get("served", ()) if each not in names]})
 
 
-def _with_journal(data: Path) -> set[str]:
+def _with_history(data: Path) -> set[str]:
     folder = data / PARTITIONS
     if not folder.is_dir():
         return set()
-    return {path.name for path in folder.iterdir() if any(path.glob("journal-*.log"))}
+    # A snapshot whose journal is gone is damage, of which a repair keeps the snapshot.
+    return {
+        path.name
+        for path in folder.iterdir()
+        if any(path.glob("journal-*.log")) or any(path.glob("snapshot-*.msgpack"))
+    }
 
 
 def cell_settings(
@@ -226,13 +235,13 @@ def _read_meta(data: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise LayoutError(f"{path}: is damaged ({error}); restore it from a backup") from error
     if isinstance(meta, dict) and meta.get("version", LAYOUT_VERSION) != LAYOUT_VERSION:
-        raise LayoutError(
+        raise NewerData(
             f"{path}: version {meta['version']} of the data is not known; this slakeeper writes {LAYOUT_VERSION}"
         )
     if not _is_sound(meta):
         raise LayoutError(f"{path}: is damaged (a key is missing or wrong); restore it from a backup")
     if meta.get("schema", 1) > SCHEMA_VERSION:
-        raise LayoutError(
+        raise NewerData(
             f"{path}: what is stored is of schema {meta['schema']}, this slakeeper reads up to {SCHEMA_VERSION}; "
             f"start the newer one again, or restore a backup that is older"
         )

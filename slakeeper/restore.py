@@ -47,7 +47,12 @@ def restore(source: Path, data: Path, now_ms: int, *, live: bool = False, by: st
         manifest = read_archive(source)
         data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         building = data.with_name(f".{data.name}.{os.getpid()}.restoring")
-        building.mkdir(mode=0o700)
+        try:
+            building.mkdir(mode=0o700)
+        except FileExistsError as error:
+            raise RestoreRefused(
+                f"{building} is there, of a restore that was interrupted; remove it"
+            ) from error
         try:
             _fill(source, building, manifest, data)
             mark = mark_of(manifest.taken_at_ms, now_ms, str(source.absolute()))

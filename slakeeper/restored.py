@@ -47,6 +47,7 @@ def release(data: Path, by: str, now_ms: int) -> None:
         JournalError: it cannot be noted in the audit chain; the copy is held back still.
     """
     # Only now: the start of a directory without a mark goes without it.
+    from slakeeper.archive import sync_folder
     from slakeeper.chain import note_release
 
     path = data / MARK
@@ -57,3 +58,4 @@ def release(data: Path, by: str, now_ms: int) -> None:
         mark = dict(json.loads(path.read_text()))
     note_release(data, mark, by, now_ms)
     path.unlink(missing_ok=True)
+    sync_folder(data)  # back after a power loss, it would hold everything again, and page nobody

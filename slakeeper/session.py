@@ -1,11 +1,12 @@
 """What every command of the command line shares: its options, the way to the running system, and exit statuses."""
 
+import contextlib
 import functools
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -178,6 +179,17 @@ def write(output: Path | None, text: str) -> None:
         output.write_bytes(text.encode())
     except OSError as error:
         fail(FAILED, f"{output}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Says where a disk failed that was written to: the error of a file that is open names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def current_user() -> str:

@@ -165,6 +165,33 @@ def test_whole_segments_beyond_the_chain_are_put_aside_too(
     assert fs.files(ROOT / "p000") == {segment_name(1): written(SIX), fork.file: written(other)}
 
 
+def test_a_chain_that_was_taken_back_by_many_segments_is_put_aside_whole(
+    fs: CrashFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a partition was begun anew: its first entry has the name of the oldest segment."""
+    monkeypatch.setattr(audit_file, "SEGMENT_BYTES", 1000)
+    known = chain(40)
+    for first in range(3, 40):
+        AuditFiles(ROOT, fs).append("p000", known[first : first + 1])
+    assert len(fs.files(ROOT / "p000")) > 10
+    assert content(fs) == written(known)
+    anew = chain(2, who="bob")
+    fork = AuditFiles(ROOT, fs).append("p000", anew)
+    assert isinstance(fork, Fork)
+    assert (fork.seq, fork.count, content(fs)) == (1, 40, written(known))
+    assert AuditFiles(ROOT, fs).append("p000", anew, puts_aside=True) == 2
+    assert fs.files(ROOT / "p000") == {segment_name(1): written(anew), fork.file: written(known)}
+
+
+def test_a_segment_that_somebody_put_where_the_next_one_belongs_is_not_written_over(
+    fs: CrashFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_file, "SEGMENT_BYTES", 1000)
+    fs.put(ROOT / "p000" / segment_name(4), written(SIX[:2]))
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert content(fs) == written([*SIX[:3], *SIX[:2], *SIX[3:]])
+
+
 def test_confirmed_entries_that_were_moved_are_left_where_they_are(fs: CrashFileSystem) -> None:
     fs.put(FIRST, written([SIX[0], SIX[2], SIX[1]]))
     assert AuditFiles(ROOT, fs).append("p000", SIX[3:], puts_aside=True) == 6

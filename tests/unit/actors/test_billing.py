@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from slakeeper.actors.environment import open_environment
+from slakeeper.actors.message import ledger_address
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import RequestError
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import BILLING
+from slakeeper.sla.violation import Violation
 from tests.unit.actors.cell_world import (
     CRITICAL,
     DAY_MS,
@@ -92,6 +94,28 @@ def test_an_entry_is_sent_when_it_is_approved_and_settled_by_being_taken(make_wo
     world.restart()
     world.settle()
     assert (len(world.told("billing")), entry_of(world)) == (1, settled)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_is_due_once_more_is_booked_and_sent_once(make_world: MakeWorld, is_restarted: bool) -> None:
+    world = billed(make_world())
+    approved(world)
+    world.settle()
+    settled, before = entry_of(world), noted(world)
+    assert world.partition is not None
+    ledger = ledger_address(settled["sla_id"])
+    said = [world.host.codec.decode(each) for each in world.partition.records[ledger].tail]
+    [ended] = [each for each in said if isinstance(each, Violation)]
+    world.host.entrust("p000", ledger, ended)
+    world.settle()
+    if is_restarted:
+        world.restart()
+        world.settle()
+    assert (entry_of(world), noted(world), len(world.told("billing"))) == (settled, before, 1)
+    world.host.snapshot(world.partition)
+    base = world.partition.records[ledger].base
+    assert base is not None
+    assert world.host.codec.decode(base.read()).due == ()  # nothing is kept of what was booked
 
 
 def test_what_is_approved_by_itself_is_sent_too_and_a_lost_period(make_world: MakeWorld) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.message import escalation_address
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.otp.actor import LaneFull
 from tests.unit.actors.cell_world import (
@@ -149,6 +150,45 @@ def test_a_night_in_which_the_line_is_cut_for_half_an_hour_costs_nobody_a_page(w
     world.pass_time(6 * MINUTE_MS)
     assert len(world.told("opened")) == 1
     assert [levels(world)[0][1], levels(world)[1][1]] == ["sent", "sent"]
+
+
+def test_a_walk_that_reached_nobody_begins_again_until_somebody_is_told(world: World) -> None:
+    for sender in world.senders.values():
+        sender.failures = down(2000)
+    world.observe(CRITICAL)
+    world.pass_time(4 * HOUR_MS)
+    world.restart()
+    assert world.sent == []
+    for sender in world.senders.values():
+        sender.failures = []
+    world.pass_time(5 * HOUR_MS)
+    first = [each.details["escalation"]["level"] for each in world.told("escalation", "pager")]
+    assert first == [1]
+    world.pass_time(48 * HOUR_MS)  # somebody was told: it does not begin again
+    assert len(world.told("escalation", "pager")) == 1
+    numbers = [each["key"].split(".")[0] for each in world.violation()["escalations"]]
+    assert sorted(set(numbers)) == [str(number) for number in range(len(set(numbers)))]
+
+
+def test_a_walk_that_reaches_nobody_for_a_month_begins_again_ever_more_seldom(world: World) -> None:
+    for sender in world.senders.values():
+        sender.failures = down(100_000)
+    world.observe(CRITICAL)
+    world.pass_time(30 * 24 * HOUR_MS)
+    numbers = {each["key"].split(".")[0] for each in world.violation()["escalations"]}
+    assert 25 < len(numbers) < 40
+    walk = escalation_address(world.violation()["id"])
+    assert world.host.exists(walk)
+    world.recover()
+    world.pass_time(3 * HOUR_MS)  # the news of the end are tried for an hour
+    assert not world.host.exists(walk)
+
+
+def test_a_walk_of_which_one_level_was_told_does_not_begin_again(world: World) -> None:
+    world.senders["pager"].failures = down(2000)
+    world.observe(CRITICAL)
+    world.pass_time(72 * HOUR_MS)
+    assert levels(world) == [("chat", "sent"), ("pager", "failed")]
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

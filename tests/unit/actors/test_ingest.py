@@ -244,9 +244,9 @@ def test_a_sample_for_a_monitor_that_is_down_is_refused_rather_than_kept_in_memo
     assert send(world, ["latency", GOOD]) == ([0], [])
 
 
-@pytest.mark.parametrize("batch_id", ["b1", None])
+@pytest.mark.parametrize(("batch_id", "is_restarted"), [("b1", False), ("b1", True), (None, False)])
 def test_a_sample_that_one_of_two_contracts_could_not_take_is_not_called_accepted(
-    make_world: MakeWorld, batch_id: str | None
+    make_world: MakeWorld, batch_id: str | None, is_restarted: bool
 ) -> None:
     world = make_world()
     for name in ("a", "b"):
@@ -256,6 +256,10 @@ def test_a_sample_that_one_of_two_contracts_could_not_take_is_not_called_accepte
     assert send(world, *rows, batch_id=batch_id) == ([1], [(0, "monitor_down")])
     world.host.inspector.resume("monitor:b:latency")
     assert [world.metric("latency", name)["samples_accepted"] for name in ("a", "b")] == [2, 0]
+    if is_restarted:
+        assert world.partition is not None
+        world.host.snapshot(world.partition)
+        world.restart()
     if batch_id is not None:
         assert send(world, *rows, batch_id=batch_id) == ([0, 1], [])
         assert [world.metric("latency", name)["samples_accepted"] for name in ("a", "b")] == [2, 1]

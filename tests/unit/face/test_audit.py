@@ -42,6 +42,7 @@ class Chains:
                 "seq": len(chain),
                 "hash": chain[-1].hash,
                 "filed_seq": len(chain) - self.unfiled,
+                "filed_hash": chain[-1 - self.unfiled].hash,
             }
             for name, chain in self.links.items()
         ]
@@ -162,6 +163,20 @@ def test_entries_that_are_not_written_yet_are_said_and_are_no_change(chains: Cha
     document = verify(chains.data, chains.heads).to_document()
     assert (document["ok"], document["partitions"][0]["unwritten"]) == (True, 1)
     assert "1 not in the file yet" in verdict_text(document)
+
+
+def test_what_is_written_anew_while_an_entry_is_not_written_yet_is_found(chains: Chains) -> None:
+    """As after a kill: the head is in the journal alone, and so not among the lines that were forged."""
+    chains.unfiled = 1
+    head, forged = Head(), []
+    for at_ms in (1, 2):
+        fact = Fact(at_ms, "violation.opened", "slakeeper", "", "api", f"v{at_ms}", {"value": "1.0"})
+        forged.append(link(head, "p000", fact))
+        head = forged[-1].head
+    chains.path("p000").write_text("".join(each.line + "\n" for each in forged))
+    [problem] = verify(chains.data, chains.heads).to_document()["problems"]
+    assert (problem["kind"], problem["partition"], problem["seq"]) == ("foreign", "p000", 2)
+    assert "the last one that was written" in problem["message"]
 
 
 def test_a_cell_that_does_not_answer_is_no_proof_of_anything(chains: Chains) -> None:

@@ -18,11 +18,13 @@ from slakeeper.audit import last_entries, verify
 from slakeeper.backup import BackupRefused, back_up
 from slakeeper.cli import main
 from slakeeper.otp import run_file
+from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.journal import JournalError
 from slakeeper.otp.partition import Partition
 from slakeeper.restore import RestoreRefused, restore
 from slakeeper.restored import MARK, held_because, release
 from slakeeper.sla.ack_claim import Claim, mint, read
+from tests.unit.disk_calls import DiskCalls
 from tests.unit.otp.partition_world import CODEC
 
 NOW_MS = 1_700_000_000_000
@@ -218,6 +220,87 @@ def test_a_backup_that_fails_leaves_the_one_before(
     assert [path.name for path in file.parent.iterdir() if "partial" in path.name] == []
 
 
+def test_a_backup_takes_the_place_of_the_one_before_when_it_is_on_the_disk(
+    data: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_bytes(b"an older one")
+    calls = DiskCalls(monkeypatch)
+    back_up(data, file, None, NOW_MS)
+    read_archive(file)
+    (renamed,) = (call for call in calls.made if call[0] == "rename" and call[2] == str(file))
+    assert Path(renamed[1]) in calls.synced_before(renamed)
+    assert file.parent in calls.synced_after(renamed)
+
+
+def test_what_a_backup_that_was_killed_left_goes_with_the_next_and_one_that_is_written_stays(
+    data: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "backup.tar"
+    # In a container the next process has the same number.
+    left = [tmp_path / f".backup.tar.{number}.partial" for number in (os.getpid(), 1)]
+    others = [tmp_path / ".backup.tar.2.partial", tmp_path / ".other.tar.1.partial"]
+    for path in (*left, *others):
+        path.write_bytes(b"x")
+    lock = OsFileSystem().lock(others[0])
+    back_up(data, target, None, NOW_MS)
+    lock.release()
+    read_archive(target)
+    assert [path.exists() for path in left] == [False, False]
+    assert [path.exists() for path in others] == [True, True]
+
+
+def test_a_backup_that_is_written_is_not_taken_for_a_left_over_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "backup.tar"
+    fsync, seen = os.fsync, []
+
+    def look(fd: int) -> None:
+        for path in tmp_path.glob(".backup.tar.*.partial"):
+            with pytest.raises(BlockingIOError):
+                OsFileSystem().lock(path)
+            seen.append(path)
+        fsync(fd)
+
+    monkeypatch.setattr("slakeeper.archive.os.fsync", look)
+    back_up(data, target, None, NOW_MS)
+    assert seen
+
+
+def test_a_restored_directory_has_its_name_when_all_of_it_is_on_the_disk(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = DiskCalls(monkeypatch)
+    copy = tmp_path / "copy"
+    restore(file, copy, NOW_MS)
+    (renamed,) = (call for call in calls.made if call[0] == "rename" and call[2] == str(copy))
+    building = Path(renamed[1])
+    written = {building / path.relative_to(copy) for path in copy.rglob("*") if path.name != "lock"}
+    assert {building, *written} <= calls.synced_before(renamed)
+    assert tmp_path in calls.synced_after(renamed)
+
+
+def test_a_disk_that_is_full_is_named(
+    data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("slakeeper.archive.os.fsync", fail)
+    for target, words in ((file, ("backup", file)), (tmp_path / "copy", ("restore", file))):
+        folder = data if words[0] == "backup" else target
+        result = cli("--json", "--data", folder, *words)
+        assert (result.exit_code, result.stderr) == (1, f"slakeeper: {target}: No space left on device\n")
+        assert json.loads(result.stdout)["error"]["message"].startswith(str(target))
+
+
+def test_what_a_restore_that_was_killed_left_is_named(file: Path, tmp_path: Path) -> None:
+    left = tmp_path / f".copy.{os.getpid()}.restoring"
+    left.mkdir()
+    refused = cli("--data", tmp_path / "copy", "restore", file)
+    assert (refused.exit_code, str(left) in refused.stderr, "remove it" in refused.stderr) == (1, True, True)
+
+
 def test_a_backup_with_any_byte_changed_is_refused_or_the_same(file: Path, tmp_path: Path) -> None:
     content, target = file.read_bytes(), tmp_path / "copy"
     whole = read_archive(file)
@@ -383,6 +466,14 @@ def test_the_audit_chain_says_who_let_a_copy_take_over_and_says_it_once(held: Pa
     (entry,) = released(held)
     assert (entry["who"], entry["via"], entry["at_ms"]) == ("ann", "cli", NOW_MS + 5)
     assert entry["details"]["restored_at_ms"] == NOW_MS
+
+
+def test_a_copy_that_took_over_is_not_held_again_by_a_loss_of_power(
+    held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = DiskCalls(monkeypatch)
+    release(held, "ann", NOW_MS)
+    assert held in calls.synced_after(("remove", str(held / MARK)))
 
 
 def test_the_audit_chain_says_who_restored_a_copy_that_acts_at_once(file: Path, tmp_path: Path) -> None:

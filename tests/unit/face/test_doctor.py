@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from slakeeper import App, Metric, Sla
 from slakeeper.actors.audit import AuditState, begin_chains, recorded_chain
 from slakeeper.actors.audit_file import AuditFiles
-from slakeeper.actors.record import make_codec
+from slakeeper.actors.record import SCHEMA_VERSION, make_codec
 from slakeeper.backup import BackupRefused, back_up
 from slakeeper.chain import cut_chain
 from slakeeper.cli import main
@@ -283,6 +283,17 @@ def test_a_newer_format_is_not_repaired(data: Path, monkeypatch: pytest.MonkeyPa
     assert document["repaired"] is None
 
 
+def test_what_a_newer_program_wrote_is_not_repaired_by_this_one(data: Path) -> None:
+    path = damage(data)
+    content = path.read_bytes()
+    meta = json.loads((data / "meta.json").read_text())
+    (data / "meta.json").write_text(json.dumps({**meta, "schema": SCHEMA_VERSION + 1}))
+    result = doctor(data, "--repair")
+    assert (result.exit_code, "start the newer one again" in result.stderr) == (1, True)
+    assert path.read_bytes() == content
+    assert list(data.glob("repaired-*")) == []
+
+
 def test_without_a_data_directory_nothing_is_made(tmp_path: Path) -> None:
     for words in ((), ("--repair",)):
         result = doctor(tmp_path / "nowhere", *words)
@@ -339,6 +350,42 @@ def test_a_partition_that_is_gone_is_missed_until_it_is_given_up(data: Path, how
         back_up(data, data.parent / "b.tar", None, 0)
     mended = examined(data, "--repair")
     assert (mended["ok"], mended["begun_anew"]) == (True, ["p000"])
+    assert examined(data)["ok"]
+
+
+def test_who_gave_up_a_partition_is_in_its_new_chain_and_the_old_one_is_kept_aside(data: Path) -> None:
+    links = chain_of(data, 3)
+    shutil.rmtree(data / "partitions" / "p001")
+    document = examined(data, "--repair", "--by", "ann")
+    assert (document["ok"], document["begun_anew"], document["audit_ahead"]) == (True, ["p001"], {})
+    (folder,) = data.glob("repaired-*")
+    assert document["repaired"] == {"folder": str(folder), "partitions": []}
+    (aside,) = (folder / "audit" / "p001").iterdir()
+    assert aside.read_text().splitlines() == [each.line for each in links]
+    begun, noted = (json.loads(each.line) for each in recorded(data, "p001").unfiled)
+    assert (begun["seq"], begun["what"]) == (1, "chain.begun")
+    assert (noted["what"], noted["who"], noted["details"]["audit_entries_set_aside"]) == (
+        "partition.repaired", "ann", 4,
+    )  # fmt: skip
+    assert noted["details"]["kept_sequence"] == 0
+    assert examined(data)["ok"]
+    again = doctor(data, "--repair")
+    assert (again.exit_code, list(data.glob("repaired-*"))) == (0, [folder])
+
+
+def test_a_snapshot_without_its_journal_is_damage_and_is_kept(data: Path) -> None:
+    folder = data / "partitions" / "p001"
+    partition = Partition(folder, CODEC)
+    partition.open()
+    partition.snapshot({})
+    partition.close()
+    for path in folder.glob("journal-*"):
+        path.unlink()
+    document = examined(data)
+    assert (document["missing"], document["partitions"][1]["state"]) == ([], "damaged")
+    mended = examined(data, "--repair")
+    assert (mended["ok"], mended["begun_anew"]) == (True, [])
+    assert mended["partitions"][1]["keeps"] == {"sequence": 4, "snapshot": 4, "actors": 1}
     assert examined(data)["ok"]
 
 

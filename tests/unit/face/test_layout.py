@@ -14,6 +14,7 @@ from slakeeper.reading import empty_configuration
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.metric import Metric
 from slakeeper.system import build_system
+from tests.unit.disk_calls import DiskCalls
 
 
 def sla(name: str, isolation: Any = "shared") -> Sla:
@@ -31,6 +32,16 @@ def test_the_number_of_partitions_is_fixed_when_the_directory_is_made(tmp_path: 
     assert (
         make_layout(tmp_path, replace(first, service=service), 2).partition_count == first.service.partitions
     )
+
+
+def test_the_facts_of_a_directory_are_on_the_disk_before_anything_is_written_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = DiskCalls(monkeypatch)
+    make_layout(tmp_path, configured(), 2)
+    renamed = ("rename", str(tmp_path / "meta.json.tmp"), str(tmp_path / "meta.json"))
+    assert tmp_path / "meta.json.tmp" in calls.synced_before(renamed)
+    assert tmp_path in calls.synced_after(renamed)
 
 
 def test_every_partition_has_one_cell_whatever_their_number(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slakeeper.otp.filesystem import OsFileSystem, write_atomically
+from tests.unit.disk_calls import DiskCalls
 
 FS = OsFileSystem()
 
@@ -103,3 +104,52 @@ def test_a_lock_excludes_until_released_and_knows_when_its_file_is_gone(tmp_path
     assert other.is_current()
     again.release()
     other.release()
+
+
+# No test can take the power from a real disk. What the port promises of it is that the system was asked, and in order.
+
+
+def test_a_file_and_its_data_are_synced_when_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = DiskCalls(monkeypatch)
+    file = FS.create(tmp_path / "f")
+    file.write(b"one")
+    assert calls.made == []
+    file.sync()
+    file.sync_data()
+    file.close()
+    assert calls.made == [("sync", str(tmp_path / "f"))] * 2
+
+
+def test_a_rewritten_end_is_cut_and_then_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"0123456789")
+    calls = DiskCalls(monkeypatch)
+    FS.rewrite_end(path, 3, b"34")
+    assert calls.made == [("cut", str(path)), ("sync", str(path))]
+
+
+def test_names_are_synced_with_their_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = DiskCalls(monkeypatch)
+    FS.sync_directory(tmp_path)
+    assert calls.made == [("sync", str(tmp_path))]
+
+
+def test_each_new_directory_is_durable_in_the_one_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = DiskCalls(monkeypatch)
+    FS.make_directory(tmp_path / "a" / "b")
+    assert calls.made == [("sync", str(tmp_path)), ("sync", str(tmp_path / "a"))]
+
+
+def test_an_atomic_write_syncs_contents_then_renames_then_syncs_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, temporary = tmp_path / "f", tmp_path / "f.tmp"
+    calls = DiskCalls(monkeypatch)
+    write_atomically(FS, path, [b"new"]).close()
+    assert calls.made == [
+        ("sync", str(temporary)), ("rename", str(temporary), str(path)), ("sync", str(tmp_path)),
+    ]  # fmt: skip

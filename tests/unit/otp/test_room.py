@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.otp import journal
 from slakeeper.otp.actor import ActorSpec, RequestError
 from slakeeper.otp.clock import ManualClock
 from slakeeper.otp.codec import Codec
@@ -149,6 +150,8 @@ def test_a_full_disk_is_told_from_a_broken_one(number: int) -> None:
     fs.fail_at = {fs.steps + 2: number}
     with pytest.raises(NoRoom):
         partition.snapshot(dumps_of(partition))
+    with pytest.raises(NoRoom):  # whoever asks next is told the same
+        partition.ready()
 
 
 # -- the loop -----------------------------------------------------------------------------------------------------
@@ -162,6 +165,7 @@ class World:
         self.fs.make_directory(DIRECTORY)
         self.fs.free = free
         self.crashes: list[str] = []
+        self.has_crashed = threading.Event()
         self.built = threading.Event()
         self.told: list[str] = []
         self.clock = ManualClock(1_000)
@@ -184,9 +188,13 @@ class World:
         handlers = {"samples": self.ask, "acknowledge": self.ask}
         room = Room(DIRECTORY, RESERVE, self.fs, lambda: next(ticks) * ASK_EVERY_S)
         self.loop = Loop(
-            "shop", build, handlers, executor, self.clock, None, SNAPSHOT_MS, self.crashes.append,
+            "shop", build, handlers, executor, self.clock, None, SNAPSHOT_MS, self.crash,
             room, frozenset({"samples"}), begins_again=begins_again,
         )  # fmt: skip
+
+    def crash(self, reason: str) -> None:
+        self.crashes.append(reason)
+        self.has_crashed.set()
 
     @staticmethod
     def ask(host: Host, payload: Any) -> Any:
@@ -304,6 +312,51 @@ def test_a_loop_that_waits_to_begin_again_can_be_stopped(made: Callable[..., Wor
     world.fs.fail_at = {world.fs.steps: errno.ENOSPC}
     assert world.outcome("acknowledge", 1)[0] == "unavailable"
     assert world.loop.stop(WAIT_S)
+    assert world.crashes == []
+
+
+@pytest.fixture
+def next_segment_fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Has the disk refuse the next segment of a journal, with an error number, and none after it."""
+    create = journal.create_segment
+    numbers: list[int] = []
+
+    def create_or_fail(*args: Any) -> Any:
+        if numbers:
+            raise OSError(numbers.pop(), "refused")
+        return create(*args)
+
+    monkeypatch.setattr(journal, "create_segment", create_or_fail)
+    return numbers.append
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_segment_that_cannot_be_begun_ends_the_loop_also_when_nobody_writes(
+    made: Callable[[int], World], next_segment_fails: Callable[[int], None], number: int
+) -> None:
+    world = made(100 * RESERVE)
+    world.loop.start()
+    world.outcome("acknowledge", 1)
+    next_segment_fails(number)
+    world.clock.advance(SNAPSHOT_MS)
+    assert world.has_crashed.wait(WAIT_S)
+    assert "beginning a segment failed" in world.crashes[0]
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_loop_begins_again_when_its_snapshot_found_no_room_for_a_segment(
+    made: Callable[..., World], next_segment_fails: Callable[[int], None], writes: bool
+) -> None:
+    world = made(100 * RESERVE, begins_again=True)
+    world.loop.start()
+    before = world.outcome("acknowledge", 1)
+    world.built.clear()
+    next_segment_fails(errno.ENOSPC)
+    world.clock.advance(SNAPSHOT_MS)
+    if writes:
+        world.outcome("acknowledge", 2)
+    assert world.built.wait(WAIT_S)
+    assert world.outcome("acknowledge", 2) == before + 1
     assert world.crashes == []
 
 

@@ -252,6 +252,13 @@ def test_entries_that_are_not_in_the_file_yet_are_no_problem_and_are_counted() -
     assert (finding.problems, finding.unwritten_count) == ((), 2)
 
 
+def test_the_last_written_entry_is_known_by_its_hash_also_while_the_head_is_not_written() -> None:
+    good = Expected(WHOLE.head, 3, filed_hash=FIVE[2].hash)
+    assert not checked(LINES[:3], good).problems
+    assert not checked(LINES, good).problems
+    assert found(checked(LINES[:3], replace(good, filed_hash=FIVE[1].hash))) == [("foreign", 3)]
+
+
 def test_entries_that_came_after_the_head_was_asked_for_are_no_problem() -> None:
     assert not checked(LINES, Expected(FIVE[2].head, 3, latest_seq=5)).problems
 

@@ -22,6 +22,7 @@ from slakeeper.sla.escalation import (
     raise_severity,
     resolve,
     undelivered,
+    unreached,
 )
 from slakeeper.sla.policy import EnforcementPolicy, Severity
 from slakeeper.sla.violation import ViolationError
@@ -51,6 +52,31 @@ def test_critical_levels_of_the_seed_go_out_in_order_and_in_time() -> None:
         (0, "0.critical.0.2"),
         (60000, "0.critical.0.3"),
     ]
+
+
+def test_a_walk_that_reached_nobody_begins_again_after_an_hour_then_two_and_once_a_day_at_last() -> None:
+    walk = begin(CRITICAL_ONLY, Severity.CRITICAL, NOW_MS)
+    at_ms, waits = NOW_MS, []
+    for number in range(8):
+        walk, _ = run(walk, CRITICAL_ONLY, at_ms + 10 * MINUTE_MS)
+        assert walk.status is WalkStatus.FAILED
+        at_ms += 90 * MINUTE_MS
+        walk = unreached(walk, CRITICAL_ONLY, at_ms)
+        due_ms = deadline_ms(walk)
+        assert due_ms is not None
+        assert (walk.status, walk.number, walk.level_index) == (WalkStatus.WALKING, number + 1, 0)
+        waits.append((due_ms - at_ms) // (60 * MINUTE_MS))
+        at_ms = due_ms
+    assert waits == [1, 2, 4, 8, 16, 24, 24, 24]
+
+
+def test_a_walk_that_goes_on_or_has_an_answer_or_had_nobody_to_tell_is_not_begun_again() -> None:
+    walk, _ = run(begin(CRITICAL_ONLY, Severity.CRITICAL, NOW_MS), CRITICAL_ONLY, NOW_MS)
+    nobody = policy(escalation_policies=[])
+    told_nobody, _ = run(begin(nobody, Severity.CRITICAL, NOW_MS), nobody, NOW_MS)
+    assert told_nobody.status is WalkStatus.FAILED
+    for each in (walk, acknowledge(walk, CRITICAL_ONLY, NOW_MS), resolve(walk)[0], told_nobody):
+        assert unreached(each, CRITICAL_ONLY, NOW_MS) == each
 
 
 def test_a_level_waits_its_delay_after_the_one_before() -> None:
