@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.load import Plan, end_load, start_load
@@ -108,7 +108,7 @@ def http_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
                 if refused := sum(each["refused"] for each in (*paced, *most)):
                     notes.append(f"{label}: {refused} requests were refused")
                 notes += [f"{label}: runs {_listed(paced)}; as many as are taken: {_listed(most)}"]
-                notes += [f"{label}: CPU {_shares(paced)}"]
+                notes += [f"{label}: CPU {shares_text([each['cpu'] for each in paced])}"]
 
 
 def _paced_rows(label: str, found: Sequence[dict[str, Any]]) -> Iterator[Row]:
@@ -131,10 +131,10 @@ def _listed(found: Sequence[dict[str, Any]]) -> str:
     return ", ".join(lines)
 
 
-def _shares(found: Sequence[dict[str, Any]]) -> str:
+def shares_text(found: Sequence[Mapping[str, float]]) -> str:
     """What each process took of a core, mean of the runs."""
-    names = {name for each in found for name in each["cpu"]}
-    means = {name: sum(each["cpu"].get(name, 0.0) for each in found) / len(found) for name in names}
+    names = {name for each in found for name in each}
+    means = {name: sum(each.get(name, 0.0) for each in found) / len(found) for name in names}
     shown = sorted((share, name) for name, share in means.items() if share >= 0.01)
     return ", ".join(f"{name} {share:.0%}" for share, name in reversed(shown))
 

@@ -5,19 +5,22 @@ import http.server
 import itertools
 import json
 import random
+import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.durability import owned_ids
+from bench.beside import beside
+from bench.durability import cpu_s, owned_ids, shares_text
 from bench.fault import REFUSING, WELL, Fault, fault
 from bench.load import Plan, end_load, start_load
 from bench.receiver import ARRIVES_WITHIN, Loopback, Receiver, openings
 from bench.restart import CELLS
 from bench.service import Service, contract, service, tell
 from bench.soak import memory_of
-from bench.table import Limit, Row, percentile, row
+from bench.stub import stub
+from bench.table import Limit, Row, row
 from slakeeper.concern import status_concerns
 from slakeeper.otp.executor import MAX_IN_LANE
 
@@ -25,16 +28,21 @@ GOOD, BAD = 1.0, 500.0
 
 INTERVAL_MS = 500
 # How long the broken peer is waited for, so that each way to hang shows several times.
-PEER_TIMEOUT = "2s"
+PEER_TIMEOUT = "500ms"
 
-SPAN_S, SPAN_QUICK_S = 6.0, 1.5
-# After each of them normal operation is looked at for a part of that: who else uses the machine comes and goes.
-NORMAL_SHARE = 3
-# Of a way to go wrong, before it is measured: the first polls and messages find it out.
-SETTLED_AFTER_S = 1.0
-PAUSE_S = (0.04, 0.12)
+# A fault and normal operation take turns, so often for so long each: who else uses the machine comes and goes.
+SPAN_S = 1.2
+TURNS, TURNS_QUICK = 5, 1
+# Floods weigh on the processors, so that less is seen in as long a time and it differs more from turn to turn.
+FLOOD_TURNS, FLOOD_TURNS_QUICK = 8, 1
+# Before each: what was in flight is done with, and the first polls and messages have met what is new.
+SETTLED_AFTER_S = 0.4
+# Of a fault before its first turn, in which it has to show in the status.
+LEAD_IN_S = 1.0
+PAUSE_S = (0.004, 0.016)
 WARM_UP_S = 2.0
-PROBES = 2_500
+PROBES, PROBES_QUICK = 5_000, 2_500
+CROWD = 2_500
 NOTE_CHARS = 200
 LOOKS_AT_CROWD = 5
 # A webhook that says 200 has taken the message, whatever follows: nothing is wrong with it.
@@ -43,17 +51,20 @@ SEEN_WITHIN_S = 20.0
 # Of a command that has five seconds to be answered.
 TRIES = 5
 
+# With `--quick` only the first so many of each.
+FAULTS_QUICK = 2
 SOURCE_FAULTS = (REFUSING, "hanging", "dripping", "garbage", "wrong", "huge", "endless")
 CHANNEL_FAULTS = (REFUSING, "hanging", "dripping", "garbage", "endless", "busy", "failing")
-# Samples of a client that sends as many as are taken, and the same without a token.
-FLOODS = {"samples": True, "strangers": False}
-FLOOD = "flood of"
+# Clients that send as many samples as are taken: to another server, to slakeeper, to slakeeper without a token.
+ELSEWHERE, SAMPLES, STRANGERS = "flood elsewhere", "flood of samples", "flood of strangers"
+FLOODS = (ELSEWHERE, SAMPLES, STRANGERS)
 FLOOD_CONNECTIONS, FLOOD_BATCH = 8, 100
+# A sender of its own, as every one should have.
+SENDER = "a-sender-that-sends-all-it-can"
 
-# A healthy one keeps its pace: its p95 is within this share above normal's, or within what Python's change of threads
-# takes when that is more.
-AT_MOST_PCT = 10.0
-NOISE_MS = 5.0
+# A healthy one keeps its pace: half of what it does, and all but a twentieth, takes a tenth longer at most.
+AT_MOST = 1.10
+NORMAL = "normal"
 MOST_GROWTH_MIB = 64.0
 
 SOURCES = ("one", "other")
@@ -67,9 +78,6 @@ class Span:
 
     intervals_ms: list[float] = field(default_factory=list)
     waits_ms: list[float] = field(default_factory=list)
-
-    def __add__(self, other: "Span") -> "Span":
-        return Span(self.intervals_ms + other.intervals_ms, self.waits_ms + other.waits_ms)
 
 
 class Asked(Loopback):
@@ -98,13 +106,13 @@ class Asked(Loopback):
         return [*gaps, last_ms] if last_ms > INTERVAL_MS else gaps
 
 
-def probe_ids() -> list[str]:
-    return [f"probe_{number}" for number in range(PROBES)]
+def probe_ids(count: int) -> list[str]:
+    return [f"probe_{number}" for number in range(count)]
 
 
-def contracts() -> Iterator[dict[str, Any]]:
+def contracts(probes: int) -> Iterator[dict[str, Any]]:
     """Those that are broken; one for each healthy source, each of a cell; of both cells one for each of the peer's."""
-    for name in probe_ids():
+    for name in probe_ids(probes):
         yield _made(name, keep_for=0)
     for cell, source in enumerate(SOURCES):
         healthy, *others = owned_ids(1 + len(PEER_SOURCES), cell)
@@ -123,12 +131,17 @@ class Scene:
     """A service with healthy sources and a healthy channel, and a peer that is a source and a channel, too."""
 
     def __init__(
-        self, running: Service, receiver: Receiver, asked: Sequence[Asked], bad: dict[str, Fault]
+        self,
+        running: Service,
+        receiver: Receiver,
+        asked: Sequence[Asked],
+        bad: dict[str, Fault],
+        probes: int,
     ) -> None:
         self.running, self.bad = running, bad
         self._receiver, self._asked = receiver, asked
         self._client = running.client()
-        self._fresh = iter(probe_ids())
+        self._fresh = iter(probe_ids(probes)[FLOOD_BATCH:])
         self._random = random.Random(1)
 
     def span(self, for_s: float) -> Span:
@@ -147,9 +160,9 @@ class Scene:
         return Span([gap for each in self._asked for gap in each.intervals_ms(began_s, ended_s)], waits_ms)
 
     def break_all(self) -> None:
-        """Every contract at once, as fast as it is taken."""
+        """A crowd of contracts at once, as fast as they are taken."""
         self._client.close()
-        names = probe_ids()
+        names = probe_ids(CROWD)
         for start in range(0, len(names), FLOOD_BATCH):
             batch = names[start : start + FLOOD_BATCH]
             samples = [{"metric": f"{name}_latency", "value": BAD} for name in batch]
@@ -197,90 +210,161 @@ class Scene:
         )
 
 
-def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
-    """Normal operation, then one fault after the other, each followed by normal operation again."""
-    span_s = SPAN_QUICK_S if quick else SPAN_S
+@contextlib.contextmanager
+def staged(quick: bool) -> Iterator[Scene]:
+    """A service of its own, which has begun to work, in normal operation."""
+    probes = PROBES_QUICK if quick else PROBES
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(Receiver(openings))
         asked = [stack.enter_context(Asked()) for _ in SOURCES]
         bad = {noun: stack.enter_context(fault()) for noun in ("source", "channel")}
-        running = stack.enter_context(service(list(contracts())))
+        running = stack.enter_context(service(list(contracts(probes))))
         configure(running, receiver, asked, bad)
         running.start()
-        scene = Scene(running, receiver, asked, bad)
+        scene = Scene(running, receiver, asked, bad, probes)
         time.sleep(WARM_UP_S)
         scene.span(WARM_UP_S)
-        seen: dict[str, Faulty] = {}
-        normal, usual_mib = scene.span(span_s), scene.memory_mib()
-        for noun, faults in (("source", SOURCE_FAULTS), ("channel", CHANNEL_FAULTS)):
-            for name in faults:
-                seen[f"{noun} {name}"] = _with_fault(scene, noun, name, span_s, notes)
-                normal += scene.span(span_s / NORMAL_SHARE)
-        for name, has_token in FLOODS.items():
-            with _flood(running, has_token=has_token):
-                time.sleep(SETTLED_AFTER_S)
-                seen[f"{FLOOD} {name}"] = Faulty(scene.span(span_s), scene.memory_mib(), scene.waiting())
-            time.sleep(SETTLED_AFTER_S)
-            normal += scene.span(span_s / NORMAL_SHARE)
-        bad["channel"].behave("hanging")
+        yield scene
+
+
+@dataclass
+class Seen:
+    """What was seen while a peer was broken: spans, each with the ones beside it by what was then; memory; messages.
+
+    Attributes:
+        turns: of each the span, and by the other circumstances the one of the same turn.
+        memory_mib: of cells and gateway.
+        waiting: messages that waited for the channel.
+    """
+
+    turns: list[tuple[Span, dict[str, Span]]] = field(default_factory=list)
+    memory_mib: float = 0.0
+    waiting: int = 0
+
+
+def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
+    """Faults and normal operation in turns; a service of its own for the sources', the channels' and the floods."""
+    seen: dict[str, Seen] = {}
+    usual_mib: list[float] = []
+    for noun, faults in (("source", SOURCE_FAULTS), ("channel", CHANNEL_FAULTS)):
+        with staged(quick) as scene:
+            usual_mib.append(scene.memory_mib())
+            group = Seen()
+            for name in faults[:FAULTS_QUICK] if quick else faults:
+                label = f"{noun} {name}"
+                seen[label] = _with_fault(scene, noun, name, TURNS_QUICK if quick else TURNS, notes)
+                group.turns += seen[label].turns
+                yield from _rows(label, seen[label], NORMAL, AT_MOST)
+            yield from _rows(f"all {noun} faults together", group, NORMAL, AT_MOST)
+    with staged(quick) as scene:
+        usual_mib.append(scene.memory_mib())
+        floods = _with_floods(scene, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        seen |= floods
+        for label, flood in floods.items():
+            yield from _rows(label, flood, NORMAL, None)
+        for label in (SAMPLES, STRANGERS):
+            yield from _rows(label, floods[label], ELSEWHERE, AT_MOST)
+        scene.bad["channel"].behave("hanging")
         scene.break_all()
         crowd = [scene.waiting() for _ in range(LOOKS_AT_CROWD)]
         crowd_mib = scene.memory_mib()
-    yield from _rows("normal", normal, None)
-    for label, faulty in seen.items():
-        # What is taken of a flood is work, on the processor that the others use.
-        is_flood = label.startswith(FLOOD)
-        yield from _rows(label, faulty.span, normal, ARRIVES_WITHIN if is_flood else None)
-    yield row("memory of cells and gateway in normal operation", "MiB", [usual_mib])
-    grown_mib = [max(0.0, faulty.memory_mib - usual_mib) for faulty in seen.values()]
+    yield row("memory of cells and gateway in normal operation", "MiB", usual_mib)
+    usual = {"source": usual_mib[0], "channel": usual_mib[1]}
+    grown_mib = [
+        max(0.0, each.memory_mib - usual.get(label.split()[0], usual_mib[2])) for label, each in seen.items()
+    ]
     yield row("what it was more after a fault", "MiB", grown_mib, Limit("max", MOST_GROWTH_MIB))
-    label = f"{PROBES} contracts broken at once, channel hanging"
+    label = f"{CROWD} contracts broken at once, channel hanging"
     yield row(f"{label}: messages waiting", "", crowd, Limit("max", CELLS * MAX_IN_LANE))
     yield row(f"{label}: memory", "MiB", [crowd_mib])
-    notes.append(
-        f"memory [MiB]: normal {usual_mib:.1f}, {_listed({k: v.memory_mib for k, v in seen.items()})}"
-    )
+    notes.append(f"memory [MiB]: {_listed({k: v.memory_mib for k, v in seen.items()})}")
     notes.append(f"waiting: {_listed({k: float(v.waiting) for k, v in seen.items() if v.waiting})}")
 
 
-@dataclass(frozen=True)
-class Faulty:
-    """What was seen while a peer was broken: the healthy ones, memory, and messages that waited for the channel."""
-
-    span: Span
-    memory_mib: float
-    waiting: int
-
-
-def _with_fault(scene: Scene, noun: str, name: str, span_s: float, notes: list[str]) -> Faulty:
-    peer = scene.bad[noun]
+def _with_fault(scene: Scene, noun: str, name: str, turns: int, notes: list[str]) -> Seen:
+    peer, label, seen = scene.bad[noun], f"{noun} {name}", Seen()
     peer.behave(name)
-    time.sleep(SETTLED_AFTER_S)
-    seen = Faulty(scene.span(span_s), scene.memory_mib(), scene.waiting())
-    label = f"{noun} {name}"
+    scene.span(LEAD_IN_S)
     if label != TAKEN:
         said = scene.concern(noun)
         if not said:
             raise RuntimeError(f"{label}: the status says nothing of it")
         notes.append(f"{label}: status: {said[:NOTE_CHARS]}")
+    seen.memory_mib, seen.waiting = scene.memory_mib(), scene.waiting()
+
+    def span(behaviour: str) -> Span:
+        peer.behave(behaviour)
+        time.sleep(SETTLED_AFTER_S)
+        return scene.span(SPAN_S)
+
+    for number in range(turns):
+        spans = {each: span(each) for each in _in_turn((name, WELL), number)}
+        seen.turns.append((spans[name], {NORMAL: spans[WELL]}))
     peer.behave(WELL)
     time.sleep(SETTLED_AFTER_S)
     return seen
 
 
+def _with_floods(scene: Scene, turns: int, notes: list[str]) -> dict[str, Seen]:
+    seen = {label: Seen() for label in FLOODS}
+    shares: dict[str, list[dict[str, float]]] = {label: [] for label in (NORMAL, *FLOODS)}
+    taken: dict[str, list[float]] = {label: [] for label in FLOODS}
+    with stub() as elsewhere:
+        for number in range(turns):
+            spans: dict[str, Span] = {}
+            for label in _in_turn((NORMAL, *FLOODS), number):
+                with _flood(scene.running, label, elsewhere, taken) as load:
+                    time.sleep(SETTLED_AFTER_S)
+                    pids = scene.running.pids() | ({} if load is None else {"its sender": load.pid})
+                    before, began_s = {name: cpu_s(pid) for name, pid in pids.items()}, time.perf_counter()
+                    spans[label] = scene.span(SPAN_S)
+                    took_s = time.perf_counter() - began_s
+                    shares[label].append(
+                        {name: (cpu_s(pid) - before[name]) / took_s for name, pid in pids.items()}
+                    )
+                    if label != NORMAL:
+                        seen[label].memory_mib, seen[label].waiting = scene.memory_mib(), 0
+            for label in FLOODS:
+                seen[label].turns.append((spans[label], {each: spans[each] for each in (NORMAL, ELSEWHERE)}))
+    for label, found in shares.items():
+        requests = f"; {sum(taken[label]) / turns:.0f} requests answered a second" if label in taken else ""
+        notes.append(f"{label}: CPU {shares_text(found)}{requests}")
+    return seen
+
+
+def _in_turn(labels: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """Each time another one is first, and every second time they come the other way round."""
+    turned = labels[number % len(labels) :] + labels[: number % len(labels)]
+    return turned if number // len(labels) % 2 == 0 else turned[::-1]
+
+
 @contextlib.contextmanager
-def _flood(running: Service, *, has_token: bool) -> Iterator[None]:
-    token = running.facts()["token"] if has_token else "wrong"
-    names = tuple(f"{each}_latency" for each in probe_ids()[-FLOOD_BATCH:])
-    load = start_load(running.facts()["http"], Plan(token, names, GOOD, 0, FLOOD_BATCH, FLOOD_CONNECTIONS))
+def _flood(
+    running: Service, label: str, elsewhere: str, taken: dict[str, list[float]]
+) -> Iterator["subprocess.Popen[str] | None"]:
+    if label == NORMAL:
+        yield None
+        return
+    names = tuple(f"{each}_latency" for each in probe_ids(FLOOD_BATCH))
+    token = "wrong" if label == STRANGERS else SENDER
+    address = elsewhere if label == ELSEWHERE else running.facts()["http"]
+    began_s = time.perf_counter()
+    load = start_load(address, Plan(token, names, GOOD, 0, FLOOD_BATCH, FLOOD_CONNECTIONS))
     try:
-        yield
+        yield load
     finally:
-        end_load(load)
+        report = end_load(load)
+        answered = len(report["latencies_ms"]) + report["refused"]
+        taken[label].append(answered / (time.perf_counter() - began_s))
 
 
 def configure(running: Service, receiver: Receiver, asked: Sequence[Asked], bad: dict[str, Fault]) -> None:
-    """The shipped configuration with the sources, and both channels told of every alert."""
+    """The shipped configuration with the sources, a sender's token, and both channels told of every alert."""
+    senders, file = running.config / "senders", running.config / "service.yaml"
+    senders.write_text(f"{SENDER}\n", encoding="utf-8")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["ingest"] |= {"token_file": str(senders)}
+    file.write_text(json.dumps(settings), encoding="utf-8")
     every = {"interval": f"{INTERVAL_MS}ms"}
     sources: dict[str, dict[str, Any]] = {
         name: {"type": "custom", "url": each.url, **every} for name, each in zip(SOURCES, asked, strict=True)
@@ -298,13 +382,20 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{label} {value:.4g}" for label, value in values.items())
 
 
-def _rows(label: str, span: Span, normal: Span | None, at_most: Limit | None = None) -> Iterator[Row]:
-    """Beside ``normal`` if it is given; ``at_most`` stands for the message's limit in its place."""
-    near = [None, None] if normal is None else [_near(normal.intervals_ms), _near(normal.waits_ms)]
-    yield row(f"{label}: healthy sources, between polls", "ms", span.intervals_ms, near[0])
-    yield row(f"{label}: healthy channel, POST -> webhook", "ms", span.waits_ms, at_most or near[1])
-
-
-def _near(usual_ms: Sequence[float]) -> Limit:
-    p95 = percentile(sorted(usual_ms), 95)
-    return Limit("p95", round(p95 + max(p95 * AT_MOST_PCT / 100, NOISE_MS), 1))
+def _rows(label: str, seen: Seen, other: str, at_most: float | None) -> Iterator[Row]:
+    """Both figures beside those of the ``other`` circumstances."""
+    figures: dict[str, Callable[[Span], Sequence[float]]] = {
+        "healthy sources, between polls": lambda span: span.intervals_ms,
+        "healthy channel, POST -> webhook": lambda span: span.waits_ms,
+    }
+    for figure, of in figures.items():
+        turns = [(of(mine), of(others[other])) for mine, others in seen.turns]
+        values = [value for mine, _ in turns for value in mine]
+        # What is taken of a flood is work, on the processors that the others use.
+        limit = (
+            ARRIVES_WITHIN
+            if label in (SAMPLES, STRANGERS) and other == NORMAL and "webhook" in figure
+            else None
+        )
+        besides = "" if other == NORMAL else f", beside a {other}"
+        yield row(f"{label}{besides}: {figure}", "ms", values, limit, beside(other, turns, at_most))

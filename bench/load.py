@@ -169,12 +169,14 @@ def _requests(address: str, plan: Plan) -> list[bytes]:
 
 
 def start_load(address: str, plan: Plan) -> "subprocess.Popen[str]":
-    """Begins a load in a process of its own."""
+    """Begins a load in a process of its own; returns when it is connected, or has failed."""
     command = [sys.executable, "-m", "bench.load", address]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps(dataclasses.asdict(plan)) + "\n")
     process.stdin.flush()
+    assert process.stdout is not None
+    process.stdout.readline()
     return process
 
 
@@ -195,7 +197,10 @@ def main(arguments: list[str]) -> None:
     (address,) = arguments
     given = json.loads(sys.stdin.readline())
     plan = Plan(**{**given, "metrics": tuple(given["metrics"])})
-    json.dump(Load(address, plan).run(sys.stdin.fileno()), sys.stdout)
+    load = Load(address, plan)
+    sys.stdout.write("connected\n")
+    sys.stdout.flush()
+    json.dump(load.run(sys.stdin.fileno()), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Tables of measured figures: statistics, limits that must hold, text for people and JSON for comparing."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -52,6 +53,43 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """A ratio of two figures with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A figure beside the same one under other circumstances, which took turns with it.
+
+    Attributes:
+        what: the other circumstances, a word or two.
+        other_p50: of what was measured then, in the row's unit; ``other_p95`` likewise.
+        p50: the figure's through the other's; ``p95`` likewise.
+        at_most: what both ratios may be; None for any.
+    """
+
+    what: str
+    other_p50: float
+    other_p95: float
+    p50: Ratio
+    p95: Ratio
+    at_most: float | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """False when an interval lies above the limit, True when all of both lie below, None when this cannot tell."""
+        if self.at_most is None:
+            return None
+        if max(self.p50.low, self.p95.low) > self.at_most:
+            return False
+        return True if max(self.p50.high, self.p95.high) <= self.at_most else None
+
+
+@dataclass(frozen=True)
 class Row:
     """One figure over all its runs."""
 
@@ -64,14 +102,16 @@ class Row:
     p99: float
     max: float
     limit: Limit | None = None
+    beside: Beside | None = None
 
     @property
     def holds(self) -> bool | None:
-        """Whether the limit holds; None without one."""
-        if self.limit is None:
-            return None
-        value: float = getattr(self, self.limit.of)
-        return self.limit.admits(value)
+        """Whether the limits hold; None without one, or when what it was measured beside leaves it open."""
+        if self.limit is not None:
+            value: float = getattr(self, self.limit.of)
+            if not self.limit.admits(value) or self.beside is None or self.beside.at_most is None:
+                return self.limit.admits(value)
+        return None if self.beside is None else self.beside.holds
 
     def to_document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -84,18 +124,28 @@ class Row:
             document["limit"] = {
                 "of": self.limit.of,
                 **self.limit.bounds(),
-                "holds": bool(self.holds),
+                "holds": self.limit.admits(getattr(self, self.limit.of)),
             }
+        if self.beside is not None:
+            document["beside"] = dataclasses.asdict(self.beside) | {"holds": self.beside.holds}
         return document
 
 
-def row(figure: str, unit: str, values: Sequence[float], limit: Limit | None = None) -> Row:
+def row(
+    figure: str,
+    unit: str,
+    values: Sequence[float],
+    limit: Limit | None = None,
+    beside: Beside | None = None,
+) -> Row:
     """A row from what was measured.
 
     Args:
         figure: what was measured; unique in its table.
         unit: of the values.
         values: one for each run.
+        limit: what must hold.
+        beside: what it is compared with.
 
     Raises:
         ValueError: there is no value, or one is not finite.
@@ -104,7 +154,7 @@ def row(figure: str, unit: str, values: Sequence[float], limit: Limit | None = N
         raise ValueError(f"{figure}: {len(values)} values, all of which must be finite")
     ordered = sorted(values)
     p95, p99 = percentile(ordered, 95), percentile(ordered, 99)
-    return Row(figure, unit, len(ordered), ordered[0], median(ordered), p95, p99, ordered[-1], limit)
+    return Row(figure, unit, len(ordered), ordered[0], median(ordered), p95, p99, ordered[-1], limit, beside)
 
 
 @dataclass(frozen=True)
@@ -160,11 +210,18 @@ def from_document(document: dict[str, Any]) -> Table:
     rows = []
     for found in document["rows"]:
         limit = found.get("limit")
-        values = {name: value for name, value in found.items() if name != "limit"}
+        values = {name: value for name, value in found.items() if name not in ("limit", "beside")}
         bounds = Limit(limit["of"], limit.get("at_most"), limit.get("at_least")) if limit else None
-        rows.append(Row(**values, limit=bounds))
+        rows.append(Row(**values, limit=bounds, beside=_beside(found.get("beside"))))
     absent, notes = tuple(document["absent"]), tuple(document["notes"])
     return Table(document["table"], document["about"], tuple(rows), absent, notes)
+
+
+def _beside(found: dict[str, Any] | None) -> Beside | None:
+    if found is None:
+        return None
+    values = {name: value for name, value in found.items() if name != "holds"}
+    return Beside(**values | {name: Ratio(**found[name]) for name in ("p50", "p95")})
 
 
 def write(document: dict[str, Any], directory: Path) -> Path:
@@ -190,6 +247,18 @@ def to_text(table: Table) -> str:
     return "\n".join(text)
 
 
+_ANSWERS = {True: "yes", False: "NO", None: "open"}
+
+
+def _compared(beside: Beside) -> str:
+    shown = [
+        f"{name} x{ratio.value:.2f} [{ratio.low:.2f}-{ratio.high:.2f}]"
+        for name, ratio in (("p50", beside.p50), ("p95", beside.p95))
+    ]
+    text = f"{', '.join(shown)} of {beside.what}"
+    return text if beside.at_most is None else f"{text}, <= {beside.at_most:.2f}: {_ANSWERS[beside.holds]}"
+
+
 def _cells(each: Row) -> tuple[str, ...]:
     numbers = (
         _shown(each.min),
@@ -202,7 +271,10 @@ def _cells(each: Row) -> tuple[str, ...]:
     if each.limit is not None:
         signs = {"at_most": "<=", "at_least": ">="}
         bounds = (f"{signs[name]} {_shown(bound)}" for name, bound in each.limit.bounds().items())
-        verdict = f"{each.limit.of} {' and '.join(bounds)}: {'yes' if each.holds else 'NO'}"
+        answer = _ANSWERS[each.limit.admits(getattr(each, each.limit.of))]
+        verdict = f"{each.limit.of} {' and '.join(bounds)}: {answer}"
+    if each.beside is not None:
+        verdict += f"{'; ' * bool(verdict)}{_compared(each.beside)}"
     return (each.figure, each.unit, str(each.count), *numbers, verdict)
 
 

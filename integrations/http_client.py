@@ -30,6 +30,10 @@ from slakeeper.sla.duration import format_duration
 ANSWER_LIMIT = 1024 * 1024
 """How much of an answer is read [bytes] unless the caller wants more."""
 
+SAID_LIMIT = 64 * 1024
+"""The same of what is said to a message: that it was taken or why not, a few hundred bytes. Whoever answers without an
+end costs as much as is read, for every message."""
+
 # What may stand in a path as it is (RFC 3986 §3.3), and what is encoded already.
 _PATH_SIGNS = "/%:@!$&'()*+,;=~-._"
 
@@ -122,13 +126,14 @@ class HttpClient:
         return HttpConnection(self, deadline)
 
     def post(self, target: str, body: bytes, headers: Mapping[str, str], deadline: Deadline) -> Answer:
-        """One POST.
+        """One POST; of its answer ``SAID_LIMIT`` bytes are read.
 
         Raises:
             HttpError: no answer came.
         """
         with self.open(deadline) as connection:
-            return connection.request("POST", target, body=body, headers={**headers, "Connection": "close"})
+            headers = {**headers, "Connection": "close"}
+            return connection.request("POST", target, body=body, headers=headers, answer_limit=SAID_LIMIT)
 
     def tls(self) -> ssl.SSLContext:
         """Made when first needed, as reading the system's certificates takes a while; anew when a file has changed.

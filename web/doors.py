@@ -3,7 +3,8 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -12,11 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slakeeper.client import MONITOR_DOWN, Unavailable
+from slakeeper.client import MONITOR_DOWN, Overloaded, Unavailable
 from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.gate import error_response
 from slakeeper.web.ingest import BadBatch, Batch, parse_batch
-from slakeeper.web.intake import Intake
+from slakeeper.web.intake import Door, Intake
+from slakeeper.web.turn import Client, Turns
 
 SAMPLES_PATH = "/v1/samples"
 PROMETHEUS_PATH = "/v1/prometheus/write"
@@ -57,6 +59,7 @@ class Doors:
     def __init__(self, intake: Intake, settings: Mapping[str, Any]) -> None:
         self._intake = intake
         self._settings = settings
+        self._turns = Turns()
         self._samples = intake.door("samples")
         self._prometheus = intake.door("prometheus")
         self._otlp = intake.door("otlp")
@@ -74,6 +77,10 @@ class Doors:
         """Our own form; 202, and each sample that was not taken by its place."""
         self._intake.admit(self._samples)
         body = await read_body(scope, receive)
+        async with self._turn(self._samples, scope, body):
+            await self._take_samples(body, scope, receive, send)
+
+    async def _take_samples(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
         arguments = (body, _content_type(scope), query.get("batch_id"))
         try:
@@ -104,6 +111,10 @@ class Doors:
         """Remote write 1.0. 200: all that is wanted is durable; 400: never to be sent again; 503: to be."""
         self._intake.admit(self._prometheus)
         body = await read_body(scope, receive, encodings=(b"snappy",))
+        async with self._turn(self._prometheus, scope, body):
+            await self._take_remote_write(body, scope, receive, send)
+
+    async def _take_remote_write(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             _check_remote_write(_content_type(scope))
             from slakeeper.web.remote_write import MISTAKES, read_write_request
@@ -140,8 +151,9 @@ class Doors:
             packed = await read_body(scope, receive, encodings=(b"identity", b"gzip"))
             as_json = otlp.is_json(_content_type(scope))
             is_packed = dict(scope["headers"]).get(b"content-encoding", b"").lower() == b"gzip"
-            batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
-            taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
+            async with self._turn(self._otlp, scope, packed):
+                batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
+                taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
         except ModuleNotFoundError:
             await _not_installed()(scope, receive, send)
@@ -156,6 +168,20 @@ class Doors:
             status, content = 503, otlp.failure(error.message, as_json=as_json)
             headers["retry-after"] = str(error.retry_after_s)
         await Response(content, status, headers, media_type)(scope, receive, send)
+
+    @asynccontextmanager
+    async def _turn(self, door: Door, scope: Scope, body: bytes) -> AsyncIterator[None]:
+        """The time in which a client may have a body read and taken."""
+        client = _client_of(scope)
+        try:
+            await self._turns.enter(client, len(body))
+        except Overloaded:
+            door.refused_batches += 1
+            raise
+        try:
+            yield
+        finally:
+            self._turns.leave(client)
 
 
 async def _read(read: Callable[[bytes], T], body: bytes) -> T:
@@ -173,6 +199,11 @@ def _otlp_batch(packed: bytes, as_json: bool, is_packed: bool) -> Batch:
 def _id_of(door: str, body: bytes) -> str:
     """The same for the same body: it holds its own times, so that the same again is the same samples."""
     return f"{door}-{blake2b(body, digest_size=16).hexdigest()}"
+
+
+def _client_of(scope: Scope) -> Client:
+    host = (scope.get("client") or ("",))[0]
+    return host, dict(scope["headers"]).get(b"authorization", b"")
 
 
 def _content_type(scope: Scope) -> str:

@@ -6,6 +6,7 @@
   changes must come from a page of ours (``Origin``): cookies are shared between the ports of a machine.
 """
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -30,6 +31,10 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})
 # What comes to these carries its own proof: a signed link, a signature under a shared secret.
 ACK_PATH = "/ack"
 INBOUND_PATH = "/v1/inbound/"
+
+# Before somebody without a token is told so: a client that asks again at once, for ever, would take a good part of a
+# processor, and nobody mistypes a token so often that this matters.
+STRANGER_WAITS_S = 0.1
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -128,6 +133,8 @@ class Gate:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
+            if refusal.status_code == 401:
+                await asyncio.sleep(STRANGER_WAITS_S)
             await refusal(scope, receive, _with_headers(send))
         else:
             await self._app(scope, receive, _with_headers(send))

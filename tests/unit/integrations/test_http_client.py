@@ -9,7 +9,7 @@ import pytest
 
 from slakeeper.integrations.deadline import Deadline, connect
 from slakeeper.integrations.http_answer import Answer, masked, parse_retry_after
-from slakeeper.integrations.http_client import HttpClient, HttpError
+from slakeeper.integrations.http_client import SAID_LIMIT, HttpClient, HttpError
 from slakeeper.sla.duration import DAY_MS
 from tests.unit.integrations.fake_http import (
     Behaviour,
@@ -123,6 +123,12 @@ def test_an_endless_answer_is_read_up_to_the_limit(server: FakeServer) -> None:
     answer = get(server.url, limit=100_000)
     assert (len(answer.body), answer.is_cut) == (100_000, False)
     assert answer.broken == "the answer is longer than 100000 bytes"
+
+
+def test_of_what_is_said_to_a_post_little_is_read(server: FakeServer) -> None:
+    server.then(Flood())
+    answer = HttpClient(server.url).post("/", b"{}", {}, Deadline(10_000))
+    assert (answer.status, len(answer.body), answer.is_cut) == (200, SAID_LIMIT, False)
 
 
 def test_something_that_speaks_no_http_leaves_doubt() -> None:

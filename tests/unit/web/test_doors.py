@@ -268,6 +268,37 @@ def test_a_door_that_is_full_leaves_room_for_the_others(
     assert counts(site, "samples")["refused_batches"] == 0
 
 
+def test_what_a_client_has_sent_before_is_not_in_another_ones_way(
+    start_site: Callable[..., Site], cells: list[FakeCell], tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("token-of-a-greedy-sender\n")
+    site = start_site(ingest={"token_file": str(tokens)})
+    greedy = {"Authorization": "Bearer token-of-a-greedy-sender"}
+    assert site.post_samples({"metric": "latency", "value": 1}).status == 202
+    for cell in cells:
+        cell.answering.clear()
+    replies: list[int] = []
+
+    def send(number: int) -> None:
+        document = {"samples": [{"metric": "latency", "value": number}]}
+        replies.append(site.post("/v1/samples", document, **greedy).status)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: in_flight(site)["samples"])
+    other = threading.Thread(target=lambda: replies.append(write(site, packed(LATENCY)).status))
+    other.start()
+    # It came last, and does not wait for what the other has sent before.
+    until(lambda: in_flight(site)["prometheus"] == 1)
+    for cell in cells:
+        cell.answering.set()
+    for thread in (*threads, other):
+        thread.join()
+    assert sorted(replies) == [200, 202, 202, 202, 202]
+
+
 def test_the_gateway_imports_nothing_heavy_before_it_is_asked() -> None:
     import subprocess
     import sys

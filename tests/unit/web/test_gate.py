@@ -1,11 +1,13 @@
 """Who may pass: hosts, tokens, tickets, cookies."""
 
+import select
 import time
 from collections.abc import Callable
 
 import pytest
 
 from slakeeper.client import TICKET_LIFETIME_S, mint_ticket, ticket_times
+from slakeeper.web import gate
 from slakeeper.web.gate import SESSION_S, Sessions
 from tests.unit.web.conftest import TOKEN, Site
 from tests.unit.web.fake_cell import FakeCell
@@ -34,6 +36,17 @@ def test_nothing_is_sent_to_a_cell_without_the_token(site: Site, cells: list[Fak
     assert site.ask("POST", "/v1/samples", b'{"samples": []}', Authorization="").status == 401
     assert site.ask("POST", "/v1/violations/v/ack", b'{"by": "x"}', Authorization="Bearer no").status == 401
     assert not cells[0].asked("violation.ack")
+
+
+def test_a_stranger_is_told_so_later_and_nobody_waits_for_that(
+    quiet_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "STRANGER_WAITS_S", 3600.0)
+    stranger = quiet_site.connect()
+    stranger.request("POST", "/v1/samples", b"{}", {"Authorization": "Bearer wrong"})
+    assert quiet_site.get("/v1/slas").status == 200
+    assert select.select([stranger.sock], [], [], 0)[0] == []
+    stranger.close()
 
 
 def test_the_scheme_is_read_in_any_case(quiet_site: Site) -> None:

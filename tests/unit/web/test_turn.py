@@ -1,0 +1,214 @@
+"""Whose turn it is: a client that sends as much as it can has one request under way while others are about."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from slakeeper.client import Overloaded
+from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, Client, Turns
+
+GREEDY: Client = ("127.0.0.1", b"Bearer greedy")
+LIGHT: Client = ("127.0.0.1", b"Bearer light")
+
+# Each step of a task that is ready takes one round of the loop; more rounds change nothing.
+ROUNDS = 5
+
+
+class Street:
+    """Clients on a clock that only moves when told; `began` names requests in the order of their turns."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.began: list[str] = []
+        self.alarms: list[tuple[float, Callable[[], None]]] = []
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.turns = Turns(
+            lambda: self.now_s, lambda delay_s, run: self.alarms.append((self.now_s + delay_s, run))
+        )
+
+    async def send(self, client: Client, *names: str, size: int = 100) -> None:
+        """Requests that come in this order; those that get their turn begin."""
+        for name in names:
+            self.tasks[name] = asyncio.create_task(self._enter(client, name, size))
+        await settle()
+
+    async def answer(self, client: Client, count: int = 1) -> None:
+        """So many of a client's requests are done with."""
+        for _ in range(count):
+            self.turns.leave(client)
+            await settle()
+
+    async def pass_(self, seconds: float) -> None:
+        self.now_s += seconds
+        due = [each for each in self.alarms if each[0] <= self.now_s]
+        self.alarms = [each for each in self.alarms if each[0] > self.now_s]
+        for _, run in due:
+            run()
+        await settle()
+
+    async def _enter(self, client: Client, name: str, size: int) -> None:
+        await self.turns.enter(client, size)
+        self.began.append(name)
+
+
+async def settle() -> None:
+    for _ in range(ROUNDS):
+        await asyncio.sleep(0)
+
+
+def on_the_street(story: Callable[[Street], Awaitable[None]]) -> Street:
+    async def main() -> Street:
+        street = Street()
+        await story(street)
+        for task in street.tasks.values():
+            task.cancel()
+        await asyncio.gather(*street.tasks.values(), return_exceptions=True)
+        return street
+
+    return asyncio.run(main())
+
+
+def test_a_client_that_is_alone_has_all_it_sends_under_way() -> None:
+    async def story(street: Street) -> None:
+        await street.send(GREEDY, *"abcdefgh")
+        assert street.began == list("abcdefgh")
+
+    on_the_street(story)
+
+
+def test_while_others_are_about_a_clients_requests_are_taken_one_at_a_time_in_their_order() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.answer(LIGHT)
+        await street.send(GREEDY, *"abcd")
+        assert street.began == ["light", "a"]
+        await street.answer(GREEDY)
+        await street.answer(GREEDY)
+        assert street.began == ["light", *"abc"]
+
+    on_the_street(story)
+
+
+def test_a_client_with_a_single_request_waits_for_nobody() -> None:
+    async def story(street: Street) -> None:
+        await street.send(GREEDY, *"abcdefgh")
+        await street.send(LIGHT, "light")
+        assert street.began[-1] == "light"
+        await street.answer(LIGHT)
+        # What is under way already is answered before the client has its next turn.
+        await street.send(GREEDY, "next")
+        await street.answer(GREEDY, 7)
+        assert "next" not in street.began
+        await street.answer(GREEDY)
+        assert street.began[-1] == "next"
+
+    on_the_street(story)
+
+
+def test_two_greedy_clients_take_turns() -> None:
+    async def story(street: Street) -> None:
+        other: Client = ("10.0.0.7", GREEDY[1])
+        await street.send(GREEDY, "a0")
+        await street.send(other, "b0", "b1", "b2")
+        await street.send(GREEDY, "a1", "a2")
+        for client in (GREEDY, other, GREEDY, other):
+            await street.answer(client)
+        assert street.began == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+    on_the_street(story)
+
+
+def test_when_the_others_are_gone_all_that_waits_goes_on() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.answer(LIGHT)
+        await street.send(GREEDY, *"abcd")
+        street.now_s += ABOUT_S + 1
+        await street.answer(GREEDY)
+        assert street.began == ["light", *"abcd"]
+
+    on_the_street(story)
+
+
+def test_a_client_is_about_while_a_request_of_it_is_under_way() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        street.now_s += ABOUT_S + 1
+        await street.send(GREEDY, "a", "b")
+        assert street.began == ["light", "a"]
+
+    on_the_street(story)
+
+
+def test_a_request_that_takes_long_does_not_hold_up_those_behind_it() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, *"abcd")
+        await street.pass_(TURN_S / 2)
+        assert street.began == ["light", "a"]
+        await street.pass_(TURN_S / 2)
+        assert street.began == ["light", "a", "b"]
+        await street.pass_(TURN_S)
+        assert street.began == ["light", *"abc"]
+        # An answer to one of three is no turn for a fourth.
+        await street.answer(GREEDY)
+        assert street.began == ["light", *"abc"]
+
+    on_the_street(story)
+
+
+def test_a_client_with_too_much_waiting_is_told_to_come_back() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, "a")
+        await street.send(GREEDY, "huge", size=2 * MAX_WAITING_BYTES)  # one may always wait
+        with pytest.raises(Overloaded):
+            await street.turns.enter(GREEDY, 1)
+        await street.answer(GREEDY, 2)
+        await street.send(GREEDY, "c")
+        assert street.began == ["light", "a", "huge", "c"]
+
+    on_the_street(story)
+
+
+def test_one_that_is_given_up_while_it_waits_leaves_its_place() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, "a", "b", "c")
+        street.tasks["b"].cancel()
+        await settle()
+        await street.answer(GREEDY)
+        assert street.began == ["light", "a", "c"]
+
+    on_the_street(story)
+
+
+def test_one_that_is_given_up_in_the_moment_of_its_turn_gives_it_to_the_next() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, "a", "b", "c")
+        street.turns.leave(GREEDY)
+        street.tasks["b"].cancel()
+        await settle()
+        assert street.began == ["light", "a", "c"]
+
+    on_the_street(story)
+
+
+def test_nobody_is_remembered_for_ever() -> None:
+    async def story(street: Street) -> None:
+        for number in range(100):
+            client: Client = (f"10.0.0.{number}", b"")
+            await street.send(client, str(number))
+            await street.answer(client)
+        street.now_s += ABOUT_S + 1
+        await street.send(GREEDY, *"abcd")
+        assert street.began[-4:] == list("abcd")
+
+    assert len(_sides(on_the_street(story))) == 1
+
+
+def _sides(street: Street) -> Any:
+    return street.turns._sides
