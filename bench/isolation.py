@@ -348,8 +348,8 @@ def _flood(
     names = tuple(f"{each}_latency" for each in probe_ids(FLOOD_BATCH))
     token = "wrong" if label == STRANGERS else SENDER
     address = elsewhere if label == ELSEWHERE else running.facts()["http"]
-    began_s = time.perf_counter()
     load = start_load(address, Plan(token, names, GOOD, 0, FLOOD_BATCH, FLOOD_CONNECTIONS))
+    began_s = time.perf_counter()
     try:
         yield load
     finally:
