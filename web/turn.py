@@ -4,6 +4,9 @@ Whoever sends as fast as it is answered, over many connections, fills every queu
 client with a sample now and then would wait behind all of it. So while others are about, a client has one request
 under way; its next ones wait here, in their order, and cost nobody anything but their bodies' memory. A client that is
 alone has as many under way as it sends.
+
+Whoever may send only so many samples a second waits here as well, until its share has grown again: it is slowed down,
+and nothing of it is lost.
 """
 
 import asyncio
@@ -24,6 +27,9 @@ ABOUT_S = 10.0
 # it may be for another cell, so the next begins.
 TURN_S = 0.1
 
+# So much of its share a client may have at once, when it has not sent for a while.
+BURST_S = 1.0
+
 # Bodies of one client that may wait; with more it is told to come back. Two of the largest there are.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
@@ -31,9 +37,12 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 class _Side:
     """One client: how many of its requests are under way, and those that wait."""
 
-    __slots__ = ("began_at_s", "heard_at_s", "is_watched", "under_way", "waiting", "waiting_bytes")
+    __slots__ = (
+        "began_at_s", "heard_at_s", "is_watched", "spent_until_s", "under_way", "waiting", "waiting_bytes",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.spent_until_s = 0.0
         self.heard_at_s = 0.0
         self.began_at_s = 0.0
         self.under_way = 0
@@ -52,20 +61,24 @@ class Turns:
     Args:
         now_s: a monotonic clock.
         later: has something called after so many seconds.
+        rate: how many samples of a client are taken in a second; as many as it sends if None.
+
     """
 
     def __init__(
         self,
         now_s: Callable[[], float] = time.monotonic,
         later: Callable[[float, Callable[[], None]], None] = _call_later,
+        rate: float | None = None,
     ) -> None:
         self._now_s = now_s
         self._later = later
+        self._rate = rate
         # Who was heard of longest ago comes first.
         self._sides: OrderedDict[Client, _Side] = OrderedDict()
 
-    async def enter(self, client: Client, size: int) -> None:
-        """Returns when a request has its turn, which :meth:`leave` ends.
+    async def enter(self, client: Client, size: int) -> bool:
+        """Returns when a request has its turn, which :meth:`leave` ends; whether its client had spent its share before.
 
         Args:
             client: whose it is.
@@ -77,7 +90,8 @@ class Turns:
         side = self._heard(client)
         if not side.waiting and self._may_go_on(side):
             self._begin(side)
-            return
+            return False
+        has_spent = self._rests_s(side) > 0
         if side.waiting and side.waiting_bytes + size > MAX_WAITING_BYTES:
             raise Overloaded(f"{len(side.waiting)} requests of this client wait already")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,14 +107,20 @@ class Turns:
             else:
                 self.leave(client)
             raise
+        return has_spent
 
-    def leave(self, client: Client) -> None:
-        """A request is done with; those of its client that may go on do."""
+    def leave(self, client: Client, samples: int = 0) -> None:
+        """A request is done with; those of its client that may go on do.
+
+        Args:
+            samples: how many it had.
+        """
         side = self._sides[client]
         side.under_way -= 1
+        if self._rate is not None:
+            side.spent_until_s = max(side.spent_until_s, self._now_s() - BURST_S) + samples / self._rate
         self._forget()
-        while side.waiting and self._may_go_on(side):
-            self._begin_next(side)
+        self._go_on(side)
 
     def _heard(self, client: Client) -> _Side:
         self._forget()
@@ -116,12 +136,22 @@ class Turns:
         since_s = self._now_s() - ABOUT_S
         while self._sides:
             client, side = next(iter(self._sides.items()))
-            if side.heard_at_s >= since_s or side.under_way or side.waiting:
+            if side.heard_at_s >= since_s or side.under_way or side.waiting or self._rests_s(side) > 0:
                 return
             del self._sides[client]
 
     def _may_go_on(self, side: _Side) -> bool:
-        return not side.under_way or len(self._sides) == 1
+        return (not side.under_way or len(self._sides) == 1) and self._rests_s(side) <= 0
+
+    def _rests_s(self, side: _Side) -> float:
+        """How long it takes until a client has a share again."""
+        return 0.0 if self._rate is None else side.spent_until_s - self._now_s()
+
+    def _go_on(self, side: _Side) -> None:
+        while side.waiting and self._may_go_on(side):
+            self._begin_next(side)
+        if side.waiting:
+            self._watch(side)
 
     def _begin(self, side: _Side) -> None:
         side.under_way += 1
@@ -134,15 +164,16 @@ class Turns:
         turn.set_result(None)
 
     def _watch(self, side: _Side) -> None:
-        """Sees to it that a turn that takes too long is not waited for."""
+        """Sees to it that a client with a share goes on, and that a turn that takes long is not waited for."""
         if side.is_watched:
             return
         side.is_watched = True
-        self._later(max(0.0, side.began_at_s + TURN_S - self._now_s()), lambda: self._look(side))
+        too_long_s = side.began_at_s + TURN_S - self._now_s() if side.under_way else 0.0
+        self._later(max(0.0, too_long_s, self._rests_s(side)), lambda: self._look(side))
 
     def _look(self, side: _Side) -> None:
         side.is_watched = False
-        if side.waiting and self._now_s() >= side.began_at_s + TURN_S:
+        takes_long = side.under_way and self._now_s() >= side.began_at_s + TURN_S
+        if side.waiting and takes_long and self._rests_s(side) <= 0:
             self._begin_next(side)
-        if side.waiting:
-            self._watch(side)
+        self._go_on(side)

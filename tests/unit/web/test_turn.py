@@ -19,13 +19,14 @@ ROUNDS = 5
 class Street:
     """Clients on a clock that only moves when told; `began` names requests in the order of their turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float | None = None) -> None:
         self.now_s = 0.0
+        self.slowed: list[str] = []
         self.began: list[str] = []
         self.alarms: list[tuple[float, Callable[[], None]]] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.turns = Turns(
-            lambda: self.now_s, lambda delay_s, run: self.alarms.append((self.now_s + delay_s, run))
+            lambda: self.now_s, lambda delay_s, run: self.alarms.append((self.now_s + delay_s, run)), rate
         )
 
     async def send(self, client: Client, *names: str, size: int = 100) -> None:
@@ -34,10 +35,10 @@ class Street:
             self.tasks[name] = asyncio.create_task(self._enter(client, name, size))
         await settle()
 
-    async def answer(self, client: Client, count: int = 1) -> None:
-        """So many of a client's requests are done with."""
+    async def answer(self, client: Client, count: int = 1, samples: int = 0) -> None:
+        """So many of a client's requests are done with, each of so many samples."""
         for _ in range(count):
-            self.turns.leave(client)
+            self.turns.leave(client, samples)
             await settle()
 
     async def pass_(self, seconds: float) -> None:
@@ -49,7 +50,8 @@ class Street:
         await settle()
 
     async def _enter(self, client: Client, name: str, size: int) -> None:
-        await self.turns.enter(client, size)
+        if await self.turns.enter(client, size):
+            self.slowed.append(name)
         self.began.append(name)
 
 
@@ -58,9 +60,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def on_the_street(story: Callable[[Street], Awaitable[None]]) -> Street:
+def on_the_street(story: Callable[[Street], Awaitable[None]], rate: float | None = None) -> Street:
     async def main() -> Street:
-        street = Street()
+        street = Street(rate)
         await story(street)
         for task in street.tasks.values():
             task.cancel()
@@ -208,6 +210,71 @@ def test_nobody_is_remembered_for_ever() -> None:
         assert street.began[-4:] == list("abcd")
 
     assert len(_sides(on_the_street(story))) == 1
+
+
+# -- a rate ---------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_has_spent_its_share_waits_until_it_has_grown_again() -> None:
+    async def story(street: Street) -> None:
+        street.now_s = 100.0
+        await street.send(GREEDY, "a")
+        await street.answer(GREEDY, samples=150)  # a second's worth at once, and half of one more
+        await street.send(GREEDY, "b", "c")
+        assert street.began == ["a"]
+        await street.pass_(0.4)
+        assert street.began == ["a"]
+        await street.pass_(0.1)
+        assert street.began == ["a", "b", "c"]
+        assert street.slowed == ["b", "c"]
+        await street.answer(GREEDY, 2, samples=50)
+        await street.send(GREEDY, "d")
+        await street.pass_(1.0)
+        assert street.began == ["a", "b", "c", "d"]
+
+    on_the_street(story, rate=100)
+
+
+def test_one_that_sends_less_than_its_rate_is_never_slowed() -> None:
+    async def story(street: Street) -> None:
+        for number in range(50):
+            await street.send(GREEDY, str(number))
+            await street.answer(GREEDY, samples=10)
+            street.now_s += 0.1
+        assert len(street.began) == 50
+        assert street.slowed == []
+
+    on_the_street(story, rate=100)
+
+
+def test_a_share_is_each_clients_own_and_not_forgotten_when_it_falls_silent() -> None:
+    async def story(street: Street) -> None:
+        await street.send(GREEDY, "a")
+        await street.answer(GREEDY, samples=100_000)
+        await street.send(LIGHT, "light")
+        assert street.began == ["a", "light"]
+        await street.answer(LIGHT, samples=1)
+        street.now_s += 10 * ABOUT_S
+        await street.send(GREEDY, "b")
+        assert street.began == ["a", "light"]
+
+    on_the_street(story, rate=100)
+
+
+def test_one_that_takes_long_does_not_let_the_next_in_before_the_share_has_grown() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, "a", "b")
+        await street.pass_(TURN_S)
+        assert street.began == ["light", "a", "b"]
+        await street.answer(GREEDY, samples=200)
+        await street.send(GREEDY, "c")
+        await street.pass_(TURN_S)
+        assert street.began == ["light", "a", "b"]
+        await street.pass_(2.0)
+        assert street.began == ["light", "a", "b", "c"]
+
+    on_the_street(story, rate=100)
 
 
 def _sides(street: Street) -> Any:
