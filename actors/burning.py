@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slakeeper.actors.address import alert_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.contract_event import Burning
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import alert_address
 from slakeeper.otp.context import Context
 from slakeeper.sla.audit import What
 from slakeeper.sla.burn import Burn, BurnWindow, worst

@@ -4,6 +4,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slakeeper.actors.address import (
+    ALERTING,
+    DEFINITION,
+    ENFORCEMENT,
+    MONITORING,
+    REPORTING,
+    alert_address,
+    ledger_address,
+    monitor_address,
+    report_address,
+    violation_address,
+)
 from slakeeper.actors.audit import note
 from slakeeper.actors.burning import BurnChange, burn_change, tell_burn
 from slakeeper.actors.contract_event import (
@@ -24,11 +36,6 @@ from slakeeper.actors.contract_event import (
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.message import (
-    ALERTING,
-    DEFINITION,
-    ENFORCEMENT,
-    MONITORING,
-    REPORTING,
     CloseViolation,
     ContractChanged,
     DefineContract,
@@ -49,11 +56,6 @@ from slakeeper.actors.message import (
     Tick,
     UpdateViolation,
     ViolationEnded,
-    alert_address,
-    ledger_address,
-    monitor_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.promise import narrowed

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slakeeper.actors.address import contract_address, monitor_address
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.catalog import Catalog
 from slakeeper.actors.definition import Definition
-from slakeeper.actors.message import contract_address, monitor_address
 from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.actors.restraint_table import RestraintTable
 from slakeeper.actors.target_file import TargetError, TargetFiles, Targets

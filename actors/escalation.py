@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slakeeper.actors.address import alert_address, report_address, violation_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
@@ -19,9 +20,6 @@ from slakeeper.actors.message import (
     ViolationChanged,
     ViolationResolved,
     ViolationWorsened,
-    alert_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries

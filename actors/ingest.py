@@ -5,17 +5,10 @@ from hashlib import blake2b
 from typing import Any
 
 from slakeeper.actors import query
+from slakeeper.actors.address import ingest_address, monitor_address
 from slakeeper.actors.catalog import Listed
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import (
-    BatchNoted,
-    CountDuplicates,
-    NoteBatch,
-    NoteBatches,
-    Observe,
-    ingest_address,
-    monitor_address,
-)
+from slakeeper.actors.message import BatchNoted, CountDuplicates, NoteBatch, NoteBatches, Observe
 from slakeeper.actors.payload import optional_text, sequence
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context

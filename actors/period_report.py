@@ -6,7 +6,8 @@ from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors import query
-from slakeeper.actors.message import ListHistory, report_address
+from slakeeper.actors.address import report_address
+from slakeeper.actors.message import ListHistory
 from slakeeper.actors.report import History, PastPeriod
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host

@@ -8,12 +8,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from slakeeper.actors import neighbour, query, restraint_request, silence_request
+from slakeeper.actors.address import (
+    DEFINITION,
+    MONITORING,
+    alert_address,
+    contract_address,
+    ingest_address,
+    ledger_address,
+    report_address,
+    violation_address,
+)
 from slakeeper.actors.audit import note_act, recorded_chain
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.ingest import Ingest
 from slakeeper.actors.message import (
-    DEFINITION,
-    MONITORING,
     AcknowledgeViolation,
     DecideEntry,
     DefineContract,
@@ -27,12 +35,6 @@ from slakeeper.actors.message import (
     ResumeContract,
     SettleEntry,
     SuspendContract,
-    alert_address,
-    contract_address,
-    ingest_address,
-    ledger_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.payload import flag, mapping, optional_number, optional_text, text
 from slakeeper.actors.period_report import report_document

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+from slakeeper.actors.address import ledger_address, report_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.contract_event import FormerVersion
 from slakeeper.actors.definition import definition_of
-from slakeeper.actors.message import SettlePeriod, ledger_address, report_address
+from slakeeper.actors.message import SettlePeriod
 from slakeeper.actors.report import PastPeriod
 from slakeeper.otp.context import Context
 from slakeeper.sla import compensation

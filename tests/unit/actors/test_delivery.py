@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slakeeper.actors.message import escalation_address
+from slakeeper.actors.address import escalation_address
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.otp.actor import LaneFull
 from tests.unit.actors.cell_world import (

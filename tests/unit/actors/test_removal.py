@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from slakeeper.actors.message import ListHistory, Observe, Rebase, monitor_address
+from slakeeper.actors.address import monitor_address
+from slakeeper.actors.message import ListHistory, Observe, Rebase
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.otp.actor import RequestError
 from tests.unit.actors.cell_world import (
