@@ -24,6 +24,7 @@ from slakeeper.actors.message import (
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
+from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, notification
@@ -91,7 +92,10 @@ class EscalationActor(Actor):
         else:
             for uncertain in self._outbox.resume(ctx):
                 self._record_end(ctx, uncertain)
-            self._go_on(ctx, self._walk, self._violation)
+            walk = self._walk
+            if self._was_held_back(environment):
+                walk = escalation.released(walk, environment.enforcement, ctx.now_ms)
+            self._go_on(ctx, walk, self._violation)
             self._ask_again(ctx)
             self._begin_again_if_in_vain(ctx)
             self._end_if_done(ctx)
@@ -305,10 +309,25 @@ class EscalationActor(Actor):
         walk = self._current()
         if walk.status is not escalation.WalkStatus.FAILED or not self._outbox.is_empty:
             return
-        levels = [record for record in self._records.values() if escalation.is_of(walk, record.key)]
-        if all(record.status not in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) for record in levels):
+        if all(
+            record.status not in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) for record in self._levels()
+        ):
             again = escalation.unreached(walk, environment.enforcement, ctx.now_ms)
             self._take(ctx, again, self._violation, [])
+
+    def _levels(self) -> list[EscalationRecord]:
+        """Those that the walk has told since it was begun last."""
+        return [each for each in self._records.values() if escalation.is_of(self._current(), each.key)]
+
+    def _was_held_back(self, environment: Environment) -> bool:
+        """Whether all that was said stands in the log, of which somebody was to be told now that messages leave."""
+        if environment.held:
+            return False
+        levels = self._levels()
+        return all(each.status is not DeliveryStatus.SENT for each in levels) and any(
+            each.status is DeliveryStatus.LOGGED and environment.sender(each.channel).type != LogSender.type
+            for each in levels
+        )
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment

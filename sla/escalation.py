@@ -231,6 +231,13 @@ def unreached(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
     return hold(_again(walk, policy, now_ms), now_ms + wait_ms)
 
 
+def released(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
+    """Nothing was to leave while the walk told its levels, and now it may: it begins again, as for a new violation."""
+    if walk.status not in (WalkStatus.WALKING, WalkStatus.FAILED):
+        return walk
+    return _again(walk, policy, now_ms)
+
+
 def resolve(walk: Walk) -> tuple[Walk, tuple[Told, ...]]:
     """Ends the walk; the second value is who was told and so is told of the end. Empty when it had ended already."""
     if walk.status is WalkStatus.RESOLVED:
