@@ -69,12 +69,18 @@ FEW_SAMPLES = 5
 _WAKING_NOBODY = frozenset({"ping", "catalog", neighbour.QUESTION})
 
 
+# What a request is about that is about one thing.
+_NAMES_OF_ONE = frozenset({"id", "sla", "address"})
+
+
 def is_light(kind: str, payload: Any) -> bool:
     """Whether a request wakes few: while actors sleep, one of many samples has many made, and takes long."""
-    if kind in _WAKING_NOBODY:
-        return True
-    samples = payload.get("samples") if kind == "samples" and isinstance(payload, dict) else None
-    return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
+    if kind in _WAKING_NOBODY or not isinstance(payload, dict):
+        return kind in _WAKING_NOBODY
+    if kind == "samples":
+        samples = payload.get("samples")
+        return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
+    return any(payload.get(name) for name in _NAMES_OF_ONE)
 
 
 def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler]:

@@ -195,7 +195,8 @@ def test_a_walk_of_which_one_level_was_told_does_not_begin_again(world: World) -
 def hold_back(world: World) -> dict[str, Any]:
     """As a copy that was not told to take over; the channels that it is to have then."""
     real = dict(world.senders)
-    world.senders.update({name: LogSender(name, why="is held back") for name in real})
+    held: dict[str, Any] = {name: LogSender(name, why="is held back") for name in real}
+    world.senders.update(held)
     world.held = "a copy"
     world.restart()
     return real

@@ -270,6 +270,9 @@ def test_what_wakes_few_comes_first_while_actors_sleep() -> None:
     assert is_light("samples", {"samples": FEW_SAMPLES * [row]})
     assert not is_light("samples", {"samples": (FEW_SAMPLES + 1) * [row]})
     assert is_light("catalog", {})  # samples wait for it in the gateway
+    assert is_light("violations", {"sla": "api"})
+    assert is_light("violation.ack", {"id": "v1", "by": "ann"})
+    assert not is_light("violations", {"sla": None})
     assert not is_light("status", {})
     assert not is_light("samples", None)
     assert not is_light("samples", {"samples": 7})
