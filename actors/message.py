@@ -413,8 +413,8 @@ class ListBilling:
 
 
 @dataclass(frozen=True, slots=True)
-class NewestVersion:
-    """Call: the number of the newest version of the contract that the ledger knows."""
+class NewestTerms:
+    """Call: (version, document) of the newest version of the contract known; also once it is removed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from slakeeper.actors.message import (
     DescribeIncident,
     EnforceViolation,
     EscalateViolation,
-    NewestVersion,
+    NewestTerms,
     RemediateViolation,
     RemoveContract,
     ResolveViolation,
@@ -231,7 +231,7 @@ def define(
         query.require_running(host, address)
         host.ask(address, DefineContract(contract.to_document(), by))
     else:
-        newest = query.ask(host, ledger_address(contract.id), NewestVersion()) or 0
+        newest, _ = query.ask(host, ledger_address(contract.id), NewestTerms()) or (0, None)
         batches = ingest_address(partition.directory.name)
         if not host.exists(batches):
             host.start_child(MONITORING, ActorSpec(batches, "ingest"), partition)

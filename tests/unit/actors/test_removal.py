@@ -79,6 +79,26 @@ def test_the_running_period_is_settled_up_to_the_removal_by_the_terms_in_force(m
     assert_settled_once(world, end_ms)
 
 
+def test_there_is_a_report_of_a_contract_that_was_removed(make_world: MakeWorld) -> None:
+    world = watched(make_world)
+    world.pass_time(3 * SECOND_MS)
+    end_ms = world.now_ms
+    remove(world)
+    world.restart()
+    with pytest.raises(RequestError, match="api has been removed; ask for --period last") as caught:
+        world.request("report", sla="api")
+    assert caught.value.code == "not_found"
+    last = world.request("report", sla="api", period="last")["document"]
+    assert (last["period"]["start"], last["period"]["end"]) == (NOW_MS, end_ms)
+    assert [each["amount"] for each in last["ledger"] if each["rule"].startswith("penalty")] == ["10.00"]
+    assert len(last["violations"]) == 1
+    assert (
+        world.request("report", sla="api", period=f"{NOW_MS // 1000}/{end_ms // 1000}")["document"]["metrics"]
+        == last["metrics"]
+    )
+    assert world.request("report", sla="api", period="last", format="md")["text"]
+
+
 def test_a_metric_that_left_within_the_period_is_a_part_of_it(make_world: MakeWorld) -> None:
     world = watched(make_world, metrics=[metric("latency"), metric("load")])
     world.define(contract(metrics=[metric("load")], compensation=[], **PENALTY))
