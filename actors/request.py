@@ -312,8 +312,18 @@ def _ask_contract(host: Host, payload: Any, request: Any) -> dict[str, Any]:
 def _remove(host: Host, payload: Any) -> dict[str, Any]:
     sla_id = text(payload, "id")
     query.describe_contract(host, sla_id)
-    host.ask(contract_address(sla_id), RemoveContract(text(payload, "by")))
-    host.terminate_child(contract_address(sla_id))
+    address, request = contract_address(sla_id), RemoveContract(text(payload, "by"))
+    try:
+        host.ask(address, request)
+    except RequestError as error:
+        if error.code != "unavailable" or not host.is_running(address):
+            raise
+        # It is on record, and waits for monitors that are down. Asked once more it says for which.
+        try:
+            host.ask(address, request)
+        except RequestError as waits:
+            raise RequestError("unavailable", str(waits), reason=query.DOWN) from error
+    host.terminate_child(address)
     return {"id": sla_id}
 
 
