@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from slakeeper.actors.message import monitor_address
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -86,7 +88,7 @@ class Catalog:
             waiting.pop(sla_id, None)
             if not waiting:
                 del self._expected[metric_name]
-            if not any(each.sla_id == sla_id for each in self._by_metric.get(metric_name, {}).values()):
+            if monitor_address(sla_id, metric_name) not in self._by_metric.get(metric_name, {}):
                 self._changed()
 
     def introduce_all(self) -> None:

@@ -195,6 +195,8 @@ class Router:
         error = fetch.exception()
         with self._lock:
             route.failure = error if isinstance(error, Unavailable) else None
+            if error is not None:  # nothing was learnt: what is known is as old as it was
+                route.asked_at_s = float("-inf")
             if route.fetch is fetch:
                 route.fetch = None
 

@@ -375,6 +375,25 @@ def test_a_busy_cluster_asks_for_catalogs_a_few_times_a_second(
     assert plain[0].count("catalog") <= 5
 
 
+def test_a_catalog_that_could_not_be_had_is_asked_for_again_before_the_next_sample(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    plain[1].version = 7
+    cluster = Cluster(plain, 8)
+    cluster.samples([sample("latency")]).result(1)
+    now_s[0] += 1
+    plain[1].answers["catalog"] = raising("unavailable")
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    # Another contract came to the cell meanwhile, and it is there again within the same moment.
+    del plain[1].answers["catalog"]
+    plain[1].metrics, plain[1].version = {"latency": ["web"], "uptime": ["web"]}, 8
+    asked = plain[1].count("samples")
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    assert plain[1].count("samples") == asked + 1
+
+
 def test_a_catalog_with_a_version_is_sent_once(
     plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
