@@ -444,9 +444,11 @@ class ContractActor(Actor):
                 settled_ms = min(account.end_ms for account in accounts.values())
                 former = self._gathered.version_at(settled_ms)
                 version, contract = (self._version, self._contract) if former is None else former
-                is_last = self._ending is not None and settled_ms >= self._ending.at_ms
-                hand_on(ctx, contract, version, accounts, CONTRACT_REMOVED if is_last else "")
+                is_last = self._ending is not None and self._ending.at_ms <= max(
+                    account.end_ms for account in accounts.values()
+                )
                 ctx.emit(PeriodSettled(end_ms))
+                hand_on(ctx, contract, version, accounts, CONTRACT_REMOVED if is_last else "")
 
     def _define(self, ctx: Context, document: dict[str, Any], by: str) -> None:
         try:

@@ -93,8 +93,9 @@ class EscalationActor(Actor):
             for uncertain in self._outbox.resume(ctx):
                 self._record_end(ctx, uncertain)
             walk = self._walk
-            if self._was_held_back(environment):
-                walk = escalation.released(walk, environment.enforcement, ctx.now_ms)
+            unsaid = self._unsaid(environment)
+            if unsaid:
+                walk = escalation.released(walk, environment.enforcement, unsaid, ctx.now_ms)
             self._go_on(ctx, walk, self._violation)
             self._ask_again(ctx)
             self._begin_again_if_in_vain(ctx)
@@ -319,15 +320,16 @@ class EscalationActor(Actor):
         """Those that the walk has told since it was begun last."""
         return [each for each in self._records.values() if escalation.is_of(self._current(), each.key)]
 
-    def _was_held_back(self, environment: Environment) -> bool:
-        """Whether all that was said stands in the log, of which somebody was to be told now that messages leave."""
+    def _unsaid(self, environment: Environment) -> list[str]:
+        """Keys of messages that stand in the log alone, of which somebody was to be told now that messages leave."""
         if environment.held:
-            return False
-        levels = self._levels()
-        return all(each.status is not DeliveryStatus.SENT for each in levels) and any(
-            each.status is DeliveryStatus.LOGGED and environment.sender(each.channel).type != LogSender.type
-            for each in levels
-        )
+            return []
+        return [
+            each.key
+            for each in self._levels()
+            if each.status is DeliveryStatus.LOGGED
+            and environment.sender(each.channel).type != LogSender.type
+        ]
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment

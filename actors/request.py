@@ -69,18 +69,20 @@ FEW_SAMPLES = 5
 _WAKING_NOBODY = frozenset({"ping", "catalog", neighbour.QUESTION})
 
 
-# What a request is about that is about one thing.
-_NAMES_OF_ONE = frozenset({"id", "sla", "address"})
+# They are about one thing, wake few, and change no account: what came before and is served after counts the same.
+_ABOUT_ONE = frozenset({"violation.ack", "sla.show", "sla.document", "actor.state"})
 
 
 def is_light(kind: str, payload: Any) -> bool:
-    """Whether a request wakes few: while actors sleep, one of many samples has many made, and takes long."""
-    if kind in _WAKING_NOBODY or not isinstance(payload, dict):
-        return kind in _WAKING_NOBODY
-    if kind == "samples":
-        samples = payload.get("samples")
-        return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
-    return any(payload.get(name) for name in _NAMES_OF_ONE)
+    """Whether a request wakes few, and may come before others: while actors sleep, many samples have many made."""
+    if kind in _WAKING_NOBODY or kind in _ABOUT_ONE:
+        return True
+    if not isinstance(payload, dict):
+        return False
+    if kind == "violations":
+        return bool(payload.get("sla"))
+    samples = payload.get("samples") if kind == "samples" else None
+    return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
 
 
 def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler]:

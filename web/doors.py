@@ -5,7 +5,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.gate import error_response
 from slakeeper.web.ingest import BadBatch, Batch, parse_batch
 from slakeeper.web.intake import Door, Intake
-from slakeeper.web.turn import Client, Turns
+from slakeeper.web.turn import Client, Turn, Turns
 
 SAMPLES_PATH = "/v1/samples"
 PROMETHEUS_PATH = "/v1/prometheus/write"
@@ -82,7 +81,7 @@ class Doors:
             await self._take_samples(turn, body, scope, receive, send)
 
     async def _take_samples(
-        self, turn: "_Turn", body: bytes, scope: Scope, receive: Receive, send: Send
+        self, turn: Turn, body: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
         query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
         arguments = (body, _content_type(scope), query.get("batch_id"))
@@ -94,7 +93,7 @@ class Doors:
         except BadBatch as error:
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
-        turn.samples = len(batch.samples)
+        turn.pay(len(batch.samples) + len(batch.rejected))
         batch_id = batch.batch_id or secrets.token_hex(8)
         try:
             taken = await self._intake.take(self._samples, batch, batch_id)
@@ -119,7 +118,7 @@ class Doors:
             await self._take_remote_write(turn, body, scope, receive, send)
 
     async def _take_remote_write(
-        self, turn: "_Turn", body: bytes, scope: Scope, receive: Receive, send: Send
+        self, turn: Turn, body: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
             _check_remote_write(_content_type(scope))
@@ -133,7 +132,7 @@ class Doors:
         except ModuleNotFoundError:
             await _not_installed()(scope, receive, send)
             return
-        turn.samples = len(batch.samples)
+        turn.pay(len(batch.samples) + len(batch.rejected))
         taken = await self._intake.take(self._prometheus, batch, _id_of("prometheus", body), asks_again=True)
         mistakes = [f"{place}: {reason}" for place, reason in taken.rejected if reason in MISTAKES]
         answer: Response
@@ -160,7 +159,7 @@ class Doors:
             is_packed = dict(scope["headers"]).get(b"content-encoding", b"").lower() == b"gzip"
             async with self._turn(self._otlp, scope, packed) as turn:
                 batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
-                turn.samples = len(batch.samples)
+                turn.pay(len(batch.samples) + len(batch.rejected))
                 taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
         except ModuleNotFoundError:
@@ -178,25 +177,18 @@ class Doors:
         await Response(content, status, headers, media_type)(scope, receive, send)
 
     @asynccontextmanager
-    async def _turn(self, door: Door, scope: Scope, body: bytes) -> AsyncIterator["_Turn"]:
+    async def _turn(self, door: Door, scope: Scope, body: bytes) -> AsyncIterator[Turn]:
         """The time in which a client may have a body read and taken."""
-        client, turn = _client_of(scope), _Turn()
         try:
-            door.slowed_batches += await self._turns.enter(client, len(body))
+            turn = await self._turns.enter(_client_of(scope), len(body))
         except Overloaded:
             door.refused_batches += 1
             raise
+        door.slowed_batches += turn.was_slowed
         try:
             yield turn
         finally:
-            self._turns.leave(client, turn.samples)
-
-
-@dataclass
-class _Turn:
-    """A client's turn, and how many samples it turned out to be for."""
-
-    samples: int = 0
+            turn.leave()
 
 
 async def _read(read: Callable[[bytes], T], body: bytes) -> T:
@@ -218,7 +210,8 @@ def _id_of(door: str, body: bytes) -> str:
 
 def _client_of(scope: Scope) -> Client:
     host = (scope.get("client") or ("",))[0]
-    return host, dict(scope["headers"]).get(b"authorization", b"")
+    # The gate has let it in, so this is a token behind a scheme that may be written in several ways.
+    return host, dict(scope["headers"]).get(b"authorization", b"")[7:]
 
 
 def _content_type(scope: Scope) -> str:

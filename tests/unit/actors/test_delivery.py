@@ -227,16 +227,18 @@ def test_of_what_was_said_to_the_log_alone_people_are_told_once_a_copy_takes_ove
     assert (first, told) == ([0], [0])
 
 
-def test_who_was_told_before_a_copy_was_made_is_not_told_again(world: World) -> None:
+def test_who_was_told_before_a_copy_was_made_is_not_told_again_and_the_others_are(world: World) -> None:
     world.observe(CRITICAL)
     world.settle()
     assert len(world.told("escalation", "chat")) == 1
     real = hold_back(world)
     world.pass_time(5 * MINUTE_MS)
     assert ("pager", "logged") in levels(world)
+    assert world.told("escalation", "pager") == []
     take_over(world, real)
     world.pass_time(5 * MINUTE_MS)
     assert len(world.told("escalation", "chat")) == 1
+    assert len(world.told("escalation", "pager")) == 1
 
 
 def test_one_that_was_acknowledged_on_the_copy_is_not_told_again(world: World) -> None:

@@ -200,6 +200,18 @@ def test_what_for_waits_for_goes_on(make_world: MakeWorld) -> None:
     assert world.violation()["actual_value"] == CRITICAL
 
 
+def test_a_stop_while_it_sleeps_takes_nothing_from_it(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", **{"for": "15s"})])
+    world.observe(CRITICAL)
+    world.restart()
+    world.clock.advance(20 * SECOND_MS)
+    world.host.stop()  # what it had to say of that time, nobody would have heard
+    world.restart()
+    world.settle()
+    assert world.violation()["actual_value"] == CRITICAL
+
+
 def test_a_polled_source_asks_for_those_that_sleep(make_world: MakeWorld) -> None:
     sources = {
         "prom": {
@@ -273,6 +285,8 @@ def test_what_wakes_few_comes_first_while_actors_sleep() -> None:
     assert is_light("violations", {"sla": "api"})
     assert is_light("violation.ack", {"id": "v1", "by": "ann"})
     assert not is_light("violations", {"sla": None})
+    for act in ("sla.remove", "violation.resolve", "compensation.decide"):
+        assert not is_light(act, {"id": "api", "by": "ann"})  # samples that came before count before it
     assert not is_light("status", {})
     assert not is_light("samples", None)
     assert not is_light("samples", {"samples": 7})
