@@ -80,6 +80,9 @@ CONTRACT_REMOVED = "contract removed"
 # How long after its own start a contract looks which of its violations are there: they start after it.
 LOOK_MS = SECOND_MS
 
+# Until a monitor that is waited for is asked again: twice as long each time, a minute at last.
+MOST_DOUBLINGS = 6
+
 
 class ContractActor(Actor):
     """One for each contract; its argument is the document, when it was first loaded [Unix ms], and its version.
@@ -101,8 +104,9 @@ class ContractActor(Actor):
         self._removed: dict[str, MetricRemoved] = {}
         self._burning: Burning | None = None
         self._ending: ContractEnding | None = None
-        # While it ends: metrics whose monitors have not been heard of to the end, and who waits for that.
+        # While it ends: metrics whose monitors have not been heard to the end; how often they were asked; who waits.
         self._unheard: set[str] | None = None
+        self._asked = 0
         self._remover: Call | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
@@ -150,6 +154,8 @@ class ContractActor(Actor):
     def handle_info(self, ctx: Context, message: Any) -> None:
         if isinstance(message, Entrusted):
             self._gather(ctx)
+            if self._unheard:  # one of those that are waited for is there again, it may be
+                self._hear_out(ctx)
             return
         # A violation that did not start is like one that has ended: the next bad sample opens another.
         match message:
@@ -178,7 +184,7 @@ class ContractActor(Actor):
                 raise RequestError(
                     "conflict",
                     f"{self._contract.id} is being removed: its last period waits for what these were worth until "
-                    f"then: {', '.join(sorted(self._unheard or ()))}; see slakeeper tree",
+                    f"then: {', '.join(sorted(self._awaited))}; see slakeeper tree",
                 )
             case DefineContract(document, by):
                 self._define(ctx, document, by)
@@ -573,7 +579,8 @@ class ContractActor(Actor):
         """Has each monitor settle what is left of its time, and say when it has."""
         document = self._document
         gone = {name: each.document for name, each in self._removed.items()}
-        self._unheard = {metric.name for metric in self._contract.metrics} | gone.keys()
+        self._asked += 1
+        self._unheard = self._awaited
         for name in sorted(self._unheard):
             if name in gone:
                 whole = {**document, "metrics": [*document["metrics"], gone[name]]}
@@ -582,13 +589,22 @@ class ContractActor(Actor):
                 self._rebase(ctx, name, document)
             # What it is worth is entrusted by then: the answer says only that nothing more will come.
             ctx.call(monitor_address(self._contract.id, name), DescribeMetric(), name)
+        self._end_if_heard_out(ctx)
 
     def _heard(self, ctx: Context, metric_name: str, error: Exception | None) -> None:
         if error is None and self._unheard is not None:
             self._unheard.discard(metric_name)
             self._end_if_heard_out(ctx)
         else:  # it is down: what it was worth is on its record, and nothing is settled without it
-            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            wait_ms = LOOK_MS << min(self._asked, MOST_DOUBLINGS)
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + wait_ms, Tick())
+
+    @property
+    def _awaited(self) -> set[str]:
+        """While it ends: metrics whose monitors have not been heard of to the end."""
+        if self._unheard is None:
+            return {metric.name for metric in self._contract.metrics} | self._removed.keys()
+        return self._unheard
 
     @property
     def _is_heard_out(self) -> bool:

@@ -13,5 +13,6 @@ def start(host: Host) -> None:
     """
     environment: Environment = host.environment
     environment.look = host.asleep
+    environment.began_at_ms = host.now_ms
     host.start()
     environment.catalog.expect(map(monitor_names, host.addresses("monitor")), environment.known)

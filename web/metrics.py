@@ -29,7 +29,7 @@ _GAUGES = (
     (
         "slakeeper_sla_error_budget_remaining",
         "error_budget_remaining",
-        "Error budget left in the running period",
+        "Share of the error budget left in the running period: 1 is all of it",
     ),
     (
         "slakeeper_sla_burn_rate",
@@ -46,7 +46,7 @@ _GAUGES = (
     (
         "slakeeper_sla_escalations_failed",
         "escalations_failed",
-        "Open violations of which every level was told and nobody answered",
+        "Open violations that nobody answered, though every level was tried",
     ),
     (
         "slakeeper_sla_alerts_failed",

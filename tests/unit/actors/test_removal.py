@@ -192,6 +192,21 @@ def test_a_monitor_that_is_down_is_waited_for(make_world: MakeWorld) -> None:
     assert_settled_once(world, end_ms)
 
 
+def test_while_one_is_waited_for_the_others_are_left_alone(make_world: MakeWorld) -> None:
+    world = watched(make_world, metrics=[metric("latency"), metric("load")])
+    world.request("actor.suspend", address=monitor_address("api", "latency"))
+    with pytest.raises(RequestError, match=r"being removed.*: latency;"):
+        remove(world)
+    assert world.partition is not None
+    world.pass_time(MINUTE_MS)
+    before = world.partition.seq
+    world.pass_time(HOUR_MS)
+    assert world.partition.seq - before < 10
+    world.restart()
+    with pytest.raises(RequestError, match="being removed"):
+        world.request("sla.suspend", id="api", by="ann")
+
+
 def test_a_process_that_crashes_while_a_monitor_is_waited_for_goes_on_with_the_removal(
     make_world: MakeWorld,
 ) -> None:

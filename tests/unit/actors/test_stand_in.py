@@ -87,6 +87,18 @@ def test_a_sample_wakes_the_monitor_that_it_is_for_and_nobody_else(two: World) -
     assert sleeps(two, CONTRACT)
 
 
+def test_of_many_contracts_with_one_metric_a_sample_wakes_the_one_it_names(make_world: MakeWorld) -> None:
+    world = make_world()
+    ids = [f"c{number}" for number in range(30)]
+    for sla_id in ids:
+        world.define(contract(id=sla_id, metrics=[metric("latency", labels={"zone": sla_id})]))
+    world.restart()
+    samples = [["latency", GOOD, None, "c3", {"zone": "c3"}], ["latency", GOOD, None, None, {"zone": "c7"}]]
+    assert world.handlers["samples"](world.host, {"samples": samples})["accepted"] == [0, 1]
+    awake = [each for each in ids if not sleeps(world, f"monitor:{each}:latency")]
+    assert awake == ["c3", "c7"]
+
+
 def test_labels_are_known_before_they_are_made(make_world: MakeWorld) -> None:
     world = make_world()
     world.define(metrics=[metric("latency", labels={"zone": "a"})])

@@ -129,7 +129,7 @@ def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
     shown = text.status_text(status)
     assert "HTTP on None, generation 3\n" in shown
     assert shown.split("\n\n")[2].splitlines() == [
-        "api: 1 violation nobody answered for: every level was told",
+        "api: 1 violation nobody answered for, though every level was tried",
         "api: 2 alerts could not be delivered",
         "api: 1 approved entry not taken by billing; see: slakeeper compensation --sla api",
         "api: not watched, the monitor is down: latency, errors",
