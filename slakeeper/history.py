@@ -348,8 +348,8 @@ def _of_one_metric(chunk: bytes) -> _Samples | None:
         if len(fields) != 3 * count - 1 or ends.count(None) != count - 1 or set(map(type, ts_ms)) != {int}:
             return None
         kinds = set(map(type, values))
-        if not kinds <= {float, int}:
-            return None
+        if not kinds <= {float, int} or (int in kinds and b",-0" in chunk):
+            return None  # among whole numbers JSON has no minus zero
         return _Samples([metric] * count, ts_ms, values if kinds == {float} else list(map(float, values)))
     except (ValueError, OverflowError):
         return None

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slakeeper.history import LISTED, Addressee, Block, History, HistoryError
@@ -160,6 +160,7 @@ LINES = st.one_of(
 
 @pytest.mark.parametrize("plain_count", [0, 3])
 @settings(max_examples=150, deadline=None)
+@example(lines=[f"{T0_MS},latency,-0"], end="")
 @given(lines=st.lists(LINES, min_size=1, max_size=4), end=st.sampled_from(["", "\n", "\n\n"]))
 def test_numbers_taken_from_the_text_as_a_whole_are_those_of_its_fields(
     lines: list[str], end: str, plain_count: int
