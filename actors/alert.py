@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.address import contract_address, report_address, violation_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.cost import cost
 from slakeeper.actors.definition import definition_of
@@ -19,9 +20,6 @@ from slakeeper.actors.message import (
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
-    contract_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries

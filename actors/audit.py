@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from slakeeper.actors.address import REPORTING, audit_address
 from slakeeper.actors.audit_file import Fork
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import REPORTING, Tick, audit_address
+from slakeeper.actors.message import Tick
 from slakeeper.otp.actor import Actor, Entrusted, Performed
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.codec import Codec

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from slakeeper.actors.message import monitor_address
+from slakeeper.actors.address import monitor_address
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,23 @@
 """ContractActor: one contract, its versions, its monitors, and which of its promises are broken now."""
 
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
 
+from slakeeper.actors.address import (
+    ALERTING,
+    DEFINITION,
+    ENFORCEMENT,
+    MONITORING,
+    REPORTING,
+    alert_address,
+    ledger_address,
+    monitor_address,
+    report_address,
+    violation_address,
+)
 from slakeeper.actors.audit import note
+from slakeeper.actors.burning import BurnChange, burn_change, tell_burn
 from slakeeper.actors.contract_event import (
     AccountGathered,
     BurnChanged,
@@ -25,11 +36,6 @@ from slakeeper.actors.contract_event import (
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.message import (
-    ALERTING,
-    DEFINITION,
-    ENFORCEMENT,
-    MONITORING,
-    REPORTING,
     CloseViolation,
     ContractChanged,
     DefineContract,
@@ -44,36 +50,25 @@ from slakeeper.actors.message import (
     ResumeContract,
     SayAgain,
     SetSuspended,
-    SettlePeriod,
     StatusChanged,
     SuspendContract,
     TermTurned,
     Tick,
     UpdateViolation,
     ViolationEnded,
-    alert_address,
-    ledger_address,
-    monitor_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.promise import narrowed
-from slakeeper.actors.report import PastPeriod
+from slakeeper.actors.settling import Gathered, hand_on, weights_of
 from slakeeper.otp.actor import NO_REPLY, Actor, ActorSpec, Entrusted, Replied, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Call, Context
-from slakeeper.sla import compensation
-from slakeeper.sla.account import Account
 from slakeeper.sla.audit import What
-from slakeeper.sla.burn import Burn, worst
-from slakeeper.sla.burn_notice import burn_began, burn_ended
 from slakeeper.sla.compliance import Status, status_apart
 from slakeeper.sla.contract import ContractStatus, Sla
 from slakeeper.sla.duration import SECOND_MS, format_instant
-from slakeeper.sla.period import Period, last_turn_ms, next_turn_ms, period_at, term_at
+from slakeeper.sla.period import last_turn_ms, next_turn_ms, term_at
 from slakeeper.sla.policy import Severity
-from slakeeper.sla.settlement import settled_attainment
 from slakeeper.sla.violation import CONTRACT_EXPIRED, SELF, open_violation
 
 LOOK_TIMER = "violations"
@@ -84,6 +79,9 @@ CONTRACT_REMOVED = "contract removed"
 
 # How long after its own start a contract looks which of its violations are there: they start after it.
 LOOK_MS = SECOND_MS
+
+# Until a monitor that is waited for is asked again: twice as long each time, a minute at last.
+MOST_DOUBLINGS = 6
 
 
 class ContractActor(Actor):
@@ -100,15 +98,15 @@ class ContractActor(Actor):
         self._take(definition_of(document))
         self._configured = self._document
         self._open: dict[str, str] = {}
-        self._gathered: dict[int, dict[str, Account]] = {}
+        self._gathered = Gathered()
         self._added: dict[str, int] = {}
         self._chapter = self._version
         self._removed: dict[str, MetricRemoved] = {}
         self._burning: Burning | None = None
-        self._former: tuple[FormerVersion, ...] = ()
         self._ending: ContractEnding | None = None
-        # While it ends: metrics whose monitors have not been heard of to the end, and who waits for that.
+        # While it ends: metrics whose monitors have not been heard to the end; how often they were asked; who waits.
         self._unheard: set[str] | None = None
+        self._asked = 0
         self._remover: Call | None = None
 
     def init(self, ctx: Context, fresh: bool) -> None:
@@ -156,6 +154,8 @@ class ContractActor(Actor):
     def handle_info(self, ctx: Context, message: Any) -> None:
         if isinstance(message, Entrusted):
             self._gather(ctx)
+            if self._unheard:  # one of those that are waited for is there again, it may be
+                self._hear_out(ctx)
             return
         # A violation that did not start is like one that has ended: the next bad sample opens another.
         match message:
@@ -184,7 +184,7 @@ class ContractActor(Actor):
                 raise RequestError(
                     "conflict",
                     f"{self._contract.id} is being removed: its last period waits for what these were worth until "
-                    f"then: {', '.join(sorted(self._unheard or ()))}; see slakeeper tree",
+                    f"then: {', '.join(sorted(self._awaited))}; see slakeeper tree",
                 )
             case DefineContract(document, by):
                 self._define(ctx, document, by)
@@ -206,11 +206,11 @@ class ContractActor(Actor):
         match event:
             case ContractVersion(document, version, configured, at_ms):
                 if at_ms is not None:
-                    self._former = (*self._former, FormerVersion(self._document, self._version, at_ms))
-                weights = _weights(self._contract)
+                    self._gathered.supersede(FormerVersion(self._document, self._version, at_ms))
+                weights = weights_of(self._contract)
                 self._version, self._configured = version, configured
                 self._take(definition_of(document))
-                if _weights(self._contract) != weights:
+                if weights_of(self._contract) != weights:
                     self._chapter = version
                 names = {metric.name for metric in self._contract.metrics}
                 self._added = {name: at_ms for name, at_ms in self._added.items() if name in names}
@@ -226,24 +226,22 @@ class ContractActor(Actor):
                 else:
                     self._open.pop(metric_name, None)
             case AccountGathered(metric_name, account):
-                self._gathered.setdefault(self._period_of(metric_name, account), {})[metric_name] = account
+                self._gathered.add(metric_name, account)
             case BurnChanged(burning):
                 self._burning = burning
             case ContractEnding(document):
                 self._ending = event
                 self._take(definition_of(document))
             case PeriodSettled(end_ms):
-                self._gathered.pop(end_ms, None)
-                waits_ms = min(self._gathered, default=end_ms + 1)
-                self._former = tuple(each for each in self._former if each.until_ms >= waits_ms)
+                self._gathered.settled(end_ms)
             case _:
                 super().apply(event)
 
     def dump(self) -> ContractState:
-        gathered = {end_ms: dict(accounts) for end_ms, accounts in self._gathered.items()}
         return ContractState(
-            self._document, self._version, self._configured, dict(self._open), gathered, dict(self._added),
-            self._chapter, dict(self._removed), self._burning, self._former, self._ending,
+            self._document, self._version, self._configured, dict(self._open), self._gathered.accounts(),
+            dict(self._added), self._chapter, dict(self._removed), self._burning, self._gathered.former,
+            self._ending,
         )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
@@ -251,8 +249,8 @@ class ContractActor(Actor):
         self._take(definition_of(state.document))
         self._open, self._added = dict(state.open_violations), dict(state.added)
         self._chapter = state.version if state.chapter is None else state.chapter
-        self._removed, self._burning, self._former = dict(state.removed), state.burning, state.former
-        self._gathered = {end_ms: dict(accounts) for end_ms, accounts in state.gathered.items()}
+        self._removed, self._burning = dict(state.removed), state.burning
+        self._gathered = Gathered(state.gathered, state.former)
         self._ending = state.ending
 
     def terminate(self, ctx: Context, reason: str) -> None:
@@ -414,73 +412,27 @@ class ContractActor(Actor):
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
 
     def _look_at_burn(self, ctx: Context) -> None:
-        """Begins, raises and ends the burn alert of the contract; nobody is told while news of it is held or muted."""
-        environment: Environment = ctx.environment
-        sla_id, now_ms, before = self._contract.id, ctx.now_ms, self._burning
-        is_in_force = status_apart(self._contract, self._since_ms, now_ms) is None
-        if not is_in_force or environment.held_until_ms(sla_id, now_ms) is not None:
+        """Begins, raises and ends the burn alert of the contract."""
+        change = burn_change(ctx, self._contract, self._since_ms, self._burning)
+        if change is None:
             return
-        running = period_at(self._contract, self._since_ms, now_ms)
-        burn = None if running is None else environment.burn(self._contract, running)
-        windows = () if burn is None else burn.alerts()
-        after: Burning | None = None
-        if windows:
-            severity = worst(windows)
-            if before is not None:
-                severity = max(before.severity, severity, key=lambda each: each.rank)
-            since_ms = now_ms if before is None else before.since_ms
-            after = Burning(since_ms, tuple(window.long_ms for window in windows), severity)
-        rises = after is not None and (before is None or after.severity is not before.severity)
-        if after == before:
-            return
-        if after is not None and rises and environment.mutes_burn(self._contract, after.severity, now_ms):
-            return
-        status_before = self._status(now_ms)
-        ctx.emit(BurnChanged(after))
+        status_before = self._status(ctx.now_ms)
+        ctx.emit(BurnChanged(change.after))
         self._enter(ctx)
         self._tell_status(ctx, status_before)
-        if after is not None and burn is not None and running is not None and rises:
-            note(
-                ctx, What.BURN_BEGUN if before is None else What.BURN_RAISED, sla_id=sla_id, subject=sla_id,
-                since_ms=after.since_ms, severity=after.severity, alerts=[
-                    {"long_ms": each.long_ms, "short_ms": each.short_ms, "factor": each.factor,
-                     "burn_rate": burn.rate(each.long_ms)} for each in windows
-                ],
-            )  # fmt: skip
-            ends_at_ms = self._budget_ends_at_ms(environment, burn, running, now_ms)
-            told = burn_began(burn, windows, after.since_ms, after.severity, now_ms, ends_at_ms)
-            ctx.entrust(alert_address(sla_id), told)
-        elif after is None and before is not None:
-            self._tell_end_of_burn(ctx, before)
-        ctx.publish("sla.burn", {"sla_id": sla_id, "burning": after is not None, "at_ms": now_ms})
+        tell_burn(ctx, self._contract, change)
 
     def _end_burn(self, ctx: Context) -> None:
         """The contract counts no more for now, or for good: nothing of it burns."""
-        before = self._burning
-        if before is not None:
+        if self._burning is not None:
+            change = BurnChange(self._burning, None)
             ctx.emit(BurnChanged(None))
             self._enter(ctx)
-            self._tell_end_of_burn(ctx, before)
-            ctx.publish("sla.burn", {"sla_id": self._contract.id, "burning": False, "at_ms": ctx.now_ms})
-
-    def _tell_end_of_burn(self, ctx: Context, burning: Burning) -> None:
-        note(
-            ctx, What.BURN_ENDED, sla_id=self._contract.id, subject=self._contract.id,
-            since_ms=burning.since_ms, severity=burning.severity,
-        )  # fmt: skip
-        told = burn_ended(self._contract, burning.since_ms, burning.severity, ctx.now_ms)
-        ctx.entrust(alert_address(self._contract.id), told)
-
-    @staticmethod
-    def _budget_ends_at_ms(environment: Environment, burn: Burn, running: Period, now_ms: int) -> int | None:
-        standing = environment.standing(burn.contract.id, now_ms)
-        if standing is None:
-            return None
-        return burn.budget_ends_at_ms(standing.error_budget_remaining_ms, now_ms, running.end_ms)
+            tell_burn(ctx, self._contract, change)
 
     def _gather(self, ctx: Context) -> None:
         """Takes the accounts that monitors have entrusted: lets go of metrics that were removed, settles periods."""
-        for accounts in list(self._gathered.values()):
+        for _, accounts in self._gathered.periods():
             for metric_name, account in accounts.items():
                 removed = self._removed.get(metric_name)
                 if removed is not None and account.end_ms > removed.at_ms:
@@ -489,67 +441,20 @@ class ContractActor(Actor):
 
     def _settle(self, ctx: Context) -> None:
         """Hands on every period of which the last metric's account is in."""
-        for end_ms, accounts in sorted(self._gathered.items()):
+        for end_ms, accounts in self._gathered.periods():
             # One that was added after the end has no account of it.
             names = {each.name for each in self._contract.metrics if self._added.get(each.name, 0) < end_ms}
             start_ms = min(account.start_ms for account in accounts.values())
             names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
             if names <= accounts.keys() or self._is_heard_out:
-                version, contract = self._in_force_at(min(account.end_ms for account in accounts.values()))
-                settle = SettlePeriod(accounts, version)
-                ctx.entrust(ledger_address(contract.id), settle)
-                past = PastPeriod(
-                    settle.start_ms,
-                    settle.end_ms,
-                    accounts,
-                    version,
-                    contract.service_level,
-                    _weights(contract),
+                settled_ms = min(account.end_ms for account in accounts.values())
+                former = self._gathered.version_at(settled_ms)
+                version, contract = (self._version, self._contract) if former is None else former
+                is_last = self._ending is not None and self._ending.at_ms <= max(
+                    account.end_ms for account in accounts.values()
                 )
-                ctx.entrust(report_address(contract.id), past)
                 ctx.emit(PeriodSettled(end_ms))
-                is_last = self._ending is not None and settle.end_ms >= self._ending.at_ms
-                self._note_period(
-                    ctx, settle, contract, **({"ends_with": CONTRACT_REMOVED} if is_last else {})
-                )
-
-    def _period_of(self, metric_name: str, account: Account) -> int:
-        """The key in ``gathered`` of the period that an account is of; its end, as a rule.
-
-        A version that is not in force yet ends the running period, for each monitor when it hears of it: one that was
-        down does so later, and is not to be waited for at another end.
-        """
-        for end_ms, accounts in self._gathered.items():
-            if metric_name not in accounts and any(
-                other.start_ms < account.end_ms and account.start_ms < other.end_ms
-                for other in accounts.values()
-            ):
-                return end_ms
-        return account.end_ms
-
-    def _in_force_at(self, end_ms: int) -> tuple[int, Sla]:
-        """The version that was in force when a period ended: its accounts come in later, and it may be a former one."""
-        for former in self._former:
-            if end_ms <= former.until_ms:
-                return former.version, definition_of(former.document).contract
-        return self._version, self._contract
-
-    @staticmethod
-    def _note_period(ctx: Context, settled: SettlePeriod, contract: Sla, **more: str) -> None:
-        period = settled.start_ms, settled.end_ms
-        attainment = settled_attainment(contract, settled.accounts)
-        credits_ = compensation.settle_penalties(
-            contract, attainment, period, contract_version=settled.version
-        )
-        note(
-            ctx, What.PERIOD_SETTLED, sla_id=contract.id, subject=contract.id,
-            start_ms=period[0], end_ms=period[1], contract_version=settled.version,
-            service_level=contract.service_level, attainment=attainment,
-            attainment_pct=None if attainment is None else compensation.value_text(attainment),
-            met=None if attainment is None else attainment >= Fraction(contract.service_level),
-            credits=[{"id": each.id, "amount": each.amount, "type": each.compensation_type} for each in credits_],
-            **more,
-        )  # fmt: skip
+                hand_on(ctx, contract, version, accounts, CONTRACT_REMOVED if is_last else "")
 
     def _define(self, ctx: Context, document: dict[str, Any], by: str) -> None:
         try:
@@ -674,7 +579,8 @@ class ContractActor(Actor):
         """Has each monitor settle what is left of its time, and say when it has."""
         document = self._document
         gone = {name: each.document for name, each in self._removed.items()}
-        self._unheard = {metric.name for metric in self._contract.metrics} | gone.keys()
+        self._asked += 1
+        self._unheard = self._awaited
         for name in sorted(self._unheard):
             if name in gone:
                 whole = {**document, "metrics": [*document["metrics"], gone[name]]}
@@ -683,13 +589,22 @@ class ContractActor(Actor):
                 self._rebase(ctx, name, document)
             # What it is worth is entrusted by then: the answer says only that nothing more will come.
             ctx.call(monitor_address(self._contract.id, name), DescribeMetric(), name)
+        self._end_if_heard_out(ctx)
 
     def _heard(self, ctx: Context, metric_name: str, error: Exception | None) -> None:
         if error is None and self._unheard is not None:
             self._unheard.discard(metric_name)
             self._end_if_heard_out(ctx)
         else:  # it is down: what it was worth is on its record, and nothing is settled without it
-            ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
+            wait_ms = LOOK_MS << min(self._asked, MOST_DOUBLINGS)
+            ctx.set_timer(LOOK_TIMER, ctx.now_ms + wait_ms, Tick())
+
+    @property
+    def _awaited(self) -> set[str]:
+        """While it ends: metrics whose monitors have not been heard of to the end."""
+        if self._unheard is None:
+            return {metric.name for metric in self._contract.metrics} | self._removed.keys()
+        return self._unheard
 
     @property
     def _is_heard_out(self) -> bool:
@@ -711,7 +626,3 @@ class ContractActor(Actor):
         if self._remover is not None:
             ctx.reply(self._remover, None)
         ctx.terminate_child(DEFINITION, self.address)
-
-
-def _weights(contract: Sla) -> dict[str, Decimal]:
-    return {metric.name: metric.weight for metric in contract.metrics}

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slakeeper.actors.address import contract_address, monitor_address
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.catalog import Catalog
 from slakeeper.actors.definition import Definition
-from slakeeper.actors.message import contract_address, monitor_address
-from slakeeper.actors.muting import LOOK_AGAIN_MS, Muted, Muting
+from slakeeper.actors.muting import INHIBITION_WAIT_MS, LOOK_AGAIN_MS, Muted, Muting
 from slakeeper.actors.restraint_table import RestraintTable
 from slakeeper.actors.target_file import TargetError, TargetFiles, Targets
 from slakeeper.integrations.channel import Sender, open_channel
@@ -103,6 +103,7 @@ class Environment:
         sources: how each source does, as ``status`` and ``source list`` show it; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
+        began_at_ms: when the cell started [Unix ms].
         look: an actor that sleeps as its record says, by its address; None if none sleeps there.
         contracts: contract id to what is known of it; written by contracts. Read it by :meth:`known`, which knows those
             that sleep, too.
@@ -140,6 +141,7 @@ class Environment:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources_failing: dict[str, str] = field(default_factory=dict)
     room: Room | None = None
+    began_at_ms: int = 0
     look: Callable[[str], Any] = lambda address: None
     contracts: dict[str, Known] = field(default_factory=dict)
     accounts: dict[str, dict[str, Callable[[], Account | None]]] = field(default_factory=dict)
@@ -199,6 +201,10 @@ class Environment:
         """Whether nobody is to be told of a burn alert now, which is of a whole contract and no metric of it."""
         if any(self.is_broken(parent, now_ms) for parent in contract.depends_on):
             return True
+        if now_ms < self.began_at_ms + INHIBITION_WAIT_MS and any(
+            self.known(parent) is None for parent in contract.depends_on
+        ):
+            return True  # what is broken in other cells may not be known yet; it is asked again with the next window
         labels = {"sla": contract.id, "severity": severity.value, "owner_team": contract.owner_team}
         return bool(silence.muting(self.muting.unended(now_ms), labels, now_ms))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slakeeper.actors.address import alert_address, report_address, violation_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.cost import cost
 from slakeeper.actors.environment import Environment
@@ -19,13 +20,11 @@ from slakeeper.actors.message import (
     ViolationChanged,
     ViolationResolved,
     ViolationWorsened,
-    alert_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.actors.outbox import Delivery, DeliveryChanged, Outbox, RetryDeliveries
 from slakeeper.integrations.channel import Recipient
+from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import Actor, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, notification
@@ -93,7 +92,11 @@ class EscalationActor(Actor):
         else:
             for uncertain in self._outbox.resume(ctx):
                 self._record_end(ctx, uncertain)
-            self._go_on(ctx, self._walk, self._violation)
+            walk = self._walk
+            unsaid = self._unsaid(environment)
+            if unsaid:
+                walk = escalation.released(walk, environment.enforcement, unsaid, ctx.now_ms)
+            self._go_on(ctx, walk, self._violation)
             self._ask_again(ctx)
             self._begin_again_if_in_vain(ctx)
             self._end_if_done(ctx)
@@ -307,10 +310,26 @@ class EscalationActor(Actor):
         walk = self._current()
         if walk.status is not escalation.WalkStatus.FAILED or not self._outbox.is_empty:
             return
-        levels = [record for record in self._records.values() if escalation.is_of(walk, record.key)]
-        if all(record.status not in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) for record in levels):
+        if all(
+            record.status not in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) for record in self._levels()
+        ):
             again = escalation.unreached(walk, environment.enforcement, ctx.now_ms)
             self._take(ctx, again, self._violation, [])
+
+    def _levels(self) -> list[EscalationRecord]:
+        """Those that the walk has told since it was begun last."""
+        return [each for each in self._records.values() if escalation.is_of(self._current(), each.key)]
+
+    def _unsaid(self, environment: Environment) -> list[str]:
+        """Keys of messages that stand in the log alone, of which somebody was to be told now that messages leave."""
+        if environment.held:
+            return []
+        return [
+            each.key
+            for each in self._levels()
+            if each.status is DeliveryStatus.LOGGED
+            and environment.sender(each.channel).type != LogSender.type
+        ]
 
     def _acknowledged(self, ctx: Context, walk: Walk, violation: Violation) -> None:
         environment: Environment = ctx.environment

@@ -1,21 +1,15 @@
 """Samples into a cell, and the IngestActor that knows which batches a partition has taken: each counts once."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from slakeeper.actors import query
+from slakeeper.actors.address import ingest_address, monitor_address
 from slakeeper.actors.catalog import Listed
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import (
-    BatchNoted,
-    CountDuplicates,
-    NoteBatch,
-    NoteBatches,
-    Observe,
-    ingest_address,
-    monitor_address,
-)
+from slakeeper.actors.message import BatchNoted, CountDuplicates, NoteBatch, NoteBatches, Observe
 from slakeeper.actors.payload import optional_text, sequence
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
@@ -72,18 +66,19 @@ class IngestActor(Actor):
 
 
 class _Monitor:
-    """A monitor of the catalog; whether it takes samples in this turn, and what the turn's batches have for it."""
+    """A monitor of the catalog; whether it takes samples in a turn, and what the turn's batches have for it."""
 
-    __slots__ = ("address", "duplicates", "keeper", "labels", "samples", "takes")
+    __slots__ = ("address", "duplicates", "keeper", "labels", "samples", "takes", "turn")
 
     def __init__(self, listed: Listed, keeper: str) -> None:
         self.address = listed.address
         self.labels = listed.labels
         self.keeper = keeper
-        self.begin_turn(False)
+        self.turn = 0
 
-    def begin_turn(self, takes: bool) -> None:
+    def begin_turn(self, turn: int, takes: bool) -> None:
         """Nothing of an earlier turn is left, however that ended."""
+        self.turn = turn
         self.takes = takes
         self.samples: list[Sample] = []
         self.duplicates = 0
@@ -195,6 +190,9 @@ class Ingest:
         return found
 
 
+_turn_numbers = itertools.count(1)
+
+
 class _Turn:
     """The batches of one turn on their way to the monitors.
 
@@ -206,14 +204,19 @@ class _Turn:
         self._host = host
         self._listed = listed
         self._by_metric: dict[str, dict[str, _Monitor]] = {}
+        self._asked: list[_Monitor] = []
+        self._number = next(_turn_numbers)
 
     def _monitors(self, metric: str) -> dict[str, _Monitor]:
-        """Those that have a metric, by address, as this turn finds them."""
+        """Those that have a metric, by address."""
         found = self._by_metric[metric] = self._listed(self._host, metric)
-        for address, monitor in found.items():
-            # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk.
-            monitor.begin_turn(self._host.takes(address))
         return found
+
+    def _ask(self, monitor: _Monitor) -> None:
+        """Asks whether a monitor takes samples, which wakes it: only one that a sample is for."""
+        # One that does not take would have its samples in memory only, and what is acknowledged has to be on disk.
+        monitor.begin_turn(self._number, self._host.takes(monitor.address))
+        self._asked.append(monitor)
 
     def sort(self, batch: _Batch) -> None:
         """Judges every sample: sets the reply, the shares, and who is down. Again once it is known who is settled."""
@@ -239,6 +242,8 @@ class _Turn:
                 known_sla = True
                 if monitor.labels and not has_labels(labels, monitor.labels):
                     continue
+                if monitor.turn != self._number:
+                    self._ask(monitor)
                 if settled and monitor in settled:
                     taken, is_down = taken or settled[monitor], is_down or not settled[monitor]
                 elif not monitor.takes:
@@ -319,12 +324,11 @@ class _Turn:
                 monitor.samples += share
             counts["samples_accepted"] += len(batch.reply["accepted"])
             counts["samples_rejected"] += len(batch.reply["rejected"])
-        for found in self._by_metric.values():
-            for monitor in found.values():
-                if monitor.samples:
-                    host.cast(monitor.address, Observe(tuple(monitor.samples)))
-                if monitor.duplicates:
-                    host.cast(monitor.address, CountDuplicates(monitor.duplicates))
+        for monitor in self._asked:
+            if monitor.samples:
+                host.cast(monitor.address, Observe(tuple(monitor.samples)))
+            if monitor.duplicates:
+                host.cast(monitor.address, CountDuplicates(monitor.duplicates))
         # Before anything else can end a monitor: what waits for one that is down is in memory only.
         host.drain()
 

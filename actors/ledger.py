@@ -11,7 +11,7 @@ from slakeeper.actors.message import (
     DecideEntry,
     ListBilling,
     ListEntries,
-    NewestVersion,
+    NewestTerms,
     SettleEntry,
     SettlePeriod,
 )
@@ -100,8 +100,9 @@ class LedgerActor(Actor):
         match request:
             case ListEntries():
                 return tuple(self._entries.values())
-            case NewestVersion():
-                return max(self._documents)
+            case NewestTerms():
+                newest = max(self._documents)
+                return newest, self._documents[newest]
             case DecideEntry(entry_id, approve, by, reason):
                 return self._decide(ctx, entry_id, approve, by, reason)
             case SettleEntry(entry_id, by, reason):

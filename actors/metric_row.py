@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from slakeeper.actors.address import alert_address, monitor_address
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import DescribeAlerts, alert_address, monitor_address
+from slakeeper.actors.message import DescribeAlerts
 from slakeeper.actors.monitor import MetricView
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.host import Host

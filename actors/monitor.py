@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from slakeeper.actors.address import contract_address
 from slakeeper.actors.contract_event import AccountGathered
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
@@ -20,7 +21,6 @@ from slakeeper.actors.message import (
     SayAgain,
     SetSuspended,
     Tick,
-    contract_address,
 )
 from slakeeper.actors.promise import Promise, narrowed, promise_of
 from slakeeper.actors.source_message import ObservePresent, ReportSourceError, SourceAnswered

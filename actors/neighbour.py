@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from slakeeper.actors import restraint
+from slakeeper.actors.address import restraint_address, silences_address
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import Tick, restraint_address, silences_address
+from slakeeper.actors.message import Tick
 from slakeeper.actors.payload import mapping, sequence, text
 from slakeeper.actors.restraint_message import LearnSwitch
 from slakeeper.actors.silence import from_documents

@@ -1,12 +1,15 @@
 """The report of a contract's period, from what its monitors and its report actor say."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors import query
-from slakeeper.actors.message import ListHistory, report_address
+from slakeeper.actors.address import contract_address, ledger_address, report_address
+from slakeeper.actors.message import ListHistory, NewestTerms
+from slakeeper.actors.query import Picture
 from slakeeper.actors.report import History, PastPeriod
 from slakeeper.otp.actor import RequestError
 from slakeeper.otp.host import Host
@@ -14,12 +17,30 @@ from slakeeper.sla import compliance, period, report
 from slakeeper.sla.account import Account
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.duration import parse_instant
+from slakeeper.sla.period import Period
 from slakeeper.sla.report import EarlierPeriod, MetricAccount
 from slakeeper.sla.violation import Violation
 
 
+@dataclass(frozen=True)
+class _Now:
+    """A contract as it stands, or as it was when it was removed.
+
+    Attributes:
+        picture: what its monitors say; None once it is removed.
+        running: the period that goes on.
+        accounts: of that period, so far.
+    """
+
+    contract: Sla
+    version: int
+    picture: Picture | None = None
+    running: Period | None = None
+    accounts: Sequence[MetricAccount] = ()
+
+
 def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
-    """The report of a contract's period.
+    """The report of a contract's period; of one that was removed, too, of the periods that it had.
 
     Args:
         which: ``current``, ``last``, or ``START/END`` (instants; every kept period within is taken together).
@@ -27,24 +48,16 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
     Raises:
         RequestError: ``not_found`` without such a contract or period, ``invalid`` for a period that cannot be read.
     """
-    seen = query.picture(host, sla_id)
-    contract = seen.view.contract
+    now = _now(host, sla_id)
+    contract, version, running = now.contract, now.version, now.running
     history: History = host.ask(report_address(sla_id), ListHistory())
     past = sorted(history.periods, key=lambda each: each.start_ms)
-    version = seen.view.version
-    remaining_ms, budget_ends_at_ms = Fraction(0), None
-    current = [
-        part
-        for each in (*seen.metrics, *seen.removed)
-        for part in _by_chapter(each.metric.name, each.account, each.metric.weight)
-    ]
+    is_running = False
     if which == "current":
-        running = period.period_from(contract, seen.view.since_ms, host.now_ms)
         if running is None:
-            raise RequestError("not_found", f"{sla_id} has expired; ask for --period last")
-        start_ms, end_ms, accounts = running.start_ms, running.end_ms, current
-        remaining_ms = seen.remaining_ms
-        budget_ends_at_ms = query.budget_ends_at_ms(host, seen, running)
+            why = "has been removed" if now.picture is None else "has expired"
+            raise RequestError("not_found", f"{sla_id} {why}; ask for --period last")
+        start_ms, end_ms, accounts, is_running = running.start_ms, running.end_ms, [*now.accounts], True
     elif which == "last":
         if not past:
             raise RequestError("not_found", f"no period of {sla_id} has ended yet")
@@ -54,17 +67,17 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
         version, contract = past[-1].version, _promising(contract, past[-1].service_level)
     else:
         start_ms, end_ms = _range(which)
-        within = [each for each in past if start_ms <= each.start_ms and each.end_ms <= end_ms]
-        accounts = _accounts(within)
-        running = period.period_from(contract, seen.view.since_ms, host.now_ms)
+        accounts = _accounts([each for each in past if start_ms <= each.start_ms and each.end_ms <= end_ms])
         if running is not None and start_ms <= running.start_ms < end_ms:
-            accounts += current
-        if running is not None and start_ms <= running.start_ms and running.end_ms <= end_ms:
-            remaining_ms = seen.remaining_ms
-            if (running.start_ms, running.end_ms) == (start_ms, end_ms):
-                budget_ends_at_ms = query.budget_ends_at_ms(host, seen, running)
+            accounts += now.accounts
+            is_running = running.end_ms <= end_ms
         if not accounts:
             raise RequestError("not_found", f"nothing is kept of {sla_id} within {which}")
+    remaining_ms, budget_ends_at_ms = Fraction(0), None
+    if now.picture is not None and running is not None and is_running:
+        remaining_ms = now.picture.remaining_ms
+        if (running.start_ms, running.end_ms) == (start_ms, end_ms):
+            budget_ends_at_ms = query.budget_ends_at_ms(host, now.picture, running)
     known = query.violations(host, sla_id, include_resolved=True)
     listed = [
         each
@@ -84,6 +97,21 @@ def report_document(host: Host, sla_id: str, which: str) -> dict[str, Any]:
         remaining_ms=remaining_ms,
         budget_ends_at_ms=budget_ends_at_ms,
     )
+
+
+def _now(host: Host, sla_id: str) -> _Now:
+    if not host.exists(contract_address(sla_id)) and host.exists(ledger_address(sla_id)):
+        version, document = host.ask(ledger_address(sla_id), NewestTerms())
+        return _Now(Sla.from_document(document), version)
+    seen = query.picture(host, sla_id)
+    contract = seen.view.contract
+    accounts = [
+        part
+        for each in (*seen.metrics, *seen.removed)
+        for part in _by_chapter(each.metric.name, each.account, each.metric.weight)
+    ]
+    running = period.period_from(contract, seen.view.since_ms, host.now_ms)
+    return _Now(contract, seen.view.version, seen, running, accounts)
 
 
 def _promising(contract: Sla, service_level: Decimal) -> Sla:

@@ -6,6 +6,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from slakeeper.actors.address import (
+    alert_address,
+    contract_address,
+    ledger_address,
+    monitor_address,
+    report_address,
+    violation_address,
+)
 from slakeeper.actors.contract_event import ContractView
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
@@ -17,12 +25,6 @@ from slakeeper.actors.message import (
     ListEntries,
     ListHistory,
     ListStatus,
-    alert_address,
-    contract_address,
-    ledger_address,
-    monitor_address,
-    report_address,
-    violation_address,
 )
 from slakeeper.actors.metric_row import metric_line, metric_rows, removed_rows
 from slakeeper.actors.monitor import MetricView

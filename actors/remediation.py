@@ -4,17 +4,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.address import restraint_address, violation_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import (
-    ActionAttempted,
-    RemediationEnded,
-    SayAgain,
-    Tick,
-    ViolationResolved,
-    restraint_address,
-    violation_address,
-)
+from slakeeper.actors.message import ActionAttempted, RemediationEnded, SayAgain, Tick, ViolationResolved
 from slakeeper.actors.target_file import acting_on
 from slakeeper.integrations.remedy import RemedyResult, run_remedy
 from slakeeper.otp.actor import Actor, Performed

@@ -8,31 +8,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from slakeeper.actors import neighbour, query, restraint_request, silence_request
-from slakeeper.actors.audit import note_act, recorded_chain
-from slakeeper.actors.environment import Environment
-from slakeeper.actors.ingest import Ingest
-from slakeeper.actors.message import (
+from slakeeper.actors.address import (
     DEFINITION,
     MONITORING,
-    AcknowledgeViolation,
-    DecideEntry,
-    DefineContract,
-    DescribeIncident,
-    EnforceViolation,
-    EscalateViolation,
-    NewestVersion,
-    RemediateViolation,
-    RemoveContract,
-    ResolveViolation,
-    ResumeContract,
-    SettleEntry,
-    SuspendContract,
     alert_address,
     contract_address,
     ingest_address,
     ledger_address,
     report_address,
     violation_address,
+)
+from slakeeper.actors.audit import note_act, recorded_chain
+from slakeeper.actors.environment import Environment
+from slakeeper.actors.ingest import Ingest
+from slakeeper.actors.message import (
+    AcknowledgeViolation,
+    DecideEntry,
+    DefineContract,
+    DescribeIncident,
+    EnforceViolation,
+    EscalateViolation,
+    NewestTerms,
+    RemediateViolation,
+    RemoveContract,
+    ResolveViolation,
+    ResumeContract,
+    SettleEntry,
+    SuspendContract,
 )
 from slakeeper.actors.payload import flag, mapping, optional_number, optional_text, text
 from slakeeper.actors.period_report import report_document
@@ -67,11 +69,19 @@ FEW_SAMPLES = 5
 _WAKING_NOBODY = frozenset({"ping", "catalog", neighbour.QUESTION})
 
 
+# They are about one thing, wake few, and change no account: what came before and is served after counts the same.
+_ABOUT_ONE = frozenset({"violation.ack", "sla.show", "sla.document", "actor.state"})
+
+
 def is_light(kind: str, payload: Any) -> bool:
-    """Whether a request wakes few: while actors sleep, one of many samples has many made, and takes long."""
-    if kind in _WAKING_NOBODY:
+    """Whether a request wakes few, and may come before others: while actors sleep, many samples have many made."""
+    if kind in _WAKING_NOBODY or kind in _ABOUT_ONE:
         return True
-    samples = payload.get("samples") if kind == "samples" and isinstance(payload, dict) else None
+    if not isinstance(payload, dict):
+        return False
+    if kind == "violations":
+        return bool(payload.get("sla"))
+    samples = payload.get("samples") if kind == "samples" else None
     return isinstance(samples, (list, tuple)) and len(samples) <= FEW_SAMPLES
 
 
@@ -223,7 +233,7 @@ def define(
         query.require_running(host, address)
         host.ask(address, DefineContract(contract.to_document(), by))
     else:
-        newest = query.ask(host, ledger_address(contract.id), NewestVersion()) or 0
+        newest, _ = query.ask(host, ledger_address(contract.id), NewestTerms()) or (0, None)
         batches = ingest_address(partition.directory.name)
         if not host.exists(batches):
             host.start_child(MONITORING, ActorSpec(batches, "ingest"), partition)
@@ -304,8 +314,18 @@ def _ask_contract(host: Host, payload: Any, request: Any) -> dict[str, Any]:
 def _remove(host: Host, payload: Any) -> dict[str, Any]:
     sla_id = text(payload, "id")
     query.describe_contract(host, sla_id)
-    host.ask(contract_address(sla_id), RemoveContract(text(payload, "by")))
-    host.terminate_child(contract_address(sla_id))
+    address, request = contract_address(sla_id), RemoveContract(text(payload, "by"))
+    try:
+        host.ask(address, request)
+    except RequestError as error:
+        if error.code != "unavailable" or not host.is_running(address):
+            raise
+        # It is on record, and waits for monitors that are down. Asked once more it says for which.
+        try:
+            host.ask(address, request)
+        except RequestError as waits:
+            raise RequestError("unavailable", str(waits), reason=query.DOWN) from error
+    host.terminate_child(address)
     return {"id": sla_id}
 
 

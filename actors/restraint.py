@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.address import DEFINITION, restraint_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import DEFINITION, Tick, restraint_address
+from slakeeper.actors.message import Tick
 from slakeeper.actors.restraint_message import LearnSwitch, TurnRemediation
 from slakeeper.otp.actor import Actor, Entrusted, RequestError
 from slakeeper.otp.child_spec import Restart

@@ -3,8 +3,8 @@
 from typing import Any
 
 from slakeeper.actors import query
+from slakeeper.actors.address import restraint_address
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import restraint_address
 from slakeeper.actors.payload import flag, mapping, text
 from slakeeper.actors.restraint import from_document
 from slakeeper.actors.restraint_message import LearnSwitch, TurnRemediation

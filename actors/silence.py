@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.address import DEFINITION, silences_address
 from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import DEFINITION, Tick, silences_address
+from slakeeper.actors.message import Tick
 from slakeeper.actors.silence_message import AddSilence, ExpireSilence, LearnSilences
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.child_spec import Restart

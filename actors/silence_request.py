@@ -3,8 +3,8 @@
 from typing import Any
 
 from slakeeper.actors import query
+from slakeeper.actors.address import silences_address
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import silences_address
 from slakeeper.actors.payload import flag, optional_number, sequence, text
 from slakeeper.actors.silence_message import AddSilence, ExpireSilence, LearnSilences
 from slakeeper.otp.actor import RequestError

@@ -1,7 +1,7 @@
 """How the host of a cell comes up: its contracts and their monitors may sleep, and are known by their records."""
 
+from slakeeper.actors.address import monitor_names
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import monitor_names
 from slakeeper.otp.host import Host
 
 
@@ -13,5 +13,6 @@ def start(host: Host) -> None:
     """
     environment: Environment = host.environment
     environment.look = host.asleep
+    environment.began_at_ms = host.now_ms
     host.start()
     environment.catalog.expect(map(monitor_names, host.addresses("monitor")), environment.known)

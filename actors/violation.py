@@ -4,11 +4,20 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.actors.address import (
+    ALERTING,
+    ENFORCEMENT,
+    alert_address,
+    contract_address,
+    escalation_address,
+    ledger_address,
+    monitor_address,
+    remediation_address,
+    report_address,
+)
 from slakeeper.actors.audit import note
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
-    ALERTING,
-    ENFORCEMENT,
     AcknowledgeViolation,
     ActionAttempted,
     CloseViolation,
@@ -31,13 +40,6 @@ from slakeeper.actors.message import (
     ViolationOpened,
     ViolationResolved,
     ViolationWorsened,
-    alert_address,
-    contract_address,
-    escalation_address,
-    ledger_address,
-    monitor_address,
-    remediation_address,
-    report_address,
 )
 from slakeeper.actors.remediation import RemediationOrder
 from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused

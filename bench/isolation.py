@@ -58,6 +58,8 @@ CHANNEL_FAULTS = (REFUSING, "hanging", "dripping", "garbage", "endless", "busy",
 # Clients that send as many samples as are taken: to another server, to slakeeper, to slakeeper without a token.
 ELSEWHERE, SAMPLES, STRANGERS = "flood elsewhere", "flood of samples", "flood of strangers"
 FLOODS = (ELSEWHERE, SAMPLES, STRANGERS)
+# And one that is held to a rate of `ingest.rate_limit`, which no other client comes near.
+HELD, HELD_TO_PER_S = "flood that is held", 2_000
 FLOOD_CONNECTIONS, FLOOD_BATCH = 8, 100
 # A sender of its own, as every one should have.
 SENDER = "a-sender-that-sends-all-it-can"
@@ -211,7 +213,7 @@ class Scene:
 
 
 @contextlib.contextmanager
-def staged(quick: bool) -> Iterator[Scene]:
+def staged(quick: bool, rate_limit: int | None = None) -> Iterator[Scene]:
     """A service of its own, which has begun to work, in normal operation."""
     probes = PROBES_QUICK if quick else PROBES
     with contextlib.ExitStack() as stack:
@@ -219,7 +221,7 @@ def staged(quick: bool) -> Iterator[Scene]:
         asked = [stack.enter_context(Asked()) for _ in SOURCES]
         bad = {noun: stack.enter_context(fault()) for noun in ("source", "channel")}
         running = stack.enter_context(service(list(contracts(probes))))
-        configure(running, receiver, asked, bad)
+        configure(running, receiver, asked, bad, rate_limit)
         running.start()
         scene = Scene(running, receiver, asked, bad, probes)
         time.sleep(WARM_UP_S)
@@ -258,7 +260,7 @@ def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
             yield from _rows(f"all {noun} faults together", group, NORMAL, AT_MOST)
     with staged(quick) as scene:
         usual_mib.append(scene.memory_mib())
-        floods = _with_floods(scene, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        floods = _with_floods(scene, FLOODS, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
         seen |= floods
         for label, flood in floods.items():
             yield from _rows(label, flood, NORMAL, None)
@@ -268,6 +270,9 @@ def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
         scene.break_all()
         crowd = [scene.waiting() for _ in range(LOOKS_AT_CROWD)]
         crowd_mib = scene.memory_mib()
+    with staged(quick, HELD_TO_PER_S) as scene:
+        held = _with_floods(scene, (HELD,), FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        yield from _rows(HELD, held[HELD], NORMAL, AT_MOST)
     yield row("memory of cells and gateway in normal operation", "MiB", usual_mib)
     usual = {"source": usual_mib[0], "channel": usual_mib[1]}
     grown_mib = [
@@ -305,14 +310,14 @@ def _with_fault(scene: Scene, noun: str, name: str, turns: int, notes: list[str]
     return seen
 
 
-def _with_floods(scene: Scene, turns: int, notes: list[str]) -> dict[str, Seen]:
-    seen = {label: Seen() for label in FLOODS}
-    shares: dict[str, list[dict[str, float]]] = {label: [] for label in (NORMAL, *FLOODS)}
-    taken: dict[str, list[float]] = {label: [] for label in FLOODS}
+def _with_floods(scene: Scene, floods: tuple[str, ...], turns: int, notes: list[str]) -> dict[str, Seen]:
+    seen = {label: Seen() for label in floods}
+    shares: dict[str, list[dict[str, float]]] = {label: [] for label in (NORMAL, *floods)}
+    taken: dict[str, list[float]] = {label: [] for label in floods}
     with stub() as elsewhere:
         for number in range(turns):
             spans: dict[str, Span] = {}
-            for label in _in_turn((NORMAL, *FLOODS), number):
+            for label in _in_turn((NORMAL, *floods), number):
                 with _flood(scene.running, label, elsewhere, taken) as load:
                     time.sleep(SETTLED_AFTER_S)
                     pids = scene.running.pids() | ({} if load is None else {"its sender": load.pid})
@@ -324,8 +329,9 @@ def _with_floods(scene: Scene, turns: int, notes: list[str]) -> dict[str, Seen]:
                     )
                     if label != NORMAL:
                         seen[label].memory_mib, seen[label].waiting = scene.memory_mib(), 0
-            for label in FLOODS:
-                seen[label].turns.append((spans[label], {each: spans[each] for each in (NORMAL, ELSEWHERE)}))
+            for label in floods:
+                beside_it = {each: spans[each] for each in (NORMAL, ELSEWHERE) if each in spans}
+                seen[label].turns.append((spans[label], beside_it))
     for label, found in shares.items():
         requests = f"; {sum(taken[label]) / turns:.0f} requests answered a second" if label in taken else ""
         notes.append(f"{label}: CPU {shares_text(found)}{requests}")
@@ -358,12 +364,18 @@ def _flood(
         taken[label].append(answered / (time.perf_counter() - began_s))
 
 
-def configure(running: Service, receiver: Receiver, asked: Sequence[Asked], bad: dict[str, Fault]) -> None:
+def configure(
+    running: Service,
+    receiver: Receiver,
+    asked: Sequence[Asked],
+    bad: dict[str, Fault],
+    rate_limit: int | None,
+) -> None:
     """The shipped configuration with the sources, a sender's token, and both channels told of every alert."""
     senders, file = running.config / "senders", running.config / "service.yaml"
     senders.write_text(f"{SENDER}\n", encoding="utf-8")
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings["ingest"] |= {"token_file": str(senders)}
+    settings["ingest"] |= {"token_file": str(senders), "rate_limit": rate_limit}
     file.write_text(json.dumps(settings), encoding="utf-8")
     every = {"interval": f"{INTERVAL_MS}ms"}
     sources: dict[str, dict[str, Any]] = {

@@ -91,6 +91,7 @@ class ServiceIngest(_Value):
         statsd: HOST:PORT to listen on for StatsD over UDP; None does not listen.
         statsd_flush: how often StatsD's counters, gauges and sets become samples [ms].
         token_file: a file of tokens, one on each line, that let a sender send samples and do nothing else.
+        rate_limit: samples a second that are taken of one client over HTTP; None takes as many as it sends.
     """
 
     prometheus: bool | None = None
@@ -98,6 +99,7 @@ class ServiceIngest(_Value):
     statsd: Annotated[str, AfterValidator(_check_address)] | None = None
     statsd_flush: SpanMs = SECOND_MS
     token_file: str | None = None
+    rate_limit: Annotated[Whole, Field(ge=1)] | None = None
 
     @field_validator("token_file")
     @classmethod

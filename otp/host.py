@@ -137,8 +137,16 @@ class Host:
         self.commit()
 
     def stop(self) -> None:
-        """Stops the tree in reverse order and commits; durable actors stay recorded."""
-        self.begin_turn()
+        """Stops the tree in reverse order and commits; durable actors stay recorded.
+
+        Who sleeps is not woken for it: what it would say in its start nobody would hear any more, and would not be said
+        again, for its record would have it.
+        """
+        self.begin_turn(wakes=False)
+        for seat in self._asleep:
+            if seat.put_away:
+                self.stage.empty(seat)
+        self._asleep.clear()
         self.tree.stop()
         self.commit()
 

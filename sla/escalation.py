@@ -231,6 +231,23 @@ def unreached(walk: Walk, policy: EnforcementPolicy, now_ms: int) -> Walk:
     return hold(_again(walk, policy, now_ms), now_ms + wait_ms)
 
 
+def released(walk: Walk, policy: EnforcementPolicy, unsaid: Collection[str], now_ms: int) -> Walk:
+    """Nothing was to leave while the walk told some of its levels, and now it may: it begins again.
+
+    Args:
+        unsaid: keys of the messages that did not leave. Who was told of a level before the first of them is not told
+            again, if the policy that it begins with is the one that is walked now.
+    """
+    if walk.status not in (WalkStatus.WALKING, WalkStatus.FAILED):
+        return walk
+    again = _again(walk, policy, now_ms)
+    levels = _levels(policy, walk.severity)
+    first = next((index for index in range(len(levels)) if _key(walk, str(index)) in unsaid), 0)
+    if walk.severity is not again.severity or not first:
+        return again
+    return _reach(replace(again, level_index=first), policy, now_ms)
+
+
 def resolve(walk: Walk) -> tuple[Walk, tuple[Told, ...]]:
     """Ends the walk; the second value is who was told and so is told of the end. Empty when it had ended already."""
     if walk.status is WalkStatus.RESOLVED:

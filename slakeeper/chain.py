@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slakeeper.actors.address import audit_address
 from slakeeper.actors.audit import begin_chains, recorded_chain
 from slakeeper.actors.audit_file import segments
-from slakeeper.actors.message import audit_address
 from slakeeper.actors.record import make_codec
 from slakeeper.otp.filesystem import OsFileSystem, write_atomically
 from slakeeper.otp.look import Look

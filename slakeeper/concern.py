@@ -22,7 +22,7 @@ def concerns(row: Mapping[str, Any]) -> list[str]:
             f"see: slakeeper actor state contract:{row['id']}"
         )
     if failed := row.get("escalations_failed"):
-        found.append(f"{_count(failed, 'violation')} nobody answered for: every level was told")
+        found.append(f"{_count(failed, 'violation')} nobody answered for, though every level was tried")
     if failed := row.get("alerts_failed"):
         found.append(f"{_count(failed, 'alert')} could not be delivered")
     if failed := row.get("billing_failed"):

@@ -203,24 +203,29 @@ class CellConnection:
 
     def _run(self) -> None:
         assert self._wake is not None
-        pause_s = RECONNECT_EVERY_S
+        next_try_s = 0.0
         while not self._closed:
             if self._socket is not None:
                 self._tell("cell.connected", {"cell": self.name})
                 self._serve(self._socket, self._wake[0])
                 self._lose()
                 self._tell("cell.lost", {"cell": self.name})
-                pause_s = RECONNECT_AFTER_LOSS_S
+                next_try_s = time.monotonic() + RECONNECT_AFTER_LOSS_S
             else:
                 self._sweep()
-                with selectors.DefaultSelector() as selector:
-                    selector.register(self._wake[0], selectors.EVENT_READ)
-                    if selector.select(pause_s):
-                        self._wake[0].recv(_RECEIVE_BYTES)
-                pause_s = RECONNECT_EVERY_S
+                self._pause(self._wake[0], next_try_s)
+                next_try_s = time.monotonic() + RECONNECT_EVERY_S
                 with self._lock:
                     self._connect()
         self._end()
+
+    def _pause(self, wake: socket.socket, until_s: float) -> None:
+        """Waits, whoever sends meanwhile, but for the end of the connection."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(wake, selectors.EVENT_READ)
+            while not self._closed and (left_s := until_s - time.monotonic()) > 0:
+                if selector.select(left_s):
+                    wake.recv(_RECEIVE_BYTES)
 
     def _connect(self) -> None:
         """Connects if the cell is there, and sends what waited for it (with the lock held)."""

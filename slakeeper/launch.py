@@ -186,7 +186,7 @@ class Start:
 
     def _made_heart(self, held: Claim, ready: Callable[[Mapping[str, Any]], None]) -> "Heart":
         from slakeeper.demo import demo_port, demo_process
-        from slakeeper.layout import LayoutError, note_served
+        from slakeeper.layout import LayoutError, check_meta, note_served
         from slakeeper.otp.heart import Heart, freeze
         from slakeeper.otp.journal import JournalError
         from slakeeper.otp.room import Room
@@ -199,6 +199,11 @@ class Start:
         _import_services()
         _try_addresses(configuration.service.http, configuration.service.ingest.statsd)
         if self.live:
+            # What a newer version wrote is not touched, nor let out.
+            try:
+                check_meta(self.data)
+            except LayoutError as error:
+                raise StartError(str(error)) from error
             try:
                 release(self.data, self.by, time.time_ns() // 1_000_000)
             except JournalError as error:

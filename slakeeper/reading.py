@@ -34,8 +34,10 @@ def config_directory(given: Path | None, data: Path | None = None, here: Path | 
 
 
 def remember(data: Path, folder: Path) -> None:
-    """Leaves in the data directory which folder it was started with; the shipped one is found without."""
-    if folder.resolve() != DEFAULT_DIR.resolve():
+    """Leaves in the data directory which folder it was started with; the shipped one, which moves, is found without."""
+    if folder.resolve() == DEFAULT_DIR.resolve():
+        (data / CONFIG_MEMORY).unlink(missing_ok=True)
+    else:
         (data / CONFIG_MEMORY).write_text(f"{folder}\n")
 
 

@@ -10,6 +10,7 @@ from typing import IO, Any
 from slakeeper.actors.record import make_codec
 from slakeeper.archive import ArchiveError, Manifest, read_archive, sync_folder
 from slakeeper.chain import cut_chain, note_release
+from slakeeper.layout import LayoutError, check_meta
 from slakeeper.otp import run_file
 from slakeeper.otp.filesystem import OsFileSystem
 from slakeeper.otp.survey import survey
@@ -57,6 +58,7 @@ def restore(source: Path, data: Path, now_ms: int, *, live: bool = False, by: st
             _fill(source, building, manifest, data)
             mark = mark_of(manifest.taken_at_ms, now_ms, str(source.absolute()))
             if live:
+                check_meta(building)
                 note_release(building, mark, by, now_ms)
             else:
                 _write(building / MARK, json.dumps(mark, indent=1).encode())
@@ -67,7 +69,7 @@ def restore(source: Path, data: Path, now_ms: int, *, live: bool = False, by: st
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
-    except ArchiveError as error:
+    except (ArchiveError, LayoutError) as error:
         raise RestoreRefused(str(error)) from error
     sync_folder(data.parent)
     return {

@@ -10,10 +10,10 @@ import itertools
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from slakeeper.future import chain, failed, gather, settled, then
@@ -227,20 +227,39 @@ class Router:
                     return failed(Overloaded(f"{waiting} samples wait for {name} already"))
             for name, load in loads.items():
                 self._routes[name].in_flight += load
-        chunked = len(batch) > MAX_FRAME_SAMPLES
         merge = _Merge(plan, unwanted, self._release)
-        for number, (name, chunk, indexes) in enumerate(plan):
-            payload = {
-                "samples": [batch[index] for index in indexes],
-                # Chunks are cut by place in the batch, so that a resend cuts it in the same way.
-                "batch_id": f"{batch_id}#{chunk}" if chunked else batch_id,
-            }
-            try:
-                answer = self._routes[name].cell.request("samples", payload)
-            except (TypeError, ValueError, OverflowError) as error:
-                answer = failed(error)  # not msgpack
-            answer.add_done_callback(partial(merge.take, number))
+        parts: dict[str, deque[int]] = {}
+        for number, (name, _, _) in enumerate(plan):
+            parts.setdefault(name, deque()).append(number)
+        for left in parts.values():
+            self._send_next(batch, batch_id, plan, merge, left)
         return merge.outcome
+
+    def _send_next(
+        self, batch: Sequence[Sample], batch_id: str, plan: Plan, merge: "_Merge", waiting: deque[int]
+    ) -> None:
+        """Sends a cell the next of its parts; the one after it when that is answered, so that others get in between."""
+        number = waiting.popleft()
+        name, chunk, indexes = plan[number]
+        payload = {
+            "samples": [batch[index] for index in indexes],
+            # Chunks are cut by place in the batch, so that a resend cuts it in the same way.
+            "batch_id": f"{batch_id}#{chunk}" if len(batch) > MAX_FRAME_SAMPLES else batch_id,
+        }
+        try:
+            answer = self._routes[name].cell.request("samples", payload)
+        except Exception as error:  # noqa: BLE001  not msgpack, or no memory: told to who waits, on whatever thread
+            answer = failed(error)
+
+        def go_on(answer: Future[Any]) -> None:
+            merge.take(number, answer)
+            if answer.exception() is not None:  # all of it is to be sent again
+                while waiting:
+                    merge.take(waiting.popleft(), answer)
+            elif waiting:
+                self._send_next(batch, batch_id, plan, merge, waiting)
+
+        answer.add_done_callback(go_on)
 
     def _plan(self, batch: Sequence[Sample]) -> tuple[Plan, list[tuple[int, str]]]:
         """What goes where: (cell, chunk, places in the batch), and (place, reason) of what nobody wants."""

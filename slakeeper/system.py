@@ -94,6 +94,7 @@ def _ingest(configuration: Configuration) -> dict[str, Any]:
         "statsd": ingest.statsd,
         "statsd_flush_ms": ingest.statsd_flush,
         "token_file": ingest.token_file,
+        "rate_limit": ingest.rate_limit,
     }
 
 

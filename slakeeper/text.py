@@ -97,13 +97,14 @@ def _doors(status: Mapping[str, Any]) -> str:
     if not used:
         return ""
     return table(
-        ("DOOR", "ACCEPTED", "REJECTED", "REFUSED BATCHES", "MOSTLY"),
+        ("DOOR", "ACCEPTED", "REJECTED", "REFUSED BATCHES", "SLOWED BATCHES", "MOSTLY"),
         (
             (
                 row["door"],
                 row["accepted"],
                 sum(row["rejected"].values()),
                 row["refused_batches"],
+                row.get("slowed_batches", 0),
                 max(row["rejected"], key=row["rejected"].__getitem__, default=""),
             )
             for row in used

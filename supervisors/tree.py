@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from slakeeper.actors.message import (
+from slakeeper.actors.address import (
     ALERTING,
     DEFINITION,
     ENFORCEMENT,

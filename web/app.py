@@ -84,7 +84,8 @@ def create_app(
         ack_key: what acknowledge links are signed with; None when none are sent.
         inbound: channels whose other side may acknowledge: name to (type, secret).
         intake: where samples go, shared with doors that are not HTTP.
-        ingest: ``{"prometheus"?, "otlp"?, "token_file"?}``: which doors are closed, and who else may use them.
+        ingest: ``{"prometheus"?, "otlp"?, "token_file"?, "rate_limit"?}``: which doors are closed, who else may use
+            them, and how many samples of one client are taken in a second.
 
     Returns:
         The app; ``app.state.hub`` is the `EventHub` to close before the server stops.

@@ -18,7 +18,7 @@ from slakeeper.web.body import BodyRefused, read_body
 from slakeeper.web.gate import error_response
 from slakeeper.web.ingest import BadBatch, Batch, parse_batch
 from slakeeper.web.intake import Door, Intake
-from slakeeper.web.turn import Client, Turns
+from slakeeper.web.turn import Client, Turn, Turns
 
 SAMPLES_PATH = "/v1/samples"
 PROMETHEUS_PATH = "/v1/prometheus/write"
@@ -53,13 +53,13 @@ class Doors:
 
     Args:
         intake: where samples go.
-        settings: ``{"prometheus"?, "otlp"?}``; False closes a door.
+        settings: ``{"prometheus"?, "otlp"?, "rate_limit"?}``; False closes a door; samples a second of one client.
     """
 
     def __init__(self, intake: Intake, settings: Mapping[str, Any]) -> None:
         self._intake = intake
         self._settings = settings
-        self._turns = Turns()
+        self._turns = Turns(rate=settings.get("rate_limit"))
         self._samples = intake.door("samples")
         self._prometheus = intake.door("prometheus")
         self._otlp = intake.door("otlp")
@@ -77,10 +77,12 @@ class Doors:
         """Our own form; 202, and each sample that was not taken by its place."""
         self._intake.admit(self._samples)
         body = await read_body(scope, receive)
-        async with self._turn(self._samples, scope, body):
-            await self._take_samples(body, scope, receive, send)
+        async with self._turn(self._samples, scope, body) as turn:
+            await self._take_samples(turn, body, scope, receive, send)
 
-    async def _take_samples(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _take_samples(
+        self, turn: Turn, body: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         query = QueryParams(scope["query_string"]) if scope["query_string"] else {}
         arguments = (body, _content_type(scope), query.get("batch_id"))
         try:
@@ -91,6 +93,7 @@ class Doors:
         except BadBatch as error:
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
+        turn.pay(len(batch.samples) + len(batch.rejected))
         batch_id = batch.batch_id or secrets.token_hex(8)
         try:
             taken = await self._intake.take(self._samples, batch, batch_id)
@@ -111,10 +114,12 @@ class Doors:
         """Remote write 1.0. 200: all that is wanted is durable; 400: never to be sent again; 503: to be."""
         self._intake.admit(self._prometheus)
         body = await read_body(scope, receive, encodings=(b"snappy",))
-        async with self._turn(self._prometheus, scope, body):
-            await self._take_remote_write(body, scope, receive, send)
+        async with self._turn(self._prometheus, scope, body) as turn:
+            await self._take_remote_write(turn, body, scope, receive, send)
 
-    async def _take_remote_write(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _take_remote_write(
+        self, turn: Turn, body: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         try:
             _check_remote_write(_content_type(scope))
             from slakeeper.web.remote_write import MISTAKES, read_write_request
@@ -127,6 +132,7 @@ class Doors:
         except ModuleNotFoundError:
             await _not_installed()(scope, receive, send)
             return
+        turn.pay(len(batch.samples) + len(batch.rejected))
         taken = await self._intake.take(self._prometheus, batch, _id_of("prometheus", body), asks_again=True)
         mistakes = [f"{place}: {reason}" for place, reason in taken.rejected if reason in MISTAKES]
         answer: Response
@@ -151,8 +157,9 @@ class Doors:
             packed = await read_body(scope, receive, encodings=(b"identity", b"gzip"))
             as_json = otlp.is_json(_content_type(scope))
             is_packed = dict(scope["headers"]).get(b"content-encoding", b"").lower() == b"gzip"
-            async with self._turn(self._otlp, scope, packed):
+            async with self._turn(self._otlp, scope, packed) as turn:
                 batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
+                turn.pay(len(batch.samples) + len(batch.rejected))
                 taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
         except ModuleNotFoundError:
@@ -170,18 +177,18 @@ class Doors:
         await Response(content, status, headers, media_type)(scope, receive, send)
 
     @asynccontextmanager
-    async def _turn(self, door: Door, scope: Scope, body: bytes) -> AsyncIterator[None]:
+    async def _turn(self, door: Door, scope: Scope, body: bytes) -> AsyncIterator[Turn]:
         """The time in which a client may have a body read and taken."""
-        client = _client_of(scope)
         try:
-            await self._turns.enter(client, len(body))
+            turn = await self._turns.enter(_client_of(scope), len(body))
         except Overloaded:
             door.refused_batches += 1
             raise
+        door.slowed_batches += turn.was_slowed
         try:
-            yield
+            yield turn
         finally:
-            self._turns.leave(client)
+            turn.leave()
 
 
 async def _read(read: Callable[[bytes], T], body: bytes) -> T:
@@ -203,7 +210,8 @@ def _id_of(door: str, body: bytes) -> str:
 
 def _client_of(scope: Scope) -> Client:
     host = (scope.get("client") or ("",))[0]
-    return host, dict(scope["headers"]).get(b"authorization", b"")
+    # The gate has let it in, so this is a token behind a scheme that may be written in several ways.
+    return host, dict(scope["headers"]).get(b"authorization", b"")[7:]
 
 
 def _content_type(scope: Scope) -> str:

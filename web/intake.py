@@ -27,6 +27,7 @@ class Door:
         accepted: samples that are durable.
         rejected: what was not taken, by reason.
         refused_batches: batches that the sender was told to send again.
+        slowed_batches: batches that had to wait because their client had sent more than its share.
         in_flight: samples under way to the cells.
         facts: what else is to be told about this door, numbers by name.
     """
@@ -35,6 +36,7 @@ class Door:
     accepted: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     refused_batches: int = 0
+    slowed_batches: int = 0
     in_flight: int = 0
     facts: dict[str, int] = field(default_factory=dict)
 
@@ -49,6 +51,7 @@ class Door:
             "accepted": self.accepted,
             "rejected": dict(self.rejected),
             "refused_batches": self.refused_batches,
+            "slowed_batches": self.slowed_batches,
             "in_flight": self.in_flight,
             **self.facts,
         }

@@ -29,7 +29,7 @@ _GAUGES = (
     (
         "slakeeper_sla_error_budget_remaining",
         "error_budget_remaining",
-        "Error budget left in the running period",
+        "Share of the error budget left in the running period: 1 is all of it",
     ),
     (
         "slakeeper_sla_burn_rate",
@@ -46,7 +46,7 @@ _GAUGES = (
     (
         "slakeeper_sla_escalations_failed",
         "escalations_failed",
-        "Open violations of which every level was told and nobody answered",
+        "Open violations that nobody answered, though every level was tried",
     ),
     (
         "slakeeper_sla_alerts_failed",
@@ -206,6 +206,11 @@ class _Snapshot(Collector):
             "Batches that were to be sent again: 503, or kept for later by the door itself",
             labels=["door"],
         )
+        slowed = CounterMetricFamily(
+            "slakeeper_batches_slowed",
+            "Batches that waited because their client had sent more than its share (ingest.rate_limit)",
+            labels=["door"],
+        )
         facts = [
             make(f"slakeeper_ingest_{name}", text, labels=["door"])
             for name, (make, text) in DOOR_FACTS.items()
@@ -213,12 +218,13 @@ class _Snapshot(Collector):
         for door in self._doors:
             accepted.add_metric([door.name], door.accepted)
             refused.add_metric([door.name], door.refused_batches)
+            slowed.add_metric([door.name], door.slowed_batches)
             for reason, samples in sorted(door.rejected.items()):
                 rejected.add_metric([door.name, reason], samples)
             for family, name in zip(facts, DOOR_FACTS, strict=True):
                 if name in door.facts:
                     family.add_metric([door.name], door.facts[name])
-        yield from (accepted, rejected, refused, *facts)
+        yield from (accepted, rejected, refused, slowed, *facts)
         yield GaugeMetricFamily("slakeeper_event_subscribers", "Open event streams", value=self._subscribers)
         for key, text in _DISK.items():
             if key in self._disk:

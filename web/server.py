@@ -50,7 +50,7 @@ def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
         args: ``{"http": "host:port", "cells": [{"name", "socket", "sla"?}], "partitions", "token", "run_file"?,
             "names"?: further host names, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?, "ingest"?:
             {"prometheus"?, "otlp"?: False closes the door, "statsd"?: "host:port", "statsd_flush_ms"?,
-            "token_file"?}}``.
+            "token_file"?, "rate_limit"?}}``.
         context: the process's own facts; none are needed.
     """
     gc.set_threshold(GC_THRESHOLD)

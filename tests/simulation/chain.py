@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slakeeper.actors.address import contract_address
 from slakeeper.actors.audit import recorded_chain
 from slakeeper.actors.audit_file import segments
-from slakeeper.actors.message import contract_address
 from slakeeper.otp.filesystem import FileSystem
 from slakeeper.otp.sim_cell import SimCell
 from slakeeper.sla.audit import Head, What, read

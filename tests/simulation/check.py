@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from slakeeper.actors.message import (
-    DescribeMetric,
+from slakeeper.actors.address import (
     alert_address,
     audit_address,
     contract_address,
@@ -15,6 +14,7 @@ from slakeeper.actors.message import (
     report_address,
     silences_address,
 )
+from slakeeper.actors.message import DescribeMetric
 from slakeeper.otp.host import Host
 from slakeeper.otp.sim_cell import SimCell
 from slakeeper.sla import compensation

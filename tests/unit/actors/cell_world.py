@@ -235,6 +235,7 @@ class World:
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.senders = {name: FakeSender(self, name) for name in self.policy.channels}
         self.pollers = {name: FakePoller(name) for name in self.monitoring.sources}
+        self.held = ""
         self.commits = 0
         self.crash_at: tuple[int, Literal["before", "after"]] | None = None
         self.partition: CrashingPartition | None = None
@@ -251,7 +252,7 @@ class World:
         self.environment = Environment(
             self.policy, self.monitoring, self.senders, self.pollers, self.shared / "locks",
             claims := TargetFiles(self.shared / "targets"), breakers=claims.breakers(),
-            audit_files=AuditFiles(self.directory / "audit"),
+            audit_files=AuditFiles(self.directory / "audit"), held=self.held,
         )  # fmt: skip
         partition = self.partition
         self.handlers: dict[str, Handler] = make_handlers(lambda sla_id: partition)

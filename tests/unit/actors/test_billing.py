@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.address import ledger_address
 from slakeeper.actors.environment import open_environment
-from slakeeper.actors.message import ledger_address
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import RequestError

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from slakeeper.actors.muting import INHIBITION_WAIT_MS
 from slakeeper.sla.notification import NotificationKind
+from slakeeper.sla.policy import Severity
 from tests.unit.actors.cell_world import (
     CRITICAL,
     DAY_MS,
@@ -173,3 +175,15 @@ def test_it_ends_with_the_contract(make_world: MakeWorld) -> None:
     assert burns(world) == [(NotificationKind.BURN, "warning")]
     world.pass_time(41 * DAY_MS)
     assert burns(world)[-1] == (NotificationKind.BURN_ENDED, "warning")
+
+
+def test_nobody_is_told_before_it_can_be_known_what_is_broken_in_other_cells(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(contract(metrics=[SLOW], compensation=[], depends_on=["elsewhere"]))
+    world.restart()
+    known = world.environment.known("api")
+    assert known is not None
+    assert world.environment.mutes_burn(known.contract, Severity.WARNING, world.now_ms)
+    assert not world.environment.mutes_burn(
+        known.contract, Severity.WARNING, world.now_ms + INHIBITION_WAIT_MS
+    )

@@ -2,8 +2,8 @@
 
 import pytest
 
+from slakeeper.actors.address import monitor_address, monitor_names
 from slakeeper.actors.catalog import Catalog
-from slakeeper.actors.message import monitor_address, monitor_names
 
 
 @pytest.mark.parametrize("sla_id", ["api", "a:b", "a::b", "a:"])

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from slakeeper.actors.message import Observe, monitor_address
+from slakeeper.actors.address import monitor_address
+from slakeeper.actors.message import Observe
 from slakeeper.otp.actor import RequestError
 from tests.unit.actors.cell_world import (
     CRITICAL,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from slakeeper.actors.message import escalation_address
+from slakeeper.actors.address import escalation_address
 from slakeeper.integrations.channel import DeliveryError
+from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import LaneFull
 from tests.unit.actors.cell_world import (
     CRITICAL,
@@ -189,6 +190,65 @@ def test_a_walk_of_which_one_level_was_told_does_not_begin_again(world: World) -
     world.observe(CRITICAL)
     world.pass_time(72 * HOUR_MS)
     assert levels(world) == [("chat", "sent"), ("pager", "failed")]
+
+
+def hold_back(world: World) -> dict[str, Any]:
+    """As a copy that was not told to take over; the channels that it is to have then."""
+    real = dict(world.senders)
+    held: dict[str, Any] = {name: LogSender(name, why="is held back") for name in real}
+    world.senders.update(held)
+    world.held = "a copy"
+    world.restart()
+    return real
+
+
+def take_over(world: World, real: dict[str, Any]) -> None:
+    world.senders.update(real)
+    world.held = ""
+    world.restart()
+
+
+@pytest.mark.parametrize("after_ms", [5 * MINUTE_MS, 12 * HOUR_MS])  # it goes on; it has failed
+def test_of_what_was_said_to_the_log_alone_people_are_told_once_a_copy_takes_over(
+    world: World, after_ms: int
+) -> None:
+    real = hold_back(world)
+    world.observe(CRITICAL)
+    world.pass_time(after_ms)
+    world.restart()
+    assert world.told("escalation") == []
+    assert {status for _, status in levels(world)} == {"logged"}
+    take_over(world, real)
+    world.pass_time(5 * MINUTE_MS)
+    first = [each.details["escalation"]["level"] for each in world.told("escalation", "chat")]
+    world.restart()
+    world.pass_time(MINUTE_MS)
+    told = [each.details["escalation"]["level"] for each in world.told("escalation", "chat")]
+    assert (first, told) == ([0], [0])
+
+
+def test_who_was_told_before_a_copy_was_made_is_not_told_again_and_the_others_are(world: World) -> None:
+    world.observe(CRITICAL)
+    world.settle()
+    assert len(world.told("escalation", "chat")) == 1
+    real = hold_back(world)
+    world.pass_time(5 * MINUTE_MS)
+    assert ("pager", "logged") in levels(world)
+    assert world.told("escalation", "pager") == []
+    take_over(world, real)
+    world.pass_time(5 * MINUTE_MS)
+    assert len(world.told("escalation", "chat")) == 1
+    assert len(world.told("escalation", "pager")) == 1
+
+
+def test_one_that_was_acknowledged_on_the_copy_is_not_told_again(world: World) -> None:
+    real = hold_back(world)
+    world.observe(CRITICAL)
+    world.settle()
+    world.request("violation.ack", id=world.violation()["id"], by="ann")
+    take_over(world, real)
+    world.pass_time(MINUTE_MS)
+    assert world.told("escalation") == []
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.address import monitor_address, violation_address
 from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.escalation import EscalationActor
@@ -24,8 +25,6 @@ from slakeeper.actors.message import (
     Tick,
     ViolationEnded,
     ViolationResolved,
-    monitor_address,
-    violation_address,
 )
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.actors.remediation import RemediationActor

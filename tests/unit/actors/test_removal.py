@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from slakeeper.actors.message import ListHistory, Observe, Rebase, monitor_address
+from slakeeper.actors.address import monitor_address
+from slakeeper.actors.message import ListHistory, Observe, Rebase
 from slakeeper.actors.monitor import MetricMonitorActor
 from slakeeper.otp.actor import RequestError
 from tests.unit.actors.cell_world import (
@@ -76,6 +77,26 @@ def test_the_running_period_is_settled_up_to_the_removal_by_the_terms_in_force(m
     world.restart()
     world.pass_time(2 * HOUR_MS)
     assert_settled_once(world, end_ms)
+
+
+def test_there_is_a_report_of_a_contract_that_was_removed(make_world: MakeWorld) -> None:
+    world = watched(make_world)
+    world.pass_time(3 * SECOND_MS)
+    end_ms = world.now_ms
+    remove(world)
+    world.restart()
+    with pytest.raises(RequestError, match="api has been removed; ask for --period last") as caught:
+        world.request("report", sla="api")
+    assert caught.value.code == "not_found"
+    last = world.request("report", sla="api", period="last")["document"]
+    assert (last["period"]["start"], last["period"]["end"]) == (NOW_MS, end_ms)
+    assert [each["amount"] for each in last["ledger"] if each["rule"].startswith("penalty")] == ["10.00"]
+    assert len(last["violations"]) == 1
+    assert (
+        world.request("report", sla="api", period=f"{NOW_MS // 1000}/{end_ms // 1000}")["document"]["metrics"]
+        == last["metrics"]
+    )
+    assert world.request("report", sla="api", period="last", format="md")["text"]
 
 
 def test_a_metric_that_left_within_the_period_is_a_part_of_it(make_world: MakeWorld) -> None:
@@ -155,7 +176,7 @@ def test_a_monitor_that_is_down_is_waited_for(make_world: MakeWorld) -> None:
     end_ms = world.now_ms
     address = monitor_address("api", "latency")
     world.request("actor.suspend", address=address)
-    with pytest.raises(RequestError, match="answers later"):
+    with pytest.raises(RequestError, match=r"being removed.*: latency;"):
         remove(world)
     world.pass_time(MINUTE_MS)
     assert world.status()["status"] == "expired"
@@ -171,13 +192,28 @@ def test_a_monitor_that_is_down_is_waited_for(make_world: MakeWorld) -> None:
     assert_settled_once(world, end_ms)
 
 
+def test_while_one_is_waited_for_the_others_are_left_alone(make_world: MakeWorld) -> None:
+    world = watched(make_world, metrics=[metric("latency"), metric("load")])
+    world.request("actor.suspend", address=monitor_address("api", "latency"))
+    with pytest.raises(RequestError, match=r"being removed.*: latency;"):
+        remove(world)
+    assert world.partition is not None
+    world.pass_time(MINUTE_MS)
+    before = world.partition.seq
+    world.pass_time(HOUR_MS)
+    assert world.partition.seq - before < 10
+    world.restart()
+    with pytest.raises(RequestError, match="being removed"):
+        world.request("sla.suspend", id="api", by="ann")
+
+
 def test_a_process_that_crashes_while_a_monitor_is_waited_for_goes_on_with_the_removal(
     make_world: MakeWorld,
 ) -> None:
     world = watched(make_world)
     end_ms = world.now_ms
     world.request("actor.suspend", address=monitor_address("api", "latency"))
-    with pytest.raises(RequestError, match="answers later"):
+    with pytest.raises(RequestError, match=r"being removed.*: latency;"):
         remove(world)
     world.pass_time(MINUTE_MS)
     world.restart()
@@ -189,7 +225,7 @@ def test_a_contract_that_is_killed_while_it_waits_goes_on_with_the_removal(make_
     end_ms = world.now_ms
     address = monitor_address("api", "latency")
     world.request("actor.suspend", address=address)
-    with pytest.raises(RequestError, match="answers later"):
+    with pytest.raises(RequestError, match=r"being removed.*: latency;"):
         remove(world)
     world.request("actor.kill", address="contract:api", by="ann")
     world.host.inspector.resume(address)
@@ -219,7 +255,7 @@ def test_a_violation_that_opens_late_while_it_is_waited_for_ends_with_the_contra
     address = monitor_address("api", "latency")
     world.request("actor.suspend", address=address)
     world.host.cast(address, Observe(((world.now_ms, 10 * CRITICAL),)))
-    with pytest.raises(RequestError, match="answers later"):
+    with pytest.raises(RequestError, match=r"being removed.*: latency;"):
         remove(world)
     world.host.inspector.resume(address)
     world.pass_time(5 * SECOND_MS)

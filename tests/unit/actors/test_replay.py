@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slakeeper.actors.message import ListHistory, report_address
+from slakeeper.actors.address import report_address
+from slakeeper.actors.message import ListHistory
 from slakeeper.actors.report import History
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.replay import Feed, Replay

@@ -87,6 +87,18 @@ def test_a_sample_wakes_the_monitor_that_it_is_for_and_nobody_else(two: World) -
     assert sleeps(two, CONTRACT)
 
 
+def test_of_many_contracts_with_one_metric_a_sample_wakes_the_one_it_names(make_world: MakeWorld) -> None:
+    world = make_world()
+    ids = [f"c{number}" for number in range(30)]
+    for sla_id in ids:
+        world.define(contract(id=sla_id, metrics=[metric("latency", labels={"zone": sla_id})]))
+    world.restart()
+    samples = [["latency", GOOD, None, "c3", {"zone": "c3"}], ["latency", GOOD, None, None, {"zone": "c7"}]]
+    assert world.handlers["samples"](world.host, {"samples": samples})["accepted"] == [0, 1]
+    awake = [each for each in ids if not sleeps(world, f"monitor:{each}:latency")]
+    assert awake == ["c3", "c7"]
+
+
 def test_labels_are_known_before_they_are_made(make_world: MakeWorld) -> None:
     world = make_world()
     world.define(metrics=[metric("latency", labels={"zone": "a"})])
@@ -200,6 +212,18 @@ def test_what_for_waits_for_goes_on(make_world: MakeWorld) -> None:
     assert world.violation()["actual_value"] == CRITICAL
 
 
+def test_a_stop_while_it_sleeps_takes_nothing_from_it(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(metrics=[metric("latency", **{"for": "15s"})])
+    world.observe(CRITICAL)
+    world.restart()
+    world.clock.advance(20 * SECOND_MS)
+    world.host.stop()  # what it had to say of that time, nobody would have heard
+    world.restart()
+    world.settle()
+    assert world.violation()["actual_value"] == CRITICAL
+
+
 def test_a_polled_source_asks_for_those_that_sleep(make_world: MakeWorld) -> None:
     sources = {
         "prom": {
@@ -270,6 +294,11 @@ def test_what_wakes_few_comes_first_while_actors_sleep() -> None:
     assert is_light("samples", {"samples": FEW_SAMPLES * [row]})
     assert not is_light("samples", {"samples": (FEW_SAMPLES + 1) * [row]})
     assert is_light("catalog", {})  # samples wait for it in the gateway
+    assert is_light("violations", {"sla": "api"})
+    assert is_light("violation.ack", {"id": "v1", "by": "ann"})
+    assert not is_light("violations", {"sla": None})
+    for act in ("sla.remove", "violation.resolve", "compensation.decide"):
+        assert not is_light(act, {"id": "api", "by": "ann"})  # samples that came before count before it
     assert not is_light("status", {})
     assert not is_light("samples", None)
     assert not is_light("samples", {"samples": 7})

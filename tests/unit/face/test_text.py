@@ -110,13 +110,14 @@ def test_status_shows_the_doors_that_were_used() -> None:
         "accepted": 7,
         "rejected": {"stale": 1, "unknown_metric": 30},
         "refused_batches": 2,
+        "slowed_batches": 5,
     }
     status = {"state": "running", "uptime_s": 0, "http": None, "slas": [ROW], "processes": []}
     assert "DOOR" not in text.status_text({**status, "ingest": [idle]})
     shown = text.status_text({**status, "ingest": [idle, used]})
     assert "otlp" not in shown
     (line,) = (line.split() for line in shown.splitlines() if line.startswith("prometheus"))
-    assert line == ["prometheus", "7", "31", "2", "unknown_metric"]
+    assert line == ["prometheus", "7", "31", "2", "5", "unknown_metric"]
 
 
 def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
@@ -128,7 +129,7 @@ def test_status_says_below_the_contracts_what_nobody_may_miss() -> None:
     shown = text.status_text(status)
     assert "HTTP on None, generation 3\n" in shown
     assert shown.split("\n\n")[2].splitlines() == [
-        "api: 1 violation nobody answered for: every level was told",
+        "api: 1 violation nobody answered for, though every level was tried",
         "api: 2 alerts could not be delivered",
         "api: 1 approved entry not taken by billing; see: slakeeper compensation --sla api",
         "api: not watched, the monitor is down: latency, errors",

@@ -130,6 +130,7 @@ def test_a_snapshot_before_they_are_made_loses_nothing(world: World) -> None:
 def test_a_host_that_stops_first_keeps_them(world: World) -> None:
     world.start_again()
     world.host.stop()
+    assert begun == []
     world.start_again()
     assert world.host.ask("a3", "count") == 8
 

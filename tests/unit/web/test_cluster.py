@@ -472,6 +472,38 @@ def test_a_long_batch_is_cut_by_place_and_numbered(
     assert sent == [("b#0", 3), ("b#1", 3), ("b#2", 2)]
 
 
+def test_a_part_of_a_long_batch_is_sent_when_the_one_before_is_answered(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "MAX_FRAME_SAMPLES", 3)
+    cluster = Cluster(plain, 8)
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    plain[0].held = {"samples"}
+    future = cluster.samples([sample("uptime")] * 8, "b")
+    for number in range(3):
+        assert plain[0].waiting[0][2]["batch_id"] == f"b#{number}"
+        assert len(plain[0].waiting) == 1
+        plain[0].release()
+    assert future.result(1)["accepted"] == list(range(8))
+    assert cluster.in_flight["cell-0"] == 0
+
+
+def test_after_a_part_that_fails_no_more_are_sent(
+    plain: tuple[PlainCell, PlainCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "MAX_FRAME_SAMPLES", 3)
+    cluster = Cluster(plain, 8)
+    assert cluster.samples([sample("uptime")]).result(1)["accepted"] == [0]
+    plain[0].held = {"samples"}
+    future = cluster.samples([sample("uptime")] * 8, "b")
+    plain[0].connected = False
+    plain[0].release()
+    with pytest.raises(Unavailable, match="cell-0 is away"):
+        future.result(1)
+    assert plain[0].count("samples") == 2  # the first of these, and the one before
+    assert cluster.in_flight["cell-0"] == 0
+
+
 def test_an_empty_batch_asks_nobody(plain: tuple[PlainCell, PlainCell]) -> None:
     assert Cluster(plain, 8).samples([]).result(1) == {"accepted": [], "rejected": []}
     assert not plain[0].asked

@@ -299,6 +299,19 @@ def test_what_a_client_has_sent_before_is_not_in_another_ones_way(
     assert sorted(replies) == [200, 202, 202, 202, 202]
 
 
+def test_a_client_that_sends_more_than_its_rate_is_slowed_down_and_counted(
+    start_site: Callable[..., Site], cells: list[FakeCell]
+) -> None:
+    site = start_site(ingest={"rate_limit": 10})
+    samples = [{"metric": "latency", "value": number} for number in range(20)]
+    assert site.post("/v1/samples", {"samples": samples}).status == 202
+    assert counts(site, "samples")["slowed_batches"] == 0
+    # It had a second's worth at once; for the rest it waits another.
+    assert site.post("/v1/samples", {"samples": samples[:1]}).status == 202
+    assert counts(site, "samples")["slowed_batches"] == 1
+    assert b'slakeeper_batches_slowed_total{door="samples"} 1.0' in site.get("/metrics").body
+
+
 def test_the_gateway_imports_nothing_heavy_before_it_is_asked() -> None:
     import subprocess
     import sys

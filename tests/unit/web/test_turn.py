@@ -1,13 +1,15 @@
 """Whose turn it is: a client that sends as much as it can has one request under way while others are about."""
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from slakeeper.client import Overloaded
-from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, Client, Turns
+from slakeeper.web import turn
+from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, UNREAD_COSTS, Client, Turn, Turns
 
 GREEDY: Client = ("127.0.0.1", b"Bearer greedy")
 LIGHT: Client = ("127.0.0.1", b"Bearer light")
@@ -19,13 +21,15 @@ ROUNDS = 5
 class Street:
     """Clients on a clock that only moves when told; `began` names requests in the order of their turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float | None = None) -> None:
         self.now_s = 0.0
+        self.slowed: list[str] = []
+        self.under_way: dict[Client, deque[Turn]] = defaultdict(deque)
         self.began: list[str] = []
         self.alarms: list[tuple[float, Callable[[], None]]] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.turns = Turns(
-            lambda: self.now_s, lambda delay_s, run: self.alarms.append((self.now_s + delay_s, run))
+            lambda: self.now_s, lambda delay_s, run: self.alarms.append((self.now_s + delay_s, run)), rate
         )
 
     async def send(self, client: Client, *names: str, size: int = 100) -> None:
@@ -34,11 +38,18 @@ class Street:
             self.tasks[name] = asyncio.create_task(self._enter(client, name, size))
         await settle()
 
-    async def answer(self, client: Client, count: int = 1) -> None:
-        """So many of a client's requests are done with."""
+    async def answer(self, client: Client, count: int = 1, samples: int = 0) -> None:
+        """So many of a client's requests are done with, each of so many samples."""
         for _ in range(count):
-            self.turns.leave(client)
+            done = self.under_way[client].popleft()
+            done.pay(samples)
+            done.leave()
             await settle()
+
+    async def read(self, client: Client, samples: int) -> None:
+        """The newest of a client's requests that are under way has been read, and is of so many samples."""
+        self.under_way[client][-1].pay(samples)
+        await settle()
 
     async def pass_(self, seconds: float) -> None:
         self.now_s += seconds
@@ -49,7 +60,10 @@ class Street:
         await settle()
 
     async def _enter(self, client: Client, name: str, size: int) -> None:
-        await self.turns.enter(client, size)
+        entered = await self.turns.enter(client, size)
+        self.under_way[client].append(entered)
+        if entered.was_slowed:
+            self.slowed.append(name)
         self.began.append(name)
 
 
@@ -58,9 +72,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def on_the_street(story: Callable[[Street], Awaitable[None]]) -> Street:
+def on_the_street(story: Callable[[Street], Awaitable[None]], rate: float | None = None) -> Street:
     async def main() -> Street:
-        street = Street()
+        street = Street(rate)
         await story(street)
         for task in street.tasks.values():
             task.cancel()
@@ -189,7 +203,7 @@ def test_one_that_is_given_up_in_the_moment_of_its_turn_gives_it_to_the_next() -
     async def story(street: Street) -> None:
         await street.send(LIGHT, "light")
         await street.send(GREEDY, "a", "b", "c")
-        street.turns.leave(GREEDY)
+        street.under_way[GREEDY].popleft().leave()
         street.tasks["b"].cancel()
         await settle()
         assert street.began == ["light", "a", "c"]
@@ -208,6 +222,119 @@ def test_nobody_is_remembered_for_ever() -> None:
         assert street.began[-4:] == list("abcd")
 
     assert len(_sides(on_the_street(story))) == 1
+
+
+# -- a rate ---------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_has_spent_its_share_waits_until_it_has_grown_again() -> None:
+    async def story(street: Street) -> None:
+        street.now_s = 100.0
+        await street.send(GREEDY, "a")
+        await street.answer(GREEDY, samples=150)  # a second's worth at once, and half of one more
+        await street.send(GREEDY, "b", "c")
+        assert street.began == ["a"]
+        await street.pass_(0.4)
+        assert street.began == ["a"]
+        await street.pass_(0.1)
+        # What it costs is known once it is read: then comes the next, though it has not been answered.
+        assert street.began == ["a", "b"]
+        await street.read(GREEDY, samples=50)
+        assert street.began == ["a", "b"]
+        await street.pass_(0.5)
+        assert street.began == ["a", "b", "c"]
+        assert street.slowed == ["b", "c"]
+        await street.answer(GREEDY, 2, samples=50)
+        await street.send(GREEDY, "d")
+        assert street.began == ["a", "b", "c"]
+        await street.pass_(0.5)
+        assert street.began == ["a", "b", "c", "d"]
+
+    on_the_street(story, rate=100)
+
+
+def test_one_that_sends_less_than_its_rate_is_never_slowed() -> None:
+    async def story(street: Street) -> None:
+        for number in range(50):
+            await street.send(GREEDY, str(number))
+            await street.answer(GREEDY, samples=10)
+            street.now_s += 0.1
+        assert len(street.began) == 50
+        assert street.slowed == []
+
+    on_the_street(story, rate=100)
+
+
+def test_a_share_is_each_clients_own_and_not_forgotten_when_it_falls_silent() -> None:
+    async def story(street: Street) -> None:
+        await street.send(GREEDY, "a")
+        await street.answer(GREEDY, samples=100_000)
+        await street.send(LIGHT, "light")
+        assert street.began == ["a", "light"]
+        await street.answer(LIGHT, samples=1)
+        street.now_s += 10 * ABOUT_S
+        await street.send(GREEDY, "b")
+        assert street.began == ["a", "light"]
+
+    on_the_street(story, rate=100)
+
+
+def test_one_that_takes_long_does_not_let_the_next_in_before_the_share_has_grown() -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, "a", "b")
+        await street.pass_(TURN_S)
+        assert street.began == ["light", "a", "b"]
+        await street.answer(GREEDY, samples=200)
+        await street.send(GREEDY, "c")
+        await street.pass_(TURN_S)
+        assert street.began == ["light", "a", "b"]
+        await street.pass_(2.0)
+        assert street.began == ["light", "a", "b", "c"]
+
+    on_the_street(story, rate=100)
+
+
+def test_what_is_no_batch_costs_as_much_as_one() -> None:
+    async def story(street: Street) -> None:
+        street.now_s = 100.0
+        await street.send(GREEDY, "a", "b", "c")
+        for _ in "ab":
+            street.under_way[GREEDY].popleft().leave()  # and was never paid
+            await settle()
+        assert street.began == ["a", "b"]
+
+    on_the_street(story, rate=UNREAD_COSTS)
+
+
+def test_who_is_not_about_any_more_still_owes_and_is_no_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.answer(LIGHT, samples=100 * int(10 * ABOUT_S))
+        street.now_s += ABOUT_S + 1
+        await street.send(GREEDY, "a")
+        await street.read(GREEDY, samples=1)
+        await street.send(GREEDY, "b")
+        assert street.began == ["light", "a", "b"]
+        await street.send(LIGHT, "again")
+        assert street.began == ["light", "a", "b"]
+
+    on_the_street(story, rate=100)
+
+
+def test_one_that_has_waited_for_too_long_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "WAITS_AT_MOST_S", 0.01)
+
+    async def story(street: Street) -> None:
+        await street.send(LIGHT, "light")
+        await street.send(GREEDY, "a", "b")
+        with pytest.raises(Overloaded, match="has waited"):
+            await street.turns.enter(GREEDY, 1)
+        await street.answer(GREEDY)
+        await street.send(GREEDY, "c")
+        assert street.began == ["light", "a", "c"]
+
+    on_the_street(story)
 
 
 def _sides(street: Street) -> Any:
