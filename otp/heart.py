@@ -225,7 +225,7 @@ class Heart:
             notify.notify("WATCHDOG=1")
             logs.rotate(logs.log_path(self._data), self._log_limit_bytes, self._logs_kept)
             logs.cut(logs.output_path(self._data), self._log_limit_bytes)
-            if not Path(self._run["runtime_dir"]).is_dir():
+            if not os.path.isdir(self._run["runtime_dir"]):
                 return Ended("the folder of the sockets has been removed", stopped=self._stop.count > 0)
             if run_file.read(self._data) is None:
                 self._publish()

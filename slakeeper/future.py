@@ -86,6 +86,7 @@ def gather(futures: Mapping[str, Future[Any]]) -> Future[dict[str, Any]]:
     outer.set_running_or_notify_cancel()
     lock = threading.Lock()
     left = len(futures)
+    waits = dict(futures)
 
     def settle(_: Future[Any]) -> None:
         nonlocal left
@@ -93,7 +94,11 @@ def gather(futures: Mapping[str, Future[Any]]) -> Future[dict[str, Any]]:
             left -= 1
             if left:
                 return
-        outer.set_result({key: future.exception() or future.result() for key, future in futures.items()})
+        results = {key: future.exception() or future.result() for key, future in waits.items()}
+        # A future keeps its callbacks when they have run, so it has this one, which has it: a circle, and what waits
+        # for the outcome (a batch of samples) would hang on it until the collector comes by.
+        waits.clear()
+        outer.set_result(results)
 
     if not futures:
         outer.set_result({})
@@ -109,6 +114,7 @@ def first_found(futures: Mapping[str, Future[Any]]) -> Future[Any]:
     lock = threading.Lock()
     errors: list[BaseException] = []
     done = False
+    count = len(futures)  # not of the futures themselves: as in `gather`, that would be a circle
 
     def settle(future: Future[Any]) -> None:
         nonlocal done
@@ -118,7 +124,7 @@ def first_found(futures: Mapping[str, Future[Any]]) -> Future[Any]:
                 return
             if error is not None:
                 errors.append(error)
-                if len(errors) < len(futures):
+                if len(errors) < count:
                     return
             done = True
         if error is None:
