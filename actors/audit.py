@@ -5,14 +5,15 @@ decided, whatever state the audit actor is in. From there it is written into fil
 """
 
 import logging
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from slakeeper.actors.address import REPORTING, audit_address
-from slakeeper.actors.audit_file import Fork
+from slakeeper.actors.audit_file import AuditFiles, Fork
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import Tick
 from slakeeper.otp.actor import Actor, Entrusted, Performed
@@ -33,6 +34,10 @@ BATCH = 500
 
 FIRST_RETRY_MS = SECOND_MS
 LONGEST_RETRY_MS = MINUTE_MS
+
+# How long a host that ends waits for a write that is under way: one sync or two. One that hangs is not waited out.
+_OTHERS_WRITE_MS = SECOND_MS
+_ASK_AGAIN_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,7 @@ def file_the_rest(host: Host) -> None:
         chain = recorded_chain(partition, name, host.codec)
         if chain.unfiled and environment.audit_files is not None:
             try:
-                environment.audit_files.append(name, chain.unfiled)
+                _append_soon(environment.audit_files, name, chain.unfiled)
             except OSError as error:
                 logging.getLogger("slakeeper.audit").error(
                     "%d audit entries of %s are written at the next start: %s",
@@ -188,6 +193,21 @@ def file_the_rest(host: Host) -> None:
                     name,
                     error,
                 )
+
+
+def _append_soon(files: AuditFiles, partition: str, links: Sequence[Link]) -> None:
+    """Appends when a write that the actor had begun is over, for its thread outlives it.
+
+    Raises:
+        OSError: as :meth:`AuditFiles.append`; BlockingIOError: that write is not over yet.
+    """
+    for _ in range(int(_OTHERS_WRITE_MS / _ASK_AGAIN_MS)):
+        try:
+            files.append(partition, links)
+            return
+        except BlockingIOError:
+            time.sleep(_ASK_AGAIN_MS / 1000)
+    files.append(partition, links)
 
 
 def recorded_chain(partition: Partition, name: str, codec: Codec) -> AuditState:

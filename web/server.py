@@ -33,6 +33,12 @@ MAX_CONNECTIONS = 1_000
 GRACE_S = 0.5
 
 START_WITHIN_S = 10.0
+
+# How long a restarted gateway waits for the port that its clients know: while nobody listened, the kernel may have
+# given it to somebody's outgoing connection, most likely to one of a client that tried to reach it.
+SAME_PORT_WITHIN_S = 3.0
+ASK_AGAIN_S = 0.02
+
 TICK_S = 0.1
 
 # Data that a peer does not take for this long closes its connection (TCP_USER_TIMEOUT): a dashboard on a laptop that
@@ -158,11 +164,14 @@ class Gateway:
     def _bind(self, host: str, port: int) -> socket.socket:
         if port == 0 and self._run_file is not None:
             # "Any port" is chosen once: a gateway that is restarted comes back where its clients know it.
-            earlier = parse_address(self._run_file.read().get("http") or f"{host}:0")[1]
+            run = self._run_file.read()
+            earlier = parse_address(run.get("http") or f"{host}:0")[1]
             if earlier:
                 try:
-                    return bind(host, earlier)
+                    return bind_soon(host, earlier)
                 except OSError as error:
+                    if run.get("state") == "running":
+                        raise  # nobody would be told of another one before all of the system is started anew
                     logging.getLogger(__name__).warning("taking another port: %s", error)
         return bind(host, port)
 
@@ -241,6 +250,18 @@ class RunFile:
             "uptime_s": round(max(0.0, time.time() - since_s), 3),
             "generation": content.get("generation", 1),
         }
+
+
+def bind_soon(host: str, port: int) -> socket.socket:
+    """As :func:`bind`, of a port that may be in use for a moment."""
+    until_s = time.monotonic() + SAME_PORT_WITHIN_S
+    while True:
+        try:
+            return bind(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until_s:
+                raise
+        time.sleep(ASK_AGAIN_S)
 
 
 def bind(host: str, port: int) -> socket.socket:

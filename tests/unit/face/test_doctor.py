@@ -1,8 +1,10 @@
 """``slakeeper doctor`` on a stopped system: what it says, what a repair does, what it refuses."""
 
+import contextlib
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from slakeeper.disk import KEYS
 from slakeeper.layout import LayoutError, make_layout
 from slakeeper.loss import contract_of
 from slakeeper.otp import run_file
-from slakeeper.otp.filesystem import OsFileSystem
+from slakeeper.otp.filesystem import Lock, OsFileSystem
 from slakeeper.otp.journal import HEADER_BYTES, segment_path
 from slakeeper.otp.look import Look
 from slakeeper.otp.partition import Event, Partition, Started
@@ -457,3 +459,30 @@ def test_the_doctor_says_that_a_running_system_did_not_say_how_far_its_chains_ar
         os.close(held)
     assert document["audit_unknown"]
     assert "the audit chain could not be verified" in document["problems"][-1]
+
+
+def test_a_stop_waits_for_audit_entries_that_are_being_written(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    metric = Metric(name="latency", value="250", condition="lt")
+    with App.start(data=data, mode="inline") as app:
+        app.define_sla(Sla(id="a", name="a", service_level="99.9", metrics=[metric]))
+        # As a write that the actor has begun, whose thread goes on when the host has ended.
+        locks = [taken(folder / "lock") for folder in (data / "audit").iterdir()]
+
+        def end() -> None:
+            for lock in locks:
+                lock.release()
+
+        ending = threading.Timer(0.3, end)
+        ending.start()
+        app.define_sla(Sla(id="b", name="b", service_level="99.9", metrics=[metric]))
+    ending.join()
+    filed = "".join(path.read_text() for path in (data / "audit").glob("*/*.jsonl"))
+    assert filed.count('"contract.defined"') == 2
+
+
+def taken(path: Path) -> Lock:
+    """A lock that others have for moments."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            return OsFileSystem().lock(path)

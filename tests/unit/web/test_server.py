@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from slakeeper.web import server
 from slakeeper.web.server import RunFile, bind, gateway, parse_address
 from tests.unit.web.conftest import Site
 from tests.unit.web.fake_cell import FakeCell, until
@@ -116,6 +117,37 @@ def test_a_restarted_gateway_comes_back_on_its_port(start_site: Callable[..., Si
     assert second.address == first.address
     third = start_site(run_file=str(run_file))
     assert third.address != first.address
+
+
+def test_a_restarted_gateway_waits_for_its_port(start_site: Callable[..., Site], tmp_path: Path) -> None:
+    # As when a client that tries to reach it while it is down has been given that port for its own end.
+    taker = socket.socket()
+    taker.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{taker.getsockname()[1]}"
+    run_file = tmp_path / "run.json"
+    run_file.write_text(json.dumps({"http": address, "state": "running"}))
+    leaving = threading.Timer(0.3, taker.close)
+    leaving.start()
+    try:
+        assert start_site(run_file=str(run_file)).address == address
+    finally:
+        leaving.join()
+
+
+@pytest.mark.parametrize("state", ["running", "starting"])
+def test_a_port_that_stays_taken_is_given_up_only_where_another_one_is_told(
+    start_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setattr(server, "SAME_PORT_WITHIN_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as taker:
+        address = f"127.0.0.1:{taker.getsockname()[1]}"
+        run_file = tmp_path / "run.json"
+        run_file.write_text(json.dumps({"http": address, "state": state}))
+        if state == "starting":
+            assert start_site(run_file=str(run_file)).address != address
+        else:
+            with pytest.raises(OSError, match="the port is in use"):
+                start_site(run_file=str(run_file))
 
 
 def test_a_run_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
