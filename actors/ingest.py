@@ -326,7 +326,7 @@ class _Turn:
             counts["samples_rejected"] += len(batch.reply["rejected"])
         for monitor in self._asked:
             if monitor.samples:
-                host.cast(monitor.address, Observe(tuple(monitor.samples)))
+                host.hand(monitor.address, Observe(tuple(monitor.samples)))
             if monitor.duplicates:
                 host.cast(monitor.address, CountDuplicates(monitor.duplicates))
         # Before anything else can end a monitor: what waits for one that is down is in memory only.

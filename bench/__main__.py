@@ -17,8 +17,8 @@ from bench.table import Table, from_document, to_document, to_text, write
 
 RESULTS = Path(__file__).parent / "results"
 
-# Lasts as long as it is told to, so it is measured only when it is named.
-SOAK = "soak"
+# They last as long as they are told to, so they are measured only when they are named.
+LASTING = ("soak", "isolation")
 
 # Each table is made by `measure(quick: bool) -> Table` of the module of its name.
 TABLES = (
@@ -45,18 +45,23 @@ def measure_of(name: str) -> Callable[[bool], Table]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure slakeeper on this machine.")
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}, by default all; or {SOAK}"
+        "tables",
+        nargs="*",
+        metavar="TABLE",
+        help=f"any of {', '.join(TABLES)}, by default all; or {', '.join(LASTING)}",
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer runs: to see that it works, not to compare"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON files go")
     parser.add_argument("--show", action="store_true", help="print the files instead of measuring")
-    parser.add_argument("--minutes", type=float, help=f"how long {SOAK} lasts; 5 by default")
+    parser.add_argument(
+        "--minutes", type=float, help=f"how long {' and '.join(LASTING)} last; some by default"
+    )
     given = parser.parse_args(arguments)
-    unknown = [name for name in given.tables if name not in (*TABLES, SOAK)]
+    unknown = [name for name in given.tables if name not in (*TABLES, *LASTING)]
     if unknown:
-        parser.error(f"no table {', '.join(unknown)}; there are {', '.join((*TABLES, SOAK))}")
+        parser.error(f"no table {', '.join(unknown)}; there are {', '.join((*TABLES, *LASTING))}")
     tables = given.tables or TABLES
     held = [
         _show(given.results / f"{name}.json")
@@ -70,7 +75,7 @@ def main(arguments: list[str]) -> int:
 def _measure(name: str, results: Path, *, quick: bool, minutes: float | None) -> bool:
     found = machine.facts()
     measure: Callable[..., Table] = measure_of(name)
-    table = measure(quick, minutes=minutes) if name == SOAK else measure(quick)
+    table = measure(quick, minutes=minutes) if name in LASTING else measure(quick)
     document = to_document(table, found, quick=quick)
     _print(table, document)
     print(f"  {write(document, results)}\n", flush=True)

@@ -20,7 +20,7 @@ from bench.restart import CELLS
 from bench.service import Service, contract, service, tell
 from bench.soak import memory_of
 from bench.stub import stub
-from bench.table import Limit, Row, row
+from bench.table import Limit, Row, Table, row
 from slakeeper.concern import status_concerns
 from slakeeper.otp.executor import MAX_IN_LANE
 
@@ -244,8 +244,28 @@ class Seen:
     waiting: int = 0
 
 
-def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
-    """Faults and normal operation in turns; a service of its own for the sources', the channels' and the floods."""
+def measure(quick: bool, minutes: float | None = None) -> Table:
+    """The same as in ``outside``, for as long as asked: the longer, the surer are the ratios of those together."""
+    notes: list[str] = []
+    turns = TURNS_QUICK if quick else TURNS
+    if minutes is not None:
+        round_s = 2 * (SPAN_S + SETTLED_AFTER_S) * (len(SOURCE_FAULTS) + len(CHANNEL_FAULTS) + 1)
+        turns = max(1, round(minutes * 60 / round_s))
+    rows = tuple(isolation_rows(quick, notes, turns))
+    about = (
+        f"what a broken peer costs the others; each fault and normal operation {turns} times in turn; 2 cells"
+    )
+    return Table("isolation", about, rows, notes=tuple(notes))
+
+
+def isolation_rows(quick: bool, notes: list[str], turns: int | None = None) -> Iterator[Row]:
+    """Faults and normal operation in turns; a service of its own for the sources', the channels' and the floods.
+
+    Args:
+        turns: of each fault, and of the flood that is held; as many as take a few minutes if None.
+    """
+    fault_turns = turns or (TURNS_QUICK if quick else TURNS)
+    flood_turns = FLOOD_TURNS_QUICK if quick else FLOOD_TURNS
     seen: dict[str, Seen] = {}
     usual_mib: list[float] = []
     for noun, faults in (("source", SOURCE_FAULTS), ("channel", CHANNEL_FAULTS)):
@@ -254,13 +274,13 @@ def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
             group = Seen()
             for name in faults[:FAULTS_QUICK] if quick else faults:
                 label = f"{noun} {name}"
-                seen[label] = _with_fault(scene, noun, name, TURNS_QUICK if quick else TURNS, notes)
+                seen[label] = _with_fault(scene, noun, name, fault_turns, notes)
                 group.turns += seen[label].turns
                 yield from _rows(label, seen[label], NORMAL, AT_MOST)
             yield from _rows(f"all {noun} faults together", group, NORMAL, AT_MOST)
     with staged(quick) as scene:
         usual_mib.append(scene.memory_mib())
-        floods = _with_floods(scene, FLOODS, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        floods = _with_floods(scene, FLOODS, flood_turns, notes)
         seen |= floods
         for label, flood in floods.items():
             yield from _rows(label, flood, NORMAL, None)
@@ -271,7 +291,7 @@ def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
         crowd = [scene.waiting() for _ in range(LOOKS_AT_CROWD)]
         crowd_mib = scene.memory_mib()
     with staged(quick, HELD_TO_PER_S) as scene:
-        held = _with_floods(scene, (HELD,), FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        held = _with_floods(scene, (HELD,), max(turns or 0, flood_turns), notes)
         yield from _rows(HELD, held[HELD], NORMAL, AT_MOST)
     yield row("memory of cells and gateway in normal operation", "MiB", usual_mib)
     usual = {"source": usual_mib[0], "channel": usual_mib[1]}

@@ -22,7 +22,7 @@ import msgpack
 _RECORD, _DECIMAL, _FRACTION, _BIG_INT = 1, 2, 3, 4
 
 # Most values are small; msgpack's own 256 KiB buffer for each packer would be most of the cost.
-_BUFFER_BYTES = 4096
+_BUFFER_BYTES = 512
 
 # Values that are decoded at once. More of them save nothing, and all of them are in memory then.
 _GROUP = 256

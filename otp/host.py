@@ -265,6 +265,14 @@ class Host:
         """Puts a message into an actor's mailbox, by address or registered name; handled by :meth:`drain`."""
         self.post(address, CAST, message)
 
+    def hand(self, address: str, message: Any) -> None:
+        """As :meth:`cast`, but who has nothing before it handles the message at once; not within a handler."""
+        seat = self._seats.get(address)
+        if seat is None or seat.actor is None or seat.mailbox or seat.suspended or self._exits:
+            self.post(address, CAST, message)
+        else:
+            self._handle(seat, CAST, message)
+
     def call(
         self,
         address: str,

@@ -333,7 +333,10 @@ class _Merge:
                 self._error = error
             else:
                 result = answer.result()
-                self._accepted.update(indexes[place] for place in result["accepted"])
+                if result["rejected"]:
+                    self._accepted.update(indexes[place] for place in result["accepted"])
+                else:
+                    self._accepted.update(indexes)
                 for place, reason in result["rejected"]:
                     if reason == MONITOR_DOWN:
                         self._down.add(indexes[place])

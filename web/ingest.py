@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -96,7 +96,7 @@ def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> 
             except (ValueError, RecursionError):
                 batch.rejected.append((index, "not_json"))
             else:
-                _add(batch, index, item)
+                _add_all(batch, [(index, item)])
         return batch
     if kind in MSGPACK_TYPES:
         document = _document(_read_msgpack, body, "msgpack")
@@ -110,8 +110,7 @@ def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> 
     if not isinstance(samples, list):
         raise BadBatch('"samples" is missing or not a list')
     _check_count(len(samples))
-    for index, item in enumerate(samples):
-        _add(batch, index, item)
+    _add_all(batch, enumerate(samples))
     return batch
 
 
@@ -133,14 +132,16 @@ def is_text(value: Any, limit: int) -> TypeGuard[str]:
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _add(batch: Batch, index: int, item: Any) -> None:
-    """Takes the sample at ``index`` of the body, or notes why not."""
-    checked = _check_sample(item)
-    if type(checked) is list:
-        batch.samples.append(checked)
-        batch.places.append(index)
-    else:
-        batch.rejected.append((index, str(checked)))
+def _add_all(batch: Batch, items: Iterable[tuple[int, Any]]) -> None:
+    """Takes samples, each with its place in the body, or notes why not."""
+    samples, places = batch.samples, batch.places
+    for index, item in items:
+        checked = _check_sample(item)
+        if type(checked) is list:
+            samples.append(checked)
+            places.append(index)
+        else:
+            batch.rejected.append((index, str(checked)))
 
 
 def _check_sample(item: Any) -> str | Sample:

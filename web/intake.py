@@ -124,16 +124,20 @@ class Intake:
 
     @staticmethod
     def _count(door: Door, batch: Batch, result: Mapping[str, Any]) -> Taken:
+        accepted = len(result["accepted"])
+        if not result["rejected"] and not batch.rejected:  # as nearly always
+            door.accepted += accepted
+            return Taken(accepted, [])
         places = batch.places
         taken = {places[index] for index in result["accepted"]}
         refused = dict(batch.rejected)
         for index, reason in result["rejected"]:
             if places[index] not in taken or reason == MONITOR_DOWN:
                 refused.setdefault(places[index], reason)
-        door.accepted += len(result["accepted"])
+        door.accepted += accepted
         for reason in refused.values():
             door.reject(reason)
-        return Taken(len(result["accepted"]), sorted(refused.items()))
+        return Taken(accepted, sorted(refused.items()))
 
 
 def _insist(batch: Batch, result: Mapping[str, Any]) -> None:

@@ -168,7 +168,7 @@ def test_what_a_turn_did_not_hand_on_is_not_handed_on_by_the_next(
         raise ValueError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.host, "cast", fail)
+        patch.setattr(world.host, "hand", fail)
         with pytest.raises(ValueError, match="a bug"):
             ingest.take_all(world.host, [batch(None, ["latency", GOOD], ["latency", GOOD])])
     ingest.take_all(world.host, [batch(None, ["latency", GOOD])])

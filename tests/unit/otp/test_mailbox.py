@@ -6,7 +6,7 @@ import pytest
 
 from slakeeper.otp.actor import ActorStopped, Down
 from slakeeper.otp.host import MAX_STASH
-from tests.unit.otp.host_world import HostWorld
+from tests.unit.otp.host_world import HostWorld, Puppet
 
 
 def addresses_heard(world: HostWorld, address: str) -> list[Any]:
@@ -73,3 +73,55 @@ def test_a_suspended_actor_keeps_only_so_many() -> None:
     world.turn()
     assert len(world.heard("a")) == MAX_STASH
     assert world.host.counts["dead_letters"] == 5
+
+
+def test_what_is_handed_over_is_handled_at_once_if_nothing_is_before_it() -> None:
+    world = HostWorld()
+    world.add("a", "b")
+    actor = world.host.find("a")
+    assert actor is not None
+    assert isinstance(actor.actor, Puppet)
+    world.host.hand("a", 1)
+    assert actor.actor.heard == [1]
+    world.host.cast("a", 2)
+    world.host.hand("a", 3)
+    assert actor.actor.heard == [1]
+    world.turn()
+    assert actor.actor.heard == [1, 2, 3]
+
+
+def test_what_is_handed_to_a_suspended_actor_or_to_nobody_is_as_if_it_were_sent() -> None:
+    world = HostWorld()
+    world.add("a")
+    world.host.inspector.suspend("a")
+    world.host.hand("a", 1)
+    world.host.hand("nobody", 2)
+    world.turn()
+    assert [letter.message for letter in world.host.dead_letters] == ["2"]
+    world.host.inspector.resume("a")
+    world.turn()
+    assert addresses_heard(world, "a") == [1]
+
+
+def test_an_actor_that_is_to_end_is_handed_nothing_before() -> None:
+    world = HostWorld()
+    world.add("a")
+    old = world.host.find("a")
+    assert old is not None
+    actor = old.actor
+    assert isinstance(actor, Puppet)
+    world.host.end_soon(old, "killed")
+    world.host.hand("a", 1)
+    world.turn()
+    assert actor.heard == []
+    assert addresses_heard(world, "a") == [1]
+
+
+def test_a_crash_on_what_is_handed_over_is_the_supervisors_affair() -> None:
+    world = HostWorld()
+    world.add("a")
+    world.host.hand("a", RuntimeError("a bug"))
+    world.host.hand("a", 1)
+    world.turn()
+    assert world.host.counts["crashes"] == 1
+    assert addresses_heard(world, "a") == [1]
