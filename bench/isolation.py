@@ -45,6 +45,8 @@ PROBES, PROBES_QUICK = 5_000, 2_500
 CROWD = 2_500
 NOTE_CHARS = 200
 LOOKS_AT_CROWD = 5
+# Of the table of its own: what a round takes, most of it in turns.
+ROUND_MINUTES = 5.0
 # A webhook that says 200 has taken the message, whatever follows: nothing is wrong with it.
 TAKEN = "channel endless"
 SEEN_WITHIN_S = 20.0
@@ -245,42 +247,42 @@ class Seen:
 
 
 def measure(quick: bool, minutes: float | None = None) -> Table:
-    """The same as in ``outside``, for as long as asked: the longer, the surer are the ratios of those together."""
-    notes: list[str] = []
-    turns = TURNS_QUICK if quick else TURNS
-    if minutes is not None:
-        round_s = 2 * (SPAN_S + SETTLED_AFTER_S) * (len(SOURCE_FAULTS) + len(CHANNEL_FAULTS) + 1)
-        turns = max(1, round(minutes * 60 / round_s))
-    rows = tuple(isolation_rows(quick, notes, turns))
-    about = (
-        f"what a broken peer costs the others; each fault and normal operation {turns} times in turn; 2 cells"
-    )
-    return Table("isolation", about, rows, notes=tuple(notes))
-
-
-def isolation_rows(quick: bool, notes: list[str], turns: int | None = None) -> Iterator[Row]:
-    """Faults and normal operation in turns; a service of its own for the sources', the channels' and the floods.
-
-    Args:
-        turns: of each fault, and of the flood that is held; as many as take a few minutes if None.
-    """
-    fault_turns = turns or (TURNS_QUICK if quick else TURNS)
-    flood_turns = FLOOD_TURNS_QUICK if quick else FLOOD_TURNS
+    """The ratios of ``outside`` from as many rounds as fit in ``minutes``: the more, the surer they are."""
+    rounds = max(1, round((minutes or 0) / ROUND_MINUTES))
     seen: dict[str, Seen] = {}
-    usual_mib: list[float] = []
-    for noun, faults in (("source", SOURCE_FAULTS), ("channel", CHANNEL_FAULTS)):
-        with staged(quick) as scene:
-            usual_mib.append(scene.memory_mib())
-            group = Seen()
-            for name in faults[:FAULTS_QUICK] if quick else faults:
-                label = f"{noun} {name}"
-                seen[label] = _with_fault(scene, noun, name, fault_turns, notes)
-                group.turns += seen[label].turns
-                yield from _rows(label, seen[label], NORMAL, AT_MOST)
-            yield from _rows(f"all {noun} faults together", group, NORMAL, AT_MOST)
+    notes: list[str] = []
+    for number in range(rounds):
+        said: list[str] = []
+        for each in ("source", "channel"):
+            _merge(seen, _faults(each, quick, said)[1])
+        _merge(seen, _held(quick, said))
+        if not number:
+            notes = said
+    rows = [
+        *_fault_rows("source", seen),
+        *_fault_rows("channel", seen),
+        *_rows(HELD, seen[HELD], NORMAL, AT_MOST),
+    ]
+    about = f"what a broken peer costs the others: {rounds} rounds of that part of the table outside"
+    return Table("isolation", about, tuple(rows), notes=tuple(notes))
+
+
+def _merge(seen: dict[str, Seen], more: Mapping[str, Seen]) -> None:
+    for label, each in more.items():
+        seen.setdefault(label, Seen()).turns.extend(each.turns)
+
+
+def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
+    """Faults and normal operation in turns; a service of its own for the sources', the channels' and the floods."""
+    seen: dict[str, Seen] = {}
+    usual_mib: dict[str, float] = {}
+    for noun in ("source", "channel"):
+        usual_mib[noun], faults = _faults(noun, quick, notes)
+        seen |= faults
+        yield from _fault_rows(noun, faults)
     with staged(quick) as scene:
-        usual_mib.append(scene.memory_mib())
-        floods = _with_floods(scene, FLOODS, flood_turns, notes)
+        usual_mib["flood"] = scene.memory_mib()
+        floods = _with_floods(scene, FLOODS, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
         seen |= floods
         for label, flood in floods.items():
             yield from _rows(label, flood, NORMAL, None)
@@ -290,20 +292,40 @@ def isolation_rows(quick: bool, notes: list[str], turns: int | None = None) -> I
         scene.break_all()
         crowd = [scene.waiting() for _ in range(LOOKS_AT_CROWD)]
         crowd_mib = scene.memory_mib()
-    with staged(quick, HELD_TO_PER_S) as scene:
-        held = _with_floods(scene, (HELD,), max(turns or 0, flood_turns), notes)
-        yield from _rows(HELD, held[HELD], NORMAL, AT_MOST)
-    yield row("memory of cells and gateway in normal operation", "MiB", usual_mib)
-    usual = {"source": usual_mib[0], "channel": usual_mib[1]}
-    grown_mib = [
-        max(0.0, each.memory_mib - usual.get(label.split()[0], usual_mib[2])) for label, each in seen.items()
-    ]
+    yield from _rows(HELD, _held(quick, notes)[HELD], NORMAL, AT_MOST)
+    yield row("memory of cells and gateway in normal operation", "MiB", list(usual_mib.values()))
+    grown_mib = [max(0.0, each.memory_mib - usual_mib[label.split()[0]]) for label, each in seen.items()]
     yield row("what it was more after a fault", "MiB", grown_mib, Limit("max", MOST_GROWTH_MIB))
     label = f"{CROWD} contracts broken at once, channel hanging"
     yield row(f"{label}: messages waiting", "", crowd, Limit("max", CELLS * MAX_IN_LANE))
     yield row(f"{label}: memory", "MiB", [crowd_mib])
     notes.append(f"memory [MiB]: {_listed({k: v.memory_mib for k, v in seen.items()})}")
     notes.append(f"waiting: {_listed({k: float(v.waiting) for k, v in seen.items() if v.waiting})}")
+
+
+def _faults(noun: str, quick: bool, notes: list[str]) -> tuple[float, dict[str, Seen]]:
+    """All faults of a source or a channel in a service of their own; first what memory that takes without one [MiB]."""
+    faults = SOURCE_FAULTS if noun == "source" else CHANNEL_FAULTS
+    with staged(quick) as scene:
+        usual_mib = scene.memory_mib()
+        turns = TURNS_QUICK if quick else TURNS
+        chosen = faults[:FAULTS_QUICK] if quick else faults
+        return usual_mib, {f"{noun} {name}": _with_fault(scene, noun, name, turns, notes) for name in chosen}
+
+
+def _fault_rows(noun: str, seen: Mapping[str, Seen]) -> Iterator[Row]:
+    group = Seen()
+    for label, each in seen.items():
+        if label.startswith(f"{noun} "):
+            group.turns += each.turns
+            yield from _rows(label, each, NORMAL, AT_MOST)
+    yield from _rows(f"all {noun} faults together", group, NORMAL, AT_MOST)
+
+
+def _held(quick: bool, notes: list[str]) -> dict[str, Seen]:
+    """A flood in a service that holds every client to a rate."""
+    with staged(quick, HELD_TO_PER_S) as scene:
+        return _with_floods(scene, (HELD,), FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
 
 
 def _with_fault(scene: Scene, noun: str, name: str, turns: int, notes: list[str]) -> Seen:
