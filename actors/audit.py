@@ -35,7 +35,7 @@ BATCH = 500
 FIRST_RETRY_MS = SECOND_MS
 LONGEST_RETRY_MS = MINUTE_MS
 
-# How long a host that ends waits for a write that is under way: one sync or two. One that hangs is not waited out.
+# How long a host that ends waits for writes that are under way: a few syncs. One that hangs is not waited out.
 _OTHERS_WRITE_MS = SECOND_MS
 _ASK_AGAIN_MS = 10
 
@@ -181,11 +181,12 @@ def file_the_rest(host: Host) -> None:
     Nothing depends on it: the next start writes it again, since nobody is left to record that it was written.
     """
     environment: Environment = host.environment
+    until_s = time.monotonic() + _OTHERS_WRITE_MS / 1000
     for name, partition in host.partitions.items():
         chain = recorded_chain(partition, name, host.codec)
         if chain.unfiled and environment.audit_files is not None:
             try:
-                _append_soon(environment.audit_files, name, chain.unfiled)
+                _append_soon(environment.audit_files, name, chain.unfiled, until_s)
             except OSError as error:
                 logging.getLogger("slakeeper.audit").error(
                     "%d audit entries of %s are written at the next start: %s",
@@ -195,19 +196,20 @@ def file_the_rest(host: Host) -> None:
                 )
 
 
-def _append_soon(files: AuditFiles, partition: str, links: Sequence[Link]) -> None:
+def _append_soon(files: AuditFiles, partition: str, links: Sequence[Link], until_s: float) -> None:
     """Appends when a write that the actor had begun is over, for its thread outlives it.
 
     Raises:
-        OSError: as :meth:`AuditFiles.append`; BlockingIOError: that write is not over yet.
+        OSError: as :meth:`AuditFiles.append`; BlockingIOError: that write is not over by ``until_s``.
     """
-    for _ in range(int(_OTHERS_WRITE_MS / _ASK_AGAIN_MS)):
+    while True:
         try:
             files.append(partition, links)
             return
         except BlockingIOError:
-            time.sleep(_ASK_AGAIN_MS / 1000)
-    files.append(partition, links)
+            if time.monotonic() > until_s:
+                raise
+        time.sleep(_ASK_AGAIN_MS / 1000)
 
 
 def recorded_chain(partition: Partition, name: str, codec: Codec) -> AuditState:

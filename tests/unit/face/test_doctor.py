@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -483,6 +484,8 @@ def test_a_stop_waits_for_audit_entries_that_are_being_written(tmp_path: Path) -
 
 def taken(path: Path) -> Lock:
     """A lock that others have for moments."""
-    while True:
+    for _ in range(1_000):
         with contextlib.suppress(BlockingIOError):
             return OsFileSystem().lock(path)
+        time.sleep(0.005)
+    raise AssertionError(f"{path}: others do not let go of it")

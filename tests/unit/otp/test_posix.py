@@ -1,6 +1,7 @@
 """Processes are told apart, found, tied to their parents and ended."""
 
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -47,6 +48,20 @@ def test_a_process_is_known_by_its_pid_and_start() -> None:
     assert me is not None
     assert me.alive()
     assert not posix.ProcessId(me.pid, me.started + 1).alive()
+
+
+def test_looking_at_processes_interns_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A path interns each of its parts, and the heart looks several times a second for as long as the system runs.
+    def intern(*_: object, **__: object) -> None:
+        raise AssertionError("a path was made")
+
+    monkeypatch.setattr(pathlib.PurePath, "__new__", intern)
+    monkeypatch.setattr(pathlib.Path, "__new__", intern)
+    me = posix.identify(os.getpid())
+    assert me is not None
+    assert me.alive()
+    assert posix.children(os.getpid()) is not None
+    assert posix.descendants(os.getpid()) is not None
 
 
 def test_nobody_has_a_pid_beyond_the_largest() -> None:
