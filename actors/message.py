@@ -140,18 +140,8 @@ class DescribeMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricViolated:
-    """The metric's promise is broken: since ``at_ms``, at ``value``; again when it got worse."""
-
-    metric_name: str
-    at_ms: int
-    value: float
-    severity: Severity
-
-
-@dataclass(frozen=True, slots=True)
 class MetricRecovered:
-    """The metric's promise has held for long enough; ``value`` is its latest."""
+    """The promise holds, said again: what is open of the metric ended at ``at_ms``; ``value`` is its latest."""
 
     metric_name: str
     at_ms: int

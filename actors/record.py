@@ -15,8 +15,10 @@ from slakeeper.actors.contract_event import (
     MetricAdded,
     MetricGone,
     MetricRemoved,
+    MetricTurned,
     OpenedFor,
     PeriodSettled,
+    TurnFollowed,
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
 from slakeeper.actors.ledger import Booked, LedgerState
@@ -80,6 +82,7 @@ RECORDS: tuple[type, ...] = (
     MetricAdded,
     MetricGone,
     MetricRemoved,
+    MetricTurned,
     MonitorOrder,
     MonitorState,
     NoticePosted,
@@ -99,6 +102,7 @@ RECORDS: tuple[type, ...] = (
     StatusChanged,
     Switch,
     Told,
+    TurnFollowed,
     Violation,
     ViolationState,
     Walk,
