@@ -20,7 +20,7 @@ from slakeeper.otp.connection import Connections, Reply
 from slakeeper.otp.context import DEFAULT_CALL_MS
 from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.line import GroupHandler, Handler, Line
+from slakeeper.otp.line import ENDS_THE_HOST, GroupHandler, Handler, Line
 from slakeeper.otp.partition import JournalError, NoRoom
 from slakeeper.otp.room import Room
 from slakeeper.otp.snapshot_work import SnapshotWork
@@ -172,6 +172,8 @@ class Loop:
         def ask(host: Host) -> None:
             try:
                 host.call(address, request, done, timeout_ms)
+            except ENDS_THE_HOST:
+                raise
             except Exception as error:  # noqa: BLE001  what was given makes no sense: the caller's own affair
                 self._answer(future, None, error)
 
