@@ -17,7 +17,7 @@ from slakeeper.otp.host import HalfDone, Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.sla.sample import Sample, check_sample, has_labels
 
-# At 500 batches a second a sender that lost its answer has a minute to send again; each costs 9 bytes on the disk and 75
+# At 500 batches a second a sender that lost its answer has a minute to send again; each costs 9 bytes on disk, and 75
 # in memory.
 REMEMBERED_BATCHES = 32_768
 
