@@ -146,10 +146,49 @@ def test_an_answer_to_an_older_attempt_changes_nothing() -> None:
     assert on_result(run, "v1.scale_nodes.0", True, "", SETTINGS, NOW_MS) == (run, [])
 
 
-def test_an_attempt_cut_off_by_a_restart_counts_as_failed() -> None:
-    run, effects = on_interrupted(begun()[0], SETTINGS, NOW_MS + 60_000)
-    assert recorded(effects)[0][0] is ActionStatus.FAILED
-    assert (run.phase, run.attempt) == (Phase.WAITING, 1)
+def test_an_attempt_cut_off_by_a_restart_counts_as_carried_out_and_is_verified() -> None:
+    later_ms = NOW_MS + 60_000
+    run, effects = on_interrupted(begun()[0], SETTINGS, later_ms)
+    assert recorded(effects) == [(ActionStatus.FAILED, "interrupted by a restart; its result is unknown")]
+    assert (run.phase, run.attempt, run.due_ms) == (Phase.VERIFYING, 1, later_ms + 2000)
+    helped, effects = on_recovered(run, later_ms + 1)
+    assert (helped.outcome, recorded(effects)) == (Outcome.EFFECTIVE, [(ActionStatus.COMPLETED, "effective")])
+
+
+def test_only_a_metric_that_has_not_recovered_brings_the_attempt_after_one_that_was_cut_off() -> None:
+    run, _ = on_interrupted(begun()[0], SETTINGS, NOW_MS)
+    run, effects = on_verify(run, False, SETTINGS, NOW_MS + 2000)
+    [(status, detail)] = recorded(effects)
+    assert (status, "its result is unknown, and the metric has not recovered" in detail) == (
+        ActionStatus.FAILED,
+        True,
+    )
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 3000)
+    assert executed(effects).key == "v1.scale_nodes.2"
+    _, effects = on_verify(on_result(run, run.key, True, "", SETTINGS, NOW_MS)[0], False, SETTINGS, NOW_MS)
+    assert recorded(effects) == [(ActionStatus.COMPLETED, "ineffective")]
+
+
+def test_a_remedy_whose_receiver_knows_a_repetition_is_repeated_once_under_the_same_key() -> None:
+    first, execute = begun()
+    run, effects = on_interrupted(first, SETTINGS, NOW_MS, on_uncertain="resend")
+    [(status, detail)] = recorded(effects)
+    assert (status, "repeated under the same key" in detail) == (ActionStatus.FAILED, True)
+    assert on_deadline(run, SETTINGS, NOW_MS + 999) == (run, [])
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 1000)
+    assert executed(effects).key == execute.key
+    run, _ = on_interrupted(run, SETTINGS, NOW_MS + 1000, on_uncertain="resend")
+    assert (run.phase, run.attempt) == (Phase.VERIFYING, 1)
+
+
+def test_a_repetition_that_may_not_begin_does_not_say_that_nothing_was_tried() -> None:
+    run, _ = on_interrupted(begun()[0], SETTINGS, NOW_MS, on_uncertain="resend")
+    _, effects = on_deadline(run, SETTINGS, NOW_MS + 1000, refusal="switched off")
+    [(_, detail)] = recorded(effects)
+    assert detail == "not tried again (interrupted by a restart; its result is unknown): switched off"
+    again, _ = on_deadline(run, SETTINGS, NOW_MS + 1000)
+    _, effects = on_busy(again, again.key, SETTINGS, NOW_MS + 1000)
+    assert [status for status, _ in recorded(effects)] == [ActionStatus.FAILED]
 
 
 def test_a_restart_between_attempts_interrupts_nothing() -> None:
