@@ -295,9 +295,17 @@ class Outbox:
         )
 
 
+_LANES = "channel-"
+
+
 def lane_of(channel: str) -> str:
     """The lane of all that is sent over a channel."""
-    return f"channel-{channel}"
+    return f"{_LANES}{channel}"
+
+
+def is_channel(lane: str) -> bool:
+    """Whether messages are what is done in a lane."""
+    return lane.startswith(_LANES)
 
 
 def _log(delivery: Delivery) -> None:
