@@ -1,5 +1,6 @@
 """Remediation runs: tried, verified, tried again, given up."""
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -274,7 +275,7 @@ def test_the_backoff_doubles_up_to_its_limit(failed: int, wait_ms: int) -> None:
 
 ANSWERS = st.lists(
     st.tuples(
-        st.sampled_from(["ok+good", "ok+bad", "fail", "busy", "silent", "interrupted", "stale"]),
+        st.sampled_from(["ok+good", "ok+bad", "fail", "busy", "silent", "interrupted", "cut off", "stale"]),
         st.integers(0, 3000),
     ),
     max_size=30,
@@ -289,13 +290,16 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
     settings = SETTINGS.model_copy(update={"max_remediation_attempts": most})
     run, now_ms = start("v1", ACTION, NOW_MS), NOW_MS
     keys: list[str] = []
+    deeds: Counter[str] = Counter()
     outcomes: list[Outcome] = []
     for answer, late_ms in [*answers, *[("fail", 0)] * 10]:
         if run.due_ms is None:
             break
         now_ms = max(now_ms, run.due_ms) + late_ms
         run, effects = on_deadline(run, settings, now_ms)
-        keys.extend(effect.key for effect in effects if isinstance(effect, Execute))
+        tried = [effect.key for effect in effects if isinstance(effect, Execute)]
+        keys.extend(key for key in tried if key not in keys)
+        deeds.update(tried)
         match answer:
             case "ok+good" | "ok+bad":
                 run, more = on_result(run, run.key, True, "", settings, now_ms)
@@ -304,10 +308,13 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
             case "busy":
                 run, more = on_busy(run, run.key, settings, now_ms)
                 del keys[run.attempt :]  # it did not take place
+                deeds.subtract(tried)
             case "fail":
                 run, more = on_result(run, run.key, False, "", settings, now_ms)
             case "interrupted":
                 run, more = on_interrupted(run, settings, now_ms)
+            case "cut off":
+                run, more = on_interrupted(run, settings, now_ms, on_uncertain="resend")
             case "stale":
                 run, more = on_result(run, "v1.scale_nodes.99", True, "", settings, now_ms)
             case _:
@@ -315,6 +322,7 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
         outcomes.extend(finished(effects) + finished(more))
     assert keys == [f"v1.scale_nodes.{n}" for n in range(1, len(keys) + 1)]
     assert len(keys) <= most
+    assert max(deeds.values(), default=0) <= 2  # once, and once more when it was cut off
     assert len(outcomes) <= 1
     assert (run.phase is Phase.DONE) is bool(outcomes)
 
