@@ -5,6 +5,7 @@ What only sources, silences or restraint are concerned with stands in a module o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from slakeeper.sla.account import Account
@@ -358,6 +359,17 @@ class ContractChanged:
 
     document: dict[str, Any]
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookViolation:
+    """A violation that has ended, and what its contract had attained [%] by then, in the period that was running.
+
+    The ledger may come to it only in a later period. ``attainment`` is None when nothing of it was known.
+    """
+
+    violation: Violation
+    attainment: Fraction | None
 
 
 @dataclass(frozen=True, slots=True)

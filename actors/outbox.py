@@ -185,13 +185,16 @@ class Outbox:
     def resume(self, ctx: Context) -> list[Delivery]:
         """After a restart: what was on its way is sent again or given up as uncertain.
 
+        Not what is on its way still, as after a crash of the actor alone: its end comes here, and what is to follow
+        on it waits.
+
         Returns:
             The deliveries that are now uncertain.
         """
         environment: Environment = ctx.environment
         given_up: list[Delivery] = []
         for delivery in list(self._open.values()):
-            if delivery.due_ms is not None:
+            if delivery.due_ms is not None or ctx.awaits(delivery.key):
                 continue
             sender = environment.sender(delivery.channel)
             if sender.idempotent or sender.on_uncertain == "resend":
@@ -292,9 +295,17 @@ class Outbox:
         )
 
 
+_LANES = "channel-"
+
+
 def lane_of(channel: str) -> str:
     """The lane of all that is sent over a channel."""
-    return f"channel-{channel}"
+    return f"{_LANES}{channel}"
+
+
+def is_channel(lane: str) -> bool:
+    """Whether messages are what is done in a lane."""
+    return lane.startswith(_LANES)
 
 
 def _log(delivery: Delivery) -> None:

@@ -22,7 +22,13 @@ from slakeeper.actors.contract_event import (
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
 from slakeeper.actors.ledger import Booked, LedgerState
-from slakeeper.actors.message import ContractChanged, MessageGivenUp, SettlePeriod, StatusChanged
+from slakeeper.actors.message import (
+    BookViolation,
+    ContractChanged,
+    MessageGivenUp,
+    SettlePeriod,
+    StatusChanged,
+)
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
@@ -51,6 +57,7 @@ RECORDS: tuple[type, ...] = (
     ActionRecord,
     AlertState,
     AuditState,
+    BookViolation,
     Booked,
     BurnChanged,
     Burning,

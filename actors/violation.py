@@ -20,6 +20,7 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     AcknowledgeViolation,
     ActionAttempted,
+    BookViolation,
     CloseViolation,
     DescribeViolation,
     EnforceViolation,
@@ -398,7 +399,9 @@ class ViolationActor(Actor):
             recovered_value=resolved.recovered_value,
         )  # fmt: skip
         ctx.cast(contract_address(resolved.sla_id), ViolationEnded(resolved.metric_name, resolved.id))
-        ctx.entrust(ledger_address(resolved.sla_id), resolved)
+        environment: Environment = ctx.environment
+        attainment = environment.attainment(resolved.sla_id)
+        ctx.entrust(ledger_address(resolved.sla_id), BookViolation(resolved, attainment))
         ctx.cast(alert_address(resolved.sla_id), ViolationResolved(resolved))
         for action_name in sorted(self._running):
             address = remediation_address(resolved.id, action_name, self._runs[action_name])

@@ -36,6 +36,9 @@ from slakeeper.sla.field import (
 )
 from slakeeper.sla.on_call import PREFIX, Duty, Responder, Rotation, on_call
 
+OnUncertain = Literal["resend", "hold"]
+"""Whether what may have been done already, and nobody knows, is done again under the same id."""
+
 
 class Severity(StrEnum):
     """How bad a violation is, in rising order."""
@@ -119,6 +122,7 @@ class CommandRemedy(Value):
     """A program run without a shell; output is kept, bounded.
 
     ``secrets`` are variables of its environment whose values are masked in what is kept of its output.
+    ``on_uncertain`` of this and of every other remedy is about an attempt that a restart cut off.
     """
 
     type: Literal["command"]
@@ -128,15 +132,17 @@ class CommandRemedy(Value):
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
     limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "hold"
 
 
 class WebhookRemedy(Value):
-    """A JSON POST with an idempotency key."""
+    """A JSON POST with an idempotency key, by which its receiver can tell a repetition."""
 
     type: Literal["webhook"]
     url: Url
     secret: SecretStr | None = None
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "resend"
 
 
 class PythonRemedy(Value):
@@ -146,6 +152,7 @@ class PythonRemedy(Value):
     entry: str = Field(pattern=r"^[\w.]+:[\w.]+$")
     limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "hold"
 
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -171,6 +178,7 @@ class KubernetesRemedy(Value):
     token_file: str | None = f"{_SERVICE_ACCOUNT}/token"
     ca_file: str | None = f"{_SERVICE_ACCOUNT}/ca.crt"
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "hold"
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -282,7 +290,7 @@ class Channel(Value):
     """Common keys of a channel; ``on_uncertain`` says whether a delivery whose result is unknown is sent again."""
 
     timeout: SpanMs = 10 * SECOND_MS
-    on_uncertain: Literal["resend", "hold"] = "resend"
+    on_uncertain: OnUncertain = "resend"
 
 
 class EmailChannel(Channel):
@@ -307,7 +315,7 @@ class SmsChannel(Channel):
     auth_token: SecretStr | None = None
     sender: str = Field(default="", validation_alias=AliasChoices("sender", "from"))
     recipients: tuple[str, ...] = ()
-    on_uncertain: Literal["resend", "hold"] = "hold"
+    on_uncertain: OnUncertain = "hold"
 
 
 class SlackChannel(Channel):
@@ -316,7 +324,7 @@ class SlackChannel(Channel):
     type: Literal["slack"]
     url: SecretUrl | None = Field(default=None, validation_alias=AliasChoices("url", "base_url"))
     room: str | None = Field(default=None, validation_alias=AliasChoices("channel", "room"))
-    on_uncertain: Literal["resend", "hold"] = "hold"
+    on_uncertain: OnUncertain = "hold"
 
 
 class PagerDutyChannel(Channel):

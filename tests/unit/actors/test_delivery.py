@@ -323,6 +323,27 @@ def test_what_a_crash_left_in_doubt_is_held_and_said(world: World) -> None:
     assert "alert.failed" in world.topics()
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_message_that_is_on_its_way_outlives_a_crash_of_who_sends_it(world: World, has_ended: bool) -> None:
+    """In a thread still, or sent and its actor has not heard of it: the news of the end waits for it either way."""
+    sender = world.senders["chat"]
+    sender.idempotent, sender.on_uncertain = False, "hold"
+    world.request("samples", samples=[["latency", CRITICAL, None, None, None]])
+    if has_ended:
+        world.executor.run()
+    for kind in ("alert", "escalation"):
+        for address in world.host.addresses(kind):
+            world.host.inspector.kill(address)
+    world.turn()
+    world.request("violation.resolve", id=world.violation()["id"], by="ann")
+    world.settle()
+    assert "alert.failed" not in world.topics()
+    assert levels(world) == [("chat", "sent")]
+    kinds = [each.kind.value for name, each, _ in world.sent if name == "chat"]
+    assert sorted(kinds[:2]) == ["escalation", "opened"]
+    assert set(kinds[2:]) == {"resolved"}
+
+
 def test_the_walk_does_not_wait_for_a_channel_that_is_down(world: World) -> None:
     world.senders["chat"].failures = down(50)
     world.observe(CRITICAL)
