@@ -132,7 +132,7 @@ class StdioTransport:
         """Waits until something can be read or written, reads it, and says which pipes were ready.
 
         Raises:
-            NoAnswer: the time is up, the program has ended, or it writes on and on while nothing of it can be dealt with.
+            NoAnswer: the time is up, the program has ended, or it writes on and on and reads nothing.
         """
         if len(self._received) > _MESSAGE_LIMIT:
             raise NoAnswer(f"it wrote more than {_MESSAGE_LIMIT} bytes and does not read what is sent to it")
