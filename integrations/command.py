@@ -52,7 +52,8 @@ def run_python(
     returns False; a text that it returns becomes the detail. See :func:`slakeeper.integrations.remedy.run_remedy`.
     """
     given, secrets = _given(remedy, action, idempotency_key)
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    before = filter(None, [given.get("PYTHONPATH")])
+    path = os.pathsep.join((*before, *map(os.path.abspath, sys.path)))
     # By its file, so that it loads nothing of ours; -P keeps the file's directory out of the import path.
     argv = _limited((sys.executable, "-P", str(_PYTHON_CALL), remedy.entry), remedy.limits)
     return _run(argv, {**given, "PYTHONPATH": path}, None, timeout_ms, secrets)

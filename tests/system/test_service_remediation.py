@@ -84,7 +84,12 @@ def test_an_open_breaker_holds_in_every_cell_and_after_kill_9(
         "automatic_actions": [
             {"name": "mend", "trigger_metric": "latency", "condition": {"gt": 100}, "action": "fail"}
         ],
-        "remedies": {"fail": {"type": "command", "argv": ["/bin/sh", "-c", f"echo x >> {done}; echo first; echo last; exit 1"]}},
+        "remedies": {
+            "fail": {
+                "type": "command",
+                "argv": ["/bin/sh", "-c", f"echo x >> {done}; echo first; echo last; exit 1"],
+            }
+        },
         "remediation": {"max_remediation_attempts": 1, "breaker_failures": 1, "breaker_reset": "1h"},
     }
     metrics = [metric("latency")]

@@ -248,7 +248,13 @@ def test_one_violation_shows_what_was_done_said_and_booked() -> None:
 
 
 def test_what_an_attempt_printed_is_shown_below_the_actions_and_its_end_if_it_is_long() -> None:
-    row = {"execution_time": 1_800_000_010_000, "action_type": "automatic", "target": "web", "status": "failed", "by": ""}
+    row = {
+        "execution_time": 1_800_000_010_000,
+        "action_type": "automatic",
+        "target": "web",
+        "status": "failed",
+        "by": "",
+    }
     document = {
         "id": "v1", "sla_id": "api", "metric_name": "latency", "severity": "info", "status": "open",
         "condition": "lt", "unit": "ms", "actual_value": 260.0, "first_value": 260.0, "worst_value": 260.0,

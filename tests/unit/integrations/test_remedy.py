@@ -426,6 +426,12 @@ def test_a_function_knows_what_it_is_told_and_none_of_our_secrets(
     assert "SLACK_WEBHOOK" not in environment
 
 
+def test_a_function_may_be_where_its_environment_says(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text("def where(): return __file__\n")
+    remedy = PythonRemedy(type="python", entry="elsewhere:where", env={"PYTHONPATH": str(tmp_path)})
+    assert act(remedy).detail == f"exit code 0: {tmp_path}/elsewhere.py"
+
+
 def test_what_a_function_raises_is_shown_without_its_secrets(plugin: str) -> None:
     # An exception quotes what it is about, and its traceback is part of the output.
     remedy = PythonRemedy.model_validate(
