@@ -235,13 +235,16 @@ class RemediationActor(Actor):
                 return _Attempt(attempt(), breaker)
 
         def attempt() -> RemedyResult:
-            return run_remedy(
+            result = run_remedy(
                 remedy,
                 action,
                 idempotency_key=execute.key,
                 timeout_ms=execute.timeout_ms,
                 dry_run=execute.dry_run,
             )
+            if environment.outputs is not None and result.output:
+                environment.outputs.keep(run.violation_id, execute.action, execute.attempt, result.output)
+            return result
 
         ctx.perform(execute.key, perform, lane=f"target-{execute.target}")
 

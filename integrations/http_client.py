@@ -178,6 +178,22 @@ class HttpConnection:
             self._connection.close()
             self._connection = None
 
+    def renew(self, deadline: Deadline) -> None:
+        """Another time limit from now on, for whoever keeps the connection because what it sends can be repeated."""
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        """Makes the connection, if there is none, as :meth:`request` would: for whoever limits that alone.
+
+        Raises:
+            HttpError: there is none.
+        """
+        try:
+            self._connected()
+        except _Failure as error:
+            self.close()
+            raise HttpError(self._reason(error, sent=False), sent=False) from None
+
     def request(
         self,
         method: str,

@@ -114,7 +114,8 @@ class Tail:
 
     def __init__(self, limit: int, secrets: Sequence[str] = ()) -> None:
         self._limit = limit
-        self._secrets = [secret.encode() for secret in secrets if secret]
+        # The longest first: one that stands in another would leave the rest of that.
+        self._secrets = sorted((secret.encode() for secret in secrets if secret), key=len, reverse=True)
         # A secret through which the cut goes would show its end: so much more is kept until the text is wanted.
         self._spare = max(map(len, self._secrets), default=0)
         self._kept = bytearray()

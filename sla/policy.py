@@ -146,10 +146,15 @@ class WebhookRemedy(Value):
 
 
 class PythonRemedy(Value):
-    """An importable callable ``module:function`` called with the action's parameters as keywords."""
+    """An importable callable ``module:function`` called with the action's parameters as keywords.
+
+    ``env`` and ``secrets`` as a command has them.
+    """
 
     type: Literal["python"]
     entry: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
     limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
     on_uncertain: OnUncertain = "hold"

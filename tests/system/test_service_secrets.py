@@ -29,7 +29,7 @@ pytest_plugins = ["tests.system.service_fixtures"]
 
 CHANNELS = ("email", "sms", "slack", "pagerduty", "hook", "login", "nowhere", "odd", "other")
 SOURCES = ("prom", "basic", "doc", "probe", "agent", "tool", "blabber")
-ACTIONS = ("mend", "run", "grow")
+ACTIONS = ("mend", "run", "call", "grow")
 
 # Gives away what it is called with, to all who listen, and fails.
 TELLTALE = (
@@ -109,7 +109,8 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
                 "billing": {"url": f"{outside.url}/{canary('billing-path')}", "secret": canary("billing"),
                             "headers": {"X-Key": canary("billing-header")}, "inbound_secret": canary("inbound3")},
                 "automatic_actions": [
-                    {"name": name, "trigger_metric": "latency", "condition": {"gt": 1}, "action": name}
+                    {"name": name, "trigger_metric": "latency", "condition": {"gt": 1}, "action": name,
+                     "parameters": {"cmd": "env"}}
                     for name in ACTIONS
                 ],
                 "remedies": {
@@ -117,6 +118,7 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
                              "secret": canary("remedy")},
                     "run": {"type": "command", "argv": [sys.executable, "-c", BLABBER],
                             "secrets": {"KEY": canary("command")}},
+                    "call": {"type": "python", "entry": "subprocess:getoutput", "secrets": {"KEY": canary("python")}},
                     "grow": {"type": "kubernetes", "url": sealed.url, "namespace": "shop", "deployment": "web",
                              "replicas": 3, "token_file": str(token_file), "ca_file": str(CERTIFICATE)},
                 },

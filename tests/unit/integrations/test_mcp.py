@@ -535,6 +535,18 @@ def test_a_line_without_end_is_given_up() -> None:
     assert "a line of more than" in str(found["latency"].error)
 
 
+def test_a_server_that_asks_and_never_reads_an_answer_is_given_up() -> None:
+    # What is sent to it fills its pipe; what it writes meanwhile must not be kept without end.
+    script = """
+import sys
+question = '{"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {}}\\n' * 1000
+while True: sys.stdout.write(question)
+"""
+    found = of_program(script, timeout=10_000)
+    assert found["up"].value == 0.0
+    assert found["latency"].error == "it wrote more than 1048576 bytes and does not read what is sent to it"
+
+
 def test_a_server_sees_little_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUR_PASSWORD", "x")
     script = "import os, sys; sys.exit(repr(os.environ.get('OUR_PASSWORD')))"
