@@ -9,7 +9,7 @@
 
 A message that was caught and is sent anew does nothing: what is old is refused, an id counts once, and (also after a
 restart of this process) an acknowledgement that was taken, or that somebody has followed by a later one, is not taken
-again. What has been resolved stays so.
+again. Nor is one by whoever has acknowledged it last, while that holds. What has been resolved stays so.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -130,16 +131,22 @@ class Inbound:
             if violation["resolved"] or (act.verb == ACKNOWLEDGE and _is_known(violation, act)):
                 already.append(violation_id)
                 continue
-            carry_out = self._cluster.acknowledge if act.verb == ACKNOWLEDGE else self._cluster.resolve
             try:
-                await self._bridge.answer(carry_out(violation_id, act.by, act.note, via))
+                await self._bridge.answer(self._asked(violation, act, via))
             except RequestFailed as refusal:
-                if refusal.code != "conflict":  # it ended in between
+                if refusal.code != "conflict":  # it is acknowledged, or ended in between
                     raise
                 already.append(violation_id)
             else:
                 done.append(violation_id)
         return {"done": done, "already": already}
+
+    def _asked(self, violation: Mapping[str, Any], act: Act, via: str) -> Future[dict[str, Any]]:
+        if act.verb == RESOLVE:
+            return self._cluster.resolve(violation["id"], act.by, act.note, via)
+        # Who has acknowledged it says the same again; somebody else takes over.
+        takes_over = violation["acknowledged_by"] not in (None, act.by)
+        return self._cluster.acknowledge(violation["id"], act.by, act.note, via, takes_over=takes_over)
 
     def _remember(self, seen: tuple[str, str]) -> None:
         self._seen[seen] = None
