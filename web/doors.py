@@ -91,9 +91,10 @@ class Doors:
             else:
                 batch = parse_batch(*arguments)
         except BadBatch as error:
+            turn.pay(error.cost)
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
-        turn.pay(len(batch.samples) + len(batch.rejected))
+        turn.pay(batch.cost)
         batch_id = batch.batch_id or secrets.token_hex(8)
         try:
             taken = await self._intake.take(self._samples, batch, batch_id)
@@ -126,13 +127,14 @@ class Doors:
 
             batch = await _read(read_write_request, body)
         except BadBatch as error:
+            turn.pay(error.cost)
             self._prometheus.reject("bad_body")
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
         except ModuleNotFoundError:
             await _not_installed()(scope, receive, send)
             return
-        turn.pay(len(batch.samples) + len(batch.rejected))
+        turn.pay(batch.cost)
         taken = await self._intake.take(self._prometheus, batch, _id_of("prometheus", body), asks_again=True)
         mistakes = [f"{place}: {reason}" for place, reason in taken.rejected if reason in MISTAKES]
         answer: Response
@@ -158,8 +160,12 @@ class Doors:
             as_json = otlp.is_json(_content_type(scope))
             is_packed = dict(scope["headers"]).get(b"content-encoding", b"").lower() == b"gzip"
             async with self._turn(self._otlp, scope, packed) as turn:
-                batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
-                turn.pay(len(batch.samples) + len(batch.rejected))
+                try:
+                    batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
+                except BadBatch as error:
+                    turn.pay(error.cost)
+                    raise
+                turn.pay(batch.cost)
                 taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
         except ModuleNotFoundError:

@@ -312,6 +312,26 @@ def test_a_client_that_sends_more_than_its_rate_is_slowed_down_and_counted(
     assert b'slakeeper_batches_slowed_total{door="samples"} 1.0' in site.get("/metrics").body
 
 
+@pytest.mark.parametrize("form", ["json", "remote write", "otlp", "refused"])
+def test_a_body_without_a_sample_is_paid_for_too(start_site: Callable[..., Site], form: str) -> None:
+    site = start_site(ingest={"rate_limit": 90})
+    empty = [series({}, [])] * 110
+
+    def send() -> None:
+        if form == "json":
+            assert site.post("/v1/samples", {"samples": []}).status == 202
+        elif form == "remote write":
+            assert write(site, packed(*empty)).status == 200
+        elif form == "otlp":
+            assert site.post("/v1/metrics", {"resourceMetrics": [{}] * 110}).status == 200
+        else:
+            assert write(site, b"not snappy").status == 400
+
+    send()
+    send()
+    assert sum(row["slowed_batches"] for row in site.get("/v1/status").json["ingest"]) == 1
+
+
 def test_the_gateway_imports_nothing_heavy_before_it_is_asked() -> None:
     import subprocess
     import sys
