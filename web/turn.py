@@ -15,10 +15,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from slakeeper.client import Overloaded
+from slakeeper.web.body import Client
 from slakeeper.web.ingest import BYTES_A_SAMPLE
-
-Client = tuple[str, bytes]
-"""Who sends: the host it sends from, and what it shows to be let in."""
 
 # So long after its last request a client is still about. Longer would slow down a stream for the sake of somebody who
 # sends once a minute, to whom some milliseconds are nothing.
