@@ -113,9 +113,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "sla.remove": _remove,
         "violations": _violations,
         "violation.show": lambda host, payload: query.violation_document(host, text(payload, "id")),
-        "violation.ack": lambda host, payload: _ask_violation(
-            host, payload, _acknowledgement(payload)
-        ),
+        "violation.ack": lambda host, payload: _ask_violation(host, payload, _acknowledgement(payload)),
         "incident": _incident,
         "on_call": _on_call,
         "channels": _channels,

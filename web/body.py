@@ -21,8 +21,8 @@ MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 # A sender on a slow line gets 280 kB/s at least; one that holds a connection open on purpose does not get for ever.
 BODY_WITHIN_S = 30.0
 
-# Of bodies that are being read, wait for their turn, or are on their way to the cells. Sixteen of the largest, where most
-# have some kilobytes; what is made of one while it is taken may be several times as large.
+# Of bodies that are being read, wait for their turn, or are on their way to the cells. Sixteen of the largest, where
+# most have some kilobytes; what is made of one while it is taken may be several times as large.
 MAX_HELD_BYTES = 16 * MAX_BODY_BYTES
 
 # The part of it that one client may have: whoever holds up as much as it can leaves the rest to the others.

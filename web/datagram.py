@@ -145,7 +145,7 @@ class StatsdDoor:
         return datagrams
 
     def _flush(self) -> None:
-        size = self._aggregate.held_bytes
+        size = self._aggregate.batch_bytes
         samples = self._aggregate.flush(time.time_ns() // 1_000_000)
         refused, self._aggregate.refused = self._aggregate.refused, {}
         for reason, lines in refused.items():

@@ -36,8 +36,8 @@ INBOUND_PATH = "/v1/inbound/"
 # processor, and nobody mistypes a token so often that this matters.
 STRANGER_WAITS_S = 0.1
 
-# Requests of one host under way at once: half of all connections (`server`). Behind a proxy hosts are told apart by what it
-# says of them.
+# Requests of one host under way at once: half of all connections (`server`). Behind a proxy hosts are told apart by
+# what it says of them.
 MAX_UNDER_WAY = 500
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})

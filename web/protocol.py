@@ -13,8 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 # uvicorn itself ends a connection on which nothing at all follows an answer after 5.
 HEAD_WITHIN_S = 10.0
 
-# Connections from which a request is awaited; with one more, who has been waited for longest goes. Less than half of all
-# that there may be: whoever asks finds a place, and has the time in which so many others connect to ask in.
+# Connections from which a request is awaited; with one more, who has been waited for longest goes. Less than half of
+# all that there may be: whoever asks finds a place, and has the time in which so many others connect to ask in.
 MAX_WAITING = 400
 
 # Of a request's line and headers. Browsers and proxies send 8 KiB at most; a link's address has 2 000 characters.

@@ -28,8 +28,8 @@ MAX_VALUES = 100_000
 # Of a name with its tags in one line. Some tens of tags; more would cost each flush more than they tell.
 MAX_SERIES_BYTES = 2 * 1024
 
-# Memory for all that is kept between two flushes, gauges over them included: 1.6 KiB for each of 20 000 names. Half of it is
-# for the gauges that are kept.
+# Memory for all that is kept between two flushes, gauges over them included: 1.6 KiB for each of 20 000 names. Half of
+# it is for the gauges that are kept.
 MAX_BYTES = 32 * 1024 * 1024
 
 # What is kept for a series, a tag and a value beside their text, roughly: places in dictionaries, pairs, a sample.
@@ -127,7 +127,7 @@ class Aggregate:
 
     Attributes:
         refused: lines that were not taken since the last flush, by reason.
-        held_bytes: memory that is taken, roughly.
+        held_bytes: memory that is taken, roughly; ``batch_bytes`` without gauges that were not set since then.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Aggregate:
         self._max_series = max_series
         self._max_values = max_values
         self._max_bytes = max_bytes
-        self.held_bytes = 0
+        self.held_bytes = self.batch_bytes = 0
         self._gauge_bytes = 0
         self._counters: dict[Series, float] = {}
         self._sets: dict[Series, set[bytes]] = {}
@@ -173,7 +173,7 @@ class Aggregate:
                 break
             del self._gauges[series]
             self._gauge_bytes -= _bytes_of(series)
-        self.held_bytes = self._gauge_bytes
+        self.held_bytes, self.batch_bytes = self._gauge_bytes, 0
         return samples
 
     def _finished(self) -> Iterator[tuple[Series, float]]:
@@ -192,6 +192,8 @@ class Aggregate:
         elif line.kind == GAUGE:
             if self._make_room(self._gauges, series):
                 self._gauge_bytes += _bytes_of(series)
+            elif series not in self._set_gauges:
+                self.batch_bytes += _bytes_of(series)
             value = self._gauges.pop(series, 0.0)
             for text in line.values:
                 value = value + float(text) if text[:1] in b"+-" else float(text)
@@ -229,6 +231,7 @@ class Aggregate:
         if self.held_bytes + more_bytes > self._max_bytes:
             raise BadLine("too_many_bytes")
         self.held_bytes += more_bytes
+        self.batch_bytes += more_bytes
 
 
 def _bytes_of(series: Series) -> int:

@@ -94,7 +94,7 @@ def test_what_waits_for_a_dead_cell_is_bounded_by_its_bytes(
     door.send(b"uptime:1|g" + tags)
     until(lambda: door.row()["rejected"].get("cells_too_slow") == 1)
     door.send(b"uptime:2|g")
-    until(lambda: door.row()["waiting"] == 1)
+    until(lambda: door.row().get("waiting") == 1)
     cells[0].start()
     until(lambda: taken(cells[0]) == [("uptime", 2.0)])
     until(lambda: door.row()["waiting"] == 0)

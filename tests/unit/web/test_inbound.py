@@ -86,7 +86,9 @@ ACK = {"action": "acknowledge", "violation_id": "v1", "by": "ann", "note": "from
 def test_a_signed_acknowledgement_counts_and_says_by_what_it_came(site: Site, kept: Violations) -> None:
     answer = hook(site, ACK)
     assert (answer.status, answer.json) == (200, {"done": ["v1"], "already": []})
-    assert kept.acts == [{"id": "v1", "by": "ann", "note": "from the ticket", "takes_over": False, "via": "inbound:ops"}]
+    assert kept.acts == [
+        {"id": "v1", "by": "ann", "note": "from the ticket", "takes_over": False, "via": "inbound:ops"}
+    ]
 
 
 def test_a_key_of_several_acknowledges_all_of_them(site: Site, kept: Violations) -> None:

@@ -57,7 +57,11 @@ def test_a_connection_on_which_no_request_comes_is_ended(
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.2)
     site = start_site()
-    with opened(site, 3) as silent, opened(site, 3, GET) as half, opened(site, 1, GET + b"\r\n") as [answered]:
+    with (
+        opened(site, 3) as silent,
+        opened(site, 3, GET) as half,
+        opened(site, 1, GET + b"\r\n") as [answered],
+    ):
         assert answered.recv(65536).startswith(b"HTTP/1.1 200")
         for raw in (*silent, *half, answered):
             assert is_ended(raw)

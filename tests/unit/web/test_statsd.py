@@ -121,6 +121,18 @@ def test_members_of_sets_are_bounded_by_their_bytes() -> None:
     assert flushed(lines[0], max_bytes=10_000) == ([], {"too_many_bytes": 1})
 
 
+def test_a_gauge_that_is_only_kept_is_not_of_the_next_batch() -> None:
+    aggregate = Aggregate()
+    aggregate.take(line(b"g", 1) + b"\n" + line(b"c", 1), NOW)
+    both = aggregate.batch_bytes
+    assert both == aggregate.held_bytes
+    aggregate.flush(NOW)
+    assert (aggregate.batch_bytes, aggregate.held_bytes * 2) == (0, both)
+    for _ in range(2):
+        aggregate.take(line(b"g", 1), NOW)
+    assert aggregate.batch_bytes * 2 == both
+
+
 def test_gauges_that_are_kept_leave_half_of_the_memory() -> None:
     aggregate = Aggregate(max_bytes=100_000)
     for number in range(1_000):

@@ -9,8 +9,9 @@ import pytest
 
 from slakeeper.client import Overloaded
 from slakeeper.web import turn
+from slakeeper.web.body import Client
 from slakeeper.web.ingest import BYTES_A_SAMPLE
-from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, UNREAD_COSTS, Client, Turn, Turns
+from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, UNREAD_COSTS, Turn, Turns
 
 GREEDY: Client = ("127.0.0.1", b"Bearer greedy")
 LIGHT: Client = ("127.0.0.1", b"Bearer light")
