@@ -213,10 +213,11 @@ class CloseViolation:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeViolation:
-    """Call."""
+    """Call. What takes nothing over is refused while an acknowledgement holds."""
 
     by: str
     note: str = ""
+    takes_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,8 +173,12 @@ class ViolationActor(Actor):
         match request:
             case DescribeViolation():
                 pass
-            case AcknowledgeViolation(by, text):
-                after = _refusing(lambda: violation.acknowledge(self._violation, by, text, ctx.now_ms))
+            case AcknowledgeViolation(by, text, takes_over):
+                after = _refusing(
+                    lambda: violation.acknowledge(
+                        self._violation, by, text, ctx.now_ms, takes_over=takes_over
+                    )
+                )
                 if after != self._violation:  # said again in the same moment it is the same
                     self._keep(ctx, after)
                     self._note(ctx, What.VIOLATION_ACKNOWLEDGED, by, note=text)
@@ -455,6 +459,6 @@ def _refusing(decide: Any) -> Violation:
     try:
         decided: Violation = decide()
     except ViolationError as error:
-        code = "conflict" if error.reason == "already_resolved" else "invalid"
+        code = "invalid" if error.reason == "nobody" else "conflict"
         raise RequestError(code, str(error), reason=error.reason) from error
     return decided
