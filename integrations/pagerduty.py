@@ -53,7 +53,7 @@ class PagerDutySender:
         # entry there.
         self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
-        self._client = HttpClient(settings.base_url.rstrip("/") + "/v2/enqueue", secrets=[self._routing_key])
+        self._client = HttpClient(settings.base_url, secrets=[self._routing_key], at="/v2/enqueue")
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""

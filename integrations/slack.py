@@ -41,9 +41,8 @@ class SlackSender:
         self._room = settings.room
         self._timeout_ms = settings.timeout
         self._pace = Pace(_GAP_S)
-        # The last part of the path is what makes the address a secret.
-        path = urlsplit(url).path.strip("/")
-        self._client = HttpClient(url, secrets=[url, path, path.rpartition("/")[2]])
+        # The last part of the path is what makes the address a secret, whatever it looks like.
+        self._client = HttpClient(url, secrets=[urlsplit(url).path.rstrip("/").rpartition("/")[2]])
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`; waits for its turn before, a few seconds at most."""

@@ -41,9 +41,10 @@ class SmsSender:
         self._recipients = settings.recipients
         authorization = basic_auth(account, token)
         self._client = HttpClient(
-            f"{settings.base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json",
+            settings.base_url,
             {"Authorization": authorization},
             secrets=[token, authorization],
+            at=f"/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json",
         )
 
     def send(self, notification: Notification, recipient: Recipient) -> str:

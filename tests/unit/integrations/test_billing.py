@@ -60,3 +60,9 @@ def test_no_secret_is_in_what_went_wrong(server: FakeServer, bill: Notification)
         sender(server, headers={"Authorization": SecretStr("t0ken")}).send(bill, Recipient())
     assert "t0ken" not in str(failed.value)
     assert "s3cret" not in str(failed.value)
+
+
+def test_a_key_in_the_address_is_not_in_what_went_wrong(server: FakeServer, bill: Notification) -> None:
+    server.then(Reply(404, b"Cannot POST /hooks/T0PSECRETKEY"))
+    with pytest.raises(DeliveryError, match=r"answered 404: Cannot POST /\*\*\*$"):
+        sender(server, url=f"{server.url}/hooks/T0PSECRETKEY").send(bill, Recipient())
