@@ -100,7 +100,14 @@ class MailSender:
             )
 
     def _tls(self) -> ssl.SSLContext:
-        """Made once, when first needed: reading the system's certificates takes a while."""
+        """Of a file made anew each time, as it may have changed; else once: the system's certificates take a while."""
+        name = self._settings.ca_file
+        if name is not None:
+            try:
+                return tls_context(name)
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise DeliveryError(f"cannot use {name}: {why}", retryable=True) from None
         with self._lock:
             if self._context is None:
                 self._context = tls_context()

@@ -7,7 +7,7 @@ from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, R
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
 from slakeeper.integrations.http_answer import masked
-from slakeeper.integrations.http_client import HttpClient, basic_auth
+from slakeeper.integrations.http_client import HttpClient, Tls, basic_auth
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.recipient import end_of, outcome, pending
 from slakeeper.sla.notification import Notification, NotificationKind
@@ -44,6 +44,7 @@ class SmsSender:
             settings.base_url,
             {"Authorization": authorization},
             secrets=[token, authorization],
+            tls=Tls(settings.ca_file),
             at=f"/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json",
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -131,11 +132,12 @@ class CommandRemedy(Value):
 
 
 class WebhookRemedy(Value):
-    """A JSON POST with an idempotency key."""
+    """A JSON POST with an idempotency key; ``ca_file`` None trusts what the system does."""
 
     type: Literal["webhook"]
     url: Url
     secret: SecretStr | None = None
+    ca_file: str | None = None
     timeout: SpanMs | None = None
 
 
@@ -285,7 +287,24 @@ class Channel(Value):
     on_uncertain: Literal["resend", "hold"] = "resend"
 
 
-class EmailChannel(Channel):
+class TlsChannel(Channel):
+    """One that speaks TLS: ``ca_file`` holds whom to trust (PEM), instead of the system's authorities.
+
+    There is no key that turns the check off.
+    """
+
+    ca_file: str | None = None
+
+
+def _is_here(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+class EmailChannel(TlsChannel):
     """SMTP. Without ``host`` the channel falls back to the log."""
 
     type: Literal["email"]
@@ -297,8 +316,17 @@ class EmailChannel(Channel):
     sender: str = Field(default="slakeeper@localhost", validation_alias=AliasChoices("sender", "from"))
     recipients: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _keeps_its_password(self) -> Self:
+        if self.host and self.username and self.tls == "none" and not _is_here(self.host):
+            raise PydanticCustomError(
+                "password_in_clear",
+                "a password goes over TLS only: set tls to starttls or implicit, or leave username out",
+            )
+        return self
 
-class SmsChannel(Channel):
+
+class SmsChannel(TlsChannel):
     """Twilio's Messages API. Without ``account_sid`` and ``auth_token`` the channel falls back to the log."""
 
     type: Literal["sms"]
@@ -310,7 +338,7 @@ class SmsChannel(Channel):
     on_uncertain: Literal["resend", "hold"] = "hold"
 
 
-class SlackChannel(Channel):
+class SlackChannel(TlsChannel):
     """An incoming webhook. Without ``url`` the channel falls back to the log."""
 
     type: Literal["slack"]
@@ -319,7 +347,7 @@ class SlackChannel(Channel):
     on_uncertain: Literal["resend", "hold"] = "hold"
 
 
-class PagerDutyChannel(Channel):
+class PagerDutyChannel(TlsChannel):
     """Events API v2. Without ``routing_key`` the channel falls back to the log.
 
     ``inbound_secret`` is that of a webhook subscription (v3), by which acknowledgements there count here.
@@ -331,7 +359,7 @@ class PagerDutyChannel(Channel):
     inbound_secret: SecretStr | None = None
 
 
-class WebhookChannel(Channel):
+class WebhookChannel(TlsChannel):
     """A JSON POST, HMAC-SHA256 signed when ``secret`` is given.
 
     ``inbound_secret`` signs what the other side sends in: acknowledgements and resolutions.

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 from aiosmtpd.smtp import SMTP
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, open_channel
 from slakeeper.integrations.mail import compose, message_id
@@ -325,6 +325,37 @@ def test_tls_from_the_first_byte(notification: Notification) -> None:
         sender = opened(port, host="localhost", tls="implicit")
         assert sender.send(notification, Recipient(("a@example.com",))) == "sent to a@example.com"
     assert len(post.letters) == 1
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_server_of_a_private_authority_is_trusted_by_the_channels_own_file(
+    tls: str, notification: Notification
+) -> None:
+    post = Post()
+    with running_tls(post) if tls == "implicit" else running(post, tls_context=server_tls()) as port:
+        sender = opened(port, host="localhost", tls=tls, ca_file=str(CERTIFICATE))
+        assert sender.send(notification, Recipient(("a@example.com",))) == "sent to a@example.com"
+        error = failure(opened(port, host="localhost", tls=tls, ca_file="/nowhere/ca.pem"), notification)
+    assert (error.retryable, error.uncertain) == (True, False)
+    assert str(error) == "cannot use /nowhere/ca.pem: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "is_fine"),
+    [
+        ("smtp.example.com", "none", False), ("10.0.0.7", "none", False),
+        ("smtp.example.com", "starttls", True), ("smtp.example.com", "implicit", True),
+        ("localhost", "none", True), ("127.0.0.2", "none", True), ("::1", "none", True), (None, "none", True),
+    ],
+)  # fmt: skip
+def test_a_password_leaves_the_machine_over_tls_only(host: str | None, tls: str, is_fine: bool) -> None:
+    settings = {"type": "email", "host": host, "tls": tls, "username": "me", "password": "hush"}
+    if is_fine:
+        EmailChannel.model_validate(settings)
+        return
+    with pytest.raises(ValidationError, match="set tls to starttls or implicit") as caught:
+        EmailChannel.model_validate(settings)
+    assert [error["type"] for error in caught.value.errors()] == ["password_in_clear"]
 
 
 @contextlib.contextmanager

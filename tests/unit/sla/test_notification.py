@@ -95,7 +95,7 @@ def test_what_was_tried_and_who_was_told_is_named() -> None:
             NOW_MS,
             DeliveryStatus.SENT,
             unreached=("x@example.com",),
-        ),  # fmt: skip
+        ),
     )
     body = news(NotificationKind.WORSENED, acknowledge(seen, "ada", "on it", NOW_MS))
     assert "  tried     scale (attempt 1) failed: no quota\n" in body
