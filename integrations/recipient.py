@@ -53,14 +53,13 @@ def outcome(ends: Mapping[str, RecipientEnd], retry_after_ms: int | None = None)
     parts += [f"{who} refused: {words}" for who, words in by_status.get(DeliveryStatus.FAILED, {}).items()]
     if by_status.keys() <= {DeliveryStatus.SENT}:
         return "; ".join(parts)
-    is_waiting, is_doubtful = (
-        each in by_status for each in (DeliveryStatus.SENDING, DeliveryStatus.UNCERTAIN)
-    )
+    is_waiting = DeliveryStatus.SENDING in by_status
+    is_doubtful = DeliveryStatus.UNCERTAIN in by_status
     raise DeliveryError(
         "; ".join(parts),
         retryable=is_waiting or is_doubtful,
-        uncertain=is_doubtful
-        and not is_waiting,  # first those who are worth another try whatever is in doubt
+        # Those who are worth another try come first, whatever is in doubt.
+        uncertain=is_doubtful and not is_waiting,
         retry_after_ms=retry_after_ms if is_waiting else None,
         ends=ends if len(ends) > 1 else None,
     )
