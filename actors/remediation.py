@@ -15,7 +15,7 @@ from slakeeper.otp.context import Context
 from slakeeper.sla import remediation, target
 from slakeeper.sla.audit import What
 from slakeeper.sla.breaker import Breaker
-from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, RemediationSettings
+from slakeeper.sla.policy import AutomaticAction, DryRunRemedy, OnUncertain, RemediationSettings
 from slakeeper.sla.remediation import Execute, Finished, Outcome, Phase, Recorded, Run, Step, Verify
 from slakeeper.sla.restraint import Helped
 from slakeeper.sla.target import BreakerOpen, TargetBusy
@@ -105,7 +105,11 @@ class RemediationActor(Actor):
         run, result = self._current(), attempt.result
         if attempt.breaker is not None and run.phase is Phase.RUNNING:
             environment.breakers[run.action] = attempt.breaker
-        step = remediation.on_result(run, key, result.ok, result.detail, self._settings(ctx), ctx.now_ms)
+        settings = self._settings(ctx)
+        in_doubt = self._on_uncertain(environment, run) if result.uncertain else None
+        step = remediation.on_result(
+            run, key, result.ok, result.detail, settings, ctx.now_ms, in_doubt=in_doubt
+        )
         self._follow(ctx, step)
 
     def terminate(self, ctx: Context, reason: str) -> None:
@@ -130,10 +134,14 @@ class RemediationActor(Actor):
         if ctx.awaits(run.key):
             return run, []
         environment: Environment = ctx.environment
+        on_uncertain = self._on_uncertain(environment, run)
+        return remediation.on_interrupted(run, self._settings(ctx), ctx.now_ms, on_uncertain=on_uncertain)
+
+    @staticmethod
+    def _on_uncertain(environment: Environment, run: Run) -> OnUncertain:
         remedy = environment.enforcement.remedies.get(run.remedy, DryRunRemedy())
         # A remedy that is no longer configured cannot be repeated.
-        on_uncertain = "hold" if isinstance(remedy, DryRunRemedy) else remedy.on_uncertain
-        return remediation.on_interrupted(run, self._settings(ctx), ctx.now_ms, on_uncertain=on_uncertain)
+        return "hold" if isinstance(remedy, DryRunRemedy) else remedy.on_uncertain
 
     def _current(self) -> Run:
         if self._run is None:
@@ -175,6 +183,7 @@ class RemediationActor(Actor):
             ctx.now_ms,
             target_free=run.dry_run or holder in (None, self.address),
             refusal=refusal if is_configured else "the action is no longer configured",
+            on_uncertain=self._on_uncertain(environment, run),
         )
         self._follow(ctx, step)
 

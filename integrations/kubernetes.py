@@ -29,7 +29,7 @@ def scale(remedy: KubernetesRemedy, *, timeout_ms: int) -> RemedyResult:
     See :func:`slakeeper.integrations.remedy.run_remedy`.
     """
     began_s = time.monotonic()
-    output = ""
+    output, uncertain = "", False
     try:
         deadline = Deadline(timeout_ms)
         with _client(remedy).open(deadline) as connection:
@@ -38,8 +38,10 @@ def scale(remedy: KubernetesRemedy, *, timeout_ms: int) -> RemedyResult:
     except _Undone as error:
         ok, detail = False, str(error)
     except HttpError as error:
-        ok, detail = False, f"{error}; it may have been carried out" if error.sent else str(error)
-    return RemedyResult(ok, detail, output, None, round((time.monotonic() - began_s) * 1000))
+        ok, uncertain = False, error.sent
+        detail = f"{error}; it may have been carried out" if uncertain else str(error)
+    duration_ms = round((time.monotonic() - began_s) * 1000)
+    return RemedyResult(ok, detail, output, None, duration_ms, uncertain)
 
 
 def _client(remedy: KubernetesRemedy) -> HttpClient:

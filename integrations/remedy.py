@@ -28,6 +28,7 @@ class RemedyResult:
         output: the end of what it printed or answered, at most ``OUTPUT_LIMIT`` bytes of UTF-8.
         exit_code: of a program; negative for the signal that ended it, None when there was none.
         duration_ms: wall time [ms].
+        uncertain: it did not say so, and may have done it all the same.
     """
 
     ok: bool
@@ -35,6 +36,7 @@ class RemedyResult:
     output: str
     exit_code: int | None
     duration_ms: int
+    uncertain: bool = False
 
 
 def run_remedy(

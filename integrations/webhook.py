@@ -83,18 +83,20 @@ def call_webhook(
         "idempotency_key": idempotency_key,
     }
     post = signed_post(client.target, order, idempotency_key, secret)
-    output = ""
+    output, uncertain = "", False
     try:
         answer = client.post(post.target, post.body, post.headers, Deadline(timeout_ms))
     except HttpError as error:
-        ok, detail = False, f"{error}; it may have been carried out" if error.sent else str(error)
+        ok, uncertain = False, error.sent
+        detail = f"{error}; it may have been carried out" if uncertain else str(error)
     else:
         ok = answer.is_success
         said = "" if ok else answer.excerpt()
         detail = f"answered {answer.status}{f': {said}' if said else ''}"
         text = masked(answer.body.decode("utf-8", "replace"), client.secrets)
         output = text.encode()[:OUTPUT_LIMIT].decode("utf-8", "ignore")
-    return RemedyResult(ok, detail, output, None, round((time.monotonic() - began_s) * 1000))
+    duration_ms = round((time.monotonic() - began_s) * 1000)
+    return RemedyResult(ok, detail, output, None, duration_ms, uncertain)
 
 
 def signed_post(target: str, document: dict[str, Any], idempotency_key: str, secret: str) -> Post:

@@ -45,8 +45,8 @@ __all__ = [
 ]
 
 
-_INTERRUPTED = "interrupted by a restart; its result is unknown"
-_REPEATED = f"{_INTERRUPTED}, and it is to be repeated under the same key"
+_UNKNOWN = "its result is unknown"
+_REPEATED = "it is to be repeated under the same key"
 
 TARGET_LOOK_MS = 1_000
 """How long a run waits before it looks again whether its target is free [ms]."""
@@ -84,8 +84,8 @@ class Run:
         recovered: the metric recovered while the attempt was running.
         by: who asked for it; empty for an automatic run.
         was_busy: the attempt to come was to begin before, and found another run acting on its target.
-        interrupted: a restart cut the present attempt off, and nobody knows whether it was carried out; while the run
-            waits, the attempt to come, which repeats it.
+        interrupted: the present attempt was cut off, and nobody knows whether it was carried out; while the run waits,
+            the attempt to come, which repeats it.
     """
 
     violation_id: str
@@ -219,7 +219,7 @@ def planned(run: Run, now_ms: int) -> ActionRecord:
 def refused(run: Run, reason: str, now_ms: int) -> ActionRecord:
     """The record of a run that is not begun at all, and why."""
     attempt = replace(run, attempt=run.attempt + 1, started_ms=now_ms)
-    again = f" again ({_INTERRUPTED})" if run.interrupted else ""
+    again = f" again ({_UNKNOWN})" if run.interrupted else ""
     return _recorded(attempt, ActionStatus.FAILED, f"not tried{again}: {reason}").record
 
 
@@ -234,13 +234,20 @@ def deadline_ms(run: Run) -> int | None:
 
 
 def on_deadline(
-    run: Run, settings: RemediationSettings, now_ms: int, *, target_free: bool = True, refusal: str = ""
+    run: Run,
+    settings: RemediationSettings,
+    now_ms: int,
+    *,
+    target_free: bool = True,
+    refusal: str = "",
+    on_uncertain: OnUncertain = "hold",
 ) -> Step:
     """What the passing of time means: an attempt begins, has taken too long, or is to be verified.
 
     Args:
         target_free: no other run is busy on the target; otherwise a waiting run looks again a second later.
         refusal: why the next attempt may not take place (the action's breaker, say); with one the run stops.
+        on_uncertain: of the remedy, see :func:`on_interrupted`.
 
     Returns:
         The run and effects; unchanged and none when nothing is due.
@@ -256,9 +263,8 @@ def on_deadline(
             return _execute(run, settings, now_ms)
         case Phase.RUNNING:
             limit_s = settings.remediation_timeout / 1000
-            return _attempt_failed(
-                run, settings, now_ms, f"no answer within {limit_s:g} s; its result is unknown"
-            )
+            detail = f"no answer within {limit_s:g} s; {_UNKNOWN}"
+            return _in_doubt(run, settings, now_ms, detail, on_uncertain)
         case Phase.VERIFYING:
             # Asked again after the same wait if the answer gets lost.
             later = replace(run, due_ms=now_ms + max(1, settings.verify_after))
@@ -267,10 +273,25 @@ def on_deadline(
             return run, []
 
 
-def on_result(run: Run, key: str, ok: bool, detail: str, settings: RemediationSettings, now_ms: int) -> Step:
-    """The remedy answered for the attempt ``key``; an answer to any other attempt changes nothing."""
+def on_result(
+    run: Run,
+    key: str,
+    ok: bool,
+    detail: str,
+    settings: RemediationSettings,
+    now_ms: int,
+    *,
+    in_doubt: OnUncertain | None = None,
+) -> Step:
+    """The remedy answered for the attempt ``key``; an answer to any other attempt changes nothing.
+
+    Args:
+        in_doubt: when it may have been carried out and did not say so, what that means: see :func:`on_interrupted`.
+    """
     if run.phase is not Phase.RUNNING or key != run.key:
         return run, []
+    if not ok and in_doubt is not None:
+        return _in_doubt(run, settings, now_ms, detail, in_doubt)
     if not ok:
         return _attempt_failed(run, settings, now_ms, detail)
     if run.dry_run:
@@ -300,7 +321,9 @@ def on_busy(run: Run, key: str, settings: RemediationSettings, now_ms: int) -> S
         return run, []
     waits = _recorded(run, ActionStatus.PENDING, "waits: another run is acting on this target")
     if run.interrupted:
-        waits = _recorded(run, ActionStatus.FAILED, _REPEATED)  # what may have been done is not only planned
+        waits = _recorded(
+            run, ActionStatus.FAILED, f"{_UNKNOWN}; {_REPEATED}"
+        )  # what may have been done is not only planned
     before = replace(
         run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=now_ms + settings.backoff, was_busy=True
     )
@@ -329,7 +352,7 @@ def on_verify(
     if recovered:
         return _finish(run, Outcome.EFFECTIVE, [_recorded(run, ActionStatus.COMPLETED, f"effective{said}")])
     if run.interrupted:
-        recorded = _recorded(run, ActionStatus.FAILED, f"{_INTERRUPTED}, and the metric has not recovered")
+        recorded = _recorded(run, ActionStatus.FAILED, f"{_UNKNOWN}, and the metric has not recovered")
         return _next_attempt(run, settings, now_ms, Outcome.FAILED, [recorded])
     recorded = _recorded(run, ActionStatus.COMPLETED, f"ineffective{said}")
     return _next_attempt(run, settings, now_ms, Outcome.INEFFECTIVE, [recorded])
@@ -359,16 +382,7 @@ def on_interrupted(
     """
     if run.phase is not Phase.RUNNING:
         return run, []
-    if run.recovered or run.dry_run:
-        return _attempt_failed(run, settings, now_ms, _INTERRUPTED)
-    if on_uncertain == "resend" and not run.interrupted:
-        due_ms = now_ms + backoff_ms(settings, run.attempt - run.attempts_before)
-        before = replace(run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=due_ms)
-        again = replace(before, was_busy=False, interrupted=True)
-        return again, [_recorded(run, ActionStatus.FAILED, _REPEATED)]
-    due_ms = now_ms + settings.verify_after
-    verifying = replace(run, phase=Phase.VERIFYING, due_ms=due_ms, interrupted=True)
-    return verifying, [_recorded(run, ActionStatus.FAILED, _INTERRUPTED)]
+    return _in_doubt(run, settings, now_ms, f"interrupted by a restart; {_UNKNOWN}", on_uncertain)
 
 
 def backoff_ms(settings: RemediationSettings, failed_count: int) -> int:
@@ -396,6 +410,21 @@ def _execute(run: Run, settings: RemediationSettings, now_ms: int) -> Step:
         run.dry_run,
     )
     return running, [_recorded(running, ActionStatus.EXECUTING, ""), execute]
+
+
+def _in_doubt(
+    run: Run, settings: RemediationSettings, now_ms: int, detail: str, on_uncertain: OnUncertain
+) -> Step:
+    if run.recovered or run.dry_run:
+        return _attempt_failed(run, settings, now_ms, detail)
+    if on_uncertain == "resend" and not run.interrupted:
+        due_ms = now_ms + backoff_ms(settings, run.attempt - run.attempts_before)
+        before = replace(run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=due_ms)
+        again = replace(before, was_busy=False, interrupted=True)
+        return again, [_recorded(run, ActionStatus.FAILED, f"{detail}; {_REPEATED}")]
+    due_ms = now_ms + settings.verify_after
+    verifying = replace(run, phase=Phase.VERIFYING, due_ms=due_ms, interrupted=True)
+    return verifying, [_recorded(run, ActionStatus.FAILED, detail)]
 
 
 def _attempt_failed(run: Run, settings: RemediationSettings, now_ms: int, detail: str) -> Step:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.integrations.remedy import RemedyResult
 from slakeeper.otp.actor import RequestError
 from slakeeper.sla.policy import EnforcementPolicy
 from tests.unit.actors.cell_world import (
@@ -145,6 +146,25 @@ def test_a_webhook_of_which_nobody_knows_whether_it_arrived_bears_the_same_key(m
     assert attempts(world) == [(1, "completed", "rebooted")]
 
 
+def test_a_webhook_that_was_sent_and_not_answered_is_repeated_under_the_same_key(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+
+    def silent(*_: Any, idempotency_key: str, **__: Any) -> RemedyResult:
+        keys.append(idempotency_key)
+        return RemedyResult(False, "cut off", "", None, 1, uncertain=True)
+
+    world = make_world(remediating(remedy={"type": "webhook", "url": "http://localhost:1/"}))
+    monkeypatch.setattr("slakeeper.actors.remediation.run_remedy", silent)
+    world.define()
+    world.observe(INFO)
+    world.pass_time(10 * SECOND_MS)
+    assert [key.rpartition(".")[2] for key in keys] == ["1", "1"]
+    world.pass_time(40 * SECOND_MS)
+    assert [key.rpartition(".")[2] for key in keys] == ["1", "1", "2"]
+
+
 def test_a_remedy_outlives_a_crash_of_its_actor(make_world: MakeWorld) -> None:
     """The actor comes back while the remedy still runs: its end is that of the attempt, and nothing is repeated."""
     world = make_world(remediating())
@@ -281,6 +301,8 @@ def test_an_attempt_without_an_answer_ends_at_its_timeout(make_world: MakeWorld)
     world.pass_time(MINUTE_MS)
     [(_, status, result)] = attempts(world)
     assert (status, "no answer within 60 s" in result) == ("failed", True)
+    assert world.environment.targets != {}, "it may be at work still"
+    world.pass_time(30 * SECOND_MS)
     assert world.environment.targets == {}
 
 
