@@ -238,12 +238,12 @@ class SourceActor(Actor):
         environment: Environment = ctx.environment
         errors: dict[str, str] = {}
         before = environment.asked.get(self._name)
+        answered = SourceAnswered() if before is None else SourceAnswered(before.step_ms, before.at_ms)
         for reading in readings:
             address = reading.metric
             if reading.is_silence:
                 environment.source_errors[address] = reading.error or "no value"
                 if not self._misses(ctx, address):
-                    answered = SourceAnswered() if before is None else SourceAnswered(before.step_ms, before.at_ms)
                     ctx.cast(address, answered)
                 continue
             if reading.error is not None or reading.value is None:
