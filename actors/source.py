@@ -349,8 +349,8 @@ class SourceActor(Actor):
             to_ms, step_ms = gaps[address].to_ms, self._view.interval_ms
             is_all = to_ms + step_ms > ctx.now_ms
             present = self._presents.pop(address, None)
-            if is_all and present is not None and present[0] > to_ms:
-                samples += (present,)  # of a poll that was answered meanwhile
+            if present is not None and to_ms < present[0] <= to_ms + step_ms:
+                samples += (present,)  # of a poll that was answered meanwhile, with nothing missing between
             if samples:
                 ctx.cast(address, Observe(samples))
             self._fetched_ms[address] = to_ms

@@ -489,7 +489,7 @@ class Monitor:
 
     @property
     def holds_needlessly(self) -> bool:
-        """Whether samples have come since :meth:`hold` for windows that wait all the same: another would begin later."""
+        """Whether windows wait whose samples have come since :meth:`hold`: another would begin later."""
         since_ms = self._accounting.held_since_ms
         return since_ms is not None and self._newest_ms - since_ms >= self._metric.interval
 

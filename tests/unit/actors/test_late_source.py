@@ -1,6 +1,7 @@
 """A source that is asked too late, answers too late or not at all: what is missing waits for it, and it is said."""
 
 import logging
+import random
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -38,22 +39,38 @@ def watched(
     return world, poller
 
 
-def pass_slowly(world: World, poller: FakePoller, by_ms: int, took_ms: int) -> None:
-    """Time in which every question is answered after ``took_ms``, with what was true when it was asked."""
+def pass_as(
+    world: World, poller: FakePoller, by_ms: int, took_ms: Callable[[], int], step_ms: Callable[[], int]
+) -> None:
+    """Time in which each answer comes after ``took_ms``, with what was true when it was asked; turns are ``step_ms`` apart."""
     on_their_way: list[tuple[int, Callable[[Any, BaseException | None], None], Any]] = []
-    for _ in range(0, by_ms, SECOND_MS):
+    until_ms = world.now_ms + by_ms
+    while world.now_ms < until_ms:
         world.turn()
         asked, world.executor.waiting = world.executor.waiting, []
         poller.ts_ms = world.now_ms
-        on_their_way += [(world.now_ms + took_ms, done, ask()) for _, ask, done in asked]
+        on_their_way += [(world.now_ms + took_ms(), done, ask()) for _, ask, done in asked]
         for due_ms, done, answer in [each for each in on_their_way if each[0] <= world.now_ms]:
             on_their_way.remove((due_ms, done, answer))
             done(answer, None)
         world.turn()
-        world.clock.advance(SECOND_MS)
+        world.clock.advance(step_ms())
     poller.ts_ms = None
     for _, done, answer in on_their_way:
         done(answer, None)
+
+
+def pass_slowly(world: World, poller: FakePoller, by_ms: int, took_ms: int) -> None:
+    """The same with answers that all take as long, and no standstill."""
+    pass_as(world, poller, by_ms, lambda: took_ms, lambda: SECOND_MS)
+
+
+def hang(world: World, by_ms: int) -> None:
+    """Time in which nothing that was asked comes back."""
+    for _ in range(0, by_ms, SECOND_MS):
+        world.turn()
+        world.clock.advance(SECOND_MS)
+    world.turn()
 
 
 def account(world: World, name: str = "latency") -> dict[str, int]:
@@ -70,12 +87,6 @@ def source(world: World) -> dict[str, Any]:
     [found] = world.request("status")["sources"]
     row: dict[str, Any] = found
     return row
-
-
-def holds(world: World) -> int:
-    """How many events of the journal have a monitor wait."""
-    assert world.partition is not None
-    return world.partition.seq
 
 
 # -- asked, and answered too slowly -----------------------------------------------------------------------------
@@ -101,6 +112,41 @@ def test_a_poll_that_is_slow_but_answers_leaves_no_window_unknown(
     assert [after[key] - before[key] for key in ("unknown_ms", "bad_ms")] == [0, 0]
     assert after["good_ms"] - before["good_ms"] >= 6 * MINUTE_MS - TIMEOUT_MS
     assert world.metric()["samples_late"] == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_however_irregularly_it_is_asked_and_answers_no_window_is_unknown(
+    make_world: MakeWorld, seed: int
+) -> None:
+    chance = random.Random(seed)
+    interval_ms = chance.choice([5_000, 5_000, 6_000, 7_000])
+    world, poller = watched(make_world, metric("latency", interval=interval_ms, no_data="bad"))
+    before = account(world)
+
+    def took_ms() -> int:
+        return chance.randrange(9_900) if chance.random() < 0.5 else chance.randrange(300)
+
+    def step_ms() -> int:
+        return SECOND_MS if chance.random() < 0.98 else chance.randrange(40_000)
+
+    pass_as(world, poller, 3 * MINUTE_MS, took_ms, step_ms)
+    world.pass_time(MINUTE_MS)
+    after = account(world)
+    assert [after[key] - before[key] for key in ("unknown_ms", "bad_ms")] == [0, 0]
+    assert after["good_ms"] - before["good_ms"] >= 4 * MINUTE_MS - 2 * interval_ms
+
+
+def test_a_source_actor_that_is_made_anew_goes_on_from_what_the_one_before_was_answered(
+    make_world: MakeWorld,
+) -> None:
+    world, poller = watched(make_world)
+    hang(world, 9 * SECOND_MS)
+    world.request("actor.kill", address=ADDRESS)
+    world.executor.waiting = []
+    hang(world, 9 * SECOND_MS)
+    world.pass_time(MINUTE_MS)
+    assert unknown_ms(world) == 0
+    assert poller.fetched
 
 
 def test_verdicts_of_a_source_that_stays_slow_come_within_its_answers_and_not_after_catch_up(
@@ -202,14 +248,6 @@ def test_a_source_that_nobody_asks_misses_nothing(make_world: MakeWorld) -> None
 # -- never answered ---------------------------------------------------------------------------------------------
 
 
-def hang(world: World, by_ms: int) -> None:
-    """Time in which nothing that was asked comes back."""
-    for _ in range(0, by_ms, SECOND_MS):
-        world.turn()
-        world.clock.advance(SECOND_MS)
-    world.turn()
-
-
 def hosted(make_world: MakeWorld) -> tuple[World, FakePoller]:
     world = make_world(monitoring={"sources": {"host": {"type": "host", "interval": "5s"}}})
     latency = metric("latency", interval="5s", source="host", query="disk_usage:/mnt", no_data="bad")
@@ -266,7 +304,7 @@ def test_a_metric_that_is_bound_while_its_source_hangs_is_told_as_well(make_worl
 
 
 def test_what_hung_and_can_be_asked_what_was_leaves_no_window_unknown(make_world: MakeWorld) -> None:
-    world, poller = watched(make_world)
+    world, _poller = watched(make_world)
     hang(world, 5 * MINUTE_MS)
     assert source(world)["state"] == "failing"
     world.pass_time(MINUTE_MS)
