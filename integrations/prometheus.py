@@ -240,7 +240,7 @@ class PrometheusPoller:
                 return f"answered {answer.status}: {answer.excerpt()}"
 
     def _forget_warnings(self, queries: list[str], batches: list[tuple[str, ...]]) -> None:
-        """Drops what the server warned of in expressions that are asked no more: joined ones change with the queries."""
+        """Drops warnings about expressions that are asked no more: joined ones change with the queries."""
         if self._warned:
             asked = {*queries, *map(joined, batches)}
             for query in tuple(self._warned):

@@ -151,7 +151,10 @@ def test_somebody_stands_in_and_the_later_of_two_counts() -> None:
 @pytest.mark.parametrize(
     "naive",
     [
-        "2026-12-24T09:00:00", "2026-12-24 09:00", "2026-12-24", date(2026, 12, 24),
+        "2026-12-24T09:00:00",
+        "2026-12-24 09:00",
+        "2026-12-24",
+        date(2026, 12, 24),
         datetime.fromisoformat("2026-12-24T09:00:00"),
     ],
 )
