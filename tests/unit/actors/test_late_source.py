@@ -42,7 +42,7 @@ def watched(
 def pass_as(
     world: World, poller: FakePoller, by_ms: int, took_ms: Callable[[], int], step_ms: Callable[[], int]
 ) -> None:
-    """Time in which answers take ``took_ms`` and say what was true when they were asked for; turns ``step_ms`` apart."""
+    """Time in which answers take ``took_ms`` and say what was true when they were asked for; turns: ``step_ms``."""
     on_their_way: list[tuple[int, Callable[[Any, BaseException | None], None], Any]] = []
     until_ms = world.now_ms + by_ms
     while world.now_ms < until_ms:
