@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slakeeper.actors.address import contract_address, monitor_address
 from slakeeper.actors.audit_file import AuditFiles
@@ -85,6 +85,18 @@ class Known:
         return {**document, "metrics": [*document["metrics"], removed]}, True
 
 
+class Asked(NamedTuple):
+    """When a source that can also be asked what was, was asked last of what it has answered.
+
+    Attributes:
+        at_ms: of the question, not of the answer [Unix ms].
+        step_ms: how often it is asked [ms].
+    """
+
+    at_ms: int
+    step_ms: int
+
+
 @dataclass
 class Environment:
     """Everything SLA actors share in a cell. Nothing of it is durable: its writers fill it again when they start.
@@ -101,6 +113,7 @@ class Environment:
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
         gaps: address of a monitor that waits for what its source can still tell it, to the first instant [Unix ms] of
             which it misses anything, as of now; written by monitors, read by source actors.
+        asked: name of a source that can be asked what was, to when it was asked last; written by source actors.
         sources: how each source does, as ``status`` and ``source list`` show it; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
@@ -140,6 +153,7 @@ class Environment:
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     source_errors: dict[str, str] = field(default_factory=dict)
     gaps: dict[str, Callable[[int], int]] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources_failing: dict[str, str] = field(default_factory=dict)
     room: Room | None = None
@@ -324,6 +338,11 @@ class Environment:
             return 0
         patience_ms: int = getattr(self.monitoring.sources.get(bound[0]), "catch_up", 0)
         return patience_ms
+
+    def asked_for(self, metric: Metric) -> Asked | None:
+        """When the source of a metric was asked last; None for one that cannot be asked what was."""
+        bound = self._source_of(metric.name, metric.source, metric.query) if self.asked else None
+        return None if bound is None else self.asked.get(bound[0])
 
 
 def open_environment(

@@ -8,7 +8,7 @@ from typing import Any
 
 from slakeeper.actors.address import contract_address
 from slakeeper.actors.contract_event import AccountGathered, MetricTurned
-from slakeeper.actors.environment import Environment
+from slakeeper.actors.environment import Asked, Environment
 from slakeeper.actors.message import (
     CountDuplicates,
     DescribeMetric,
@@ -153,14 +153,18 @@ class MetricMonitorActor(Actor):
                 if self._monitor.error is not None and self._monitor.state in _SHOWS_AN_ERROR:
                     return  # as at every poll of a long failure: the first has said it
                 signals = ctx.emit((SOURCE_ERROR, ctx.now_ms, text))
-            case ObservePresent(sample, step_ms):
+            case ObservePresent(sample, step_ms, since_ms):
+                self._hold_if_unasked(ctx, Asked(since_ms, step_ms), sample[0])
                 if self._misses(ctx, step_ms, sample[0]):
                     return  # as when this message has woken it: the source actor learns of the gap, and fills it
                 signals = ctx.emit((SAMPLES, ctx.now_ms, (sample,)))
-            case SourceAnswered(step_ms):
+            case SourceAnswered(step_ms, since_ms):
+                if step_ms:
+                    self._hold_if_unasked(ctx, Asked(since_ms, step_ms), ctx.now_ms)
                 if self._monitor.error is None and not self._monitor.is_held:
                     return
                 if step_ms and self._misses(ctx, step_ms, ctx.now_ms):
+                    self._hold_less(ctx)
                     return
                 signals = ctx.emit((ANSWERED, ctx.now_ms))
                 self._show_gap(ctx)
@@ -185,6 +189,10 @@ class MetricMonitorActor(Actor):
         match message:
             case Tick():
                 self._armed_ms = None
+                environment: Environment = ctx.environment
+                asked = environment.asked_for(self._metric)
+                if asked is not None:
+                    self._hold_if_unasked(ctx, asked)
                 self._follow(ctx, ctx.emit((TIME, ctx.now_ms)))
             case Resumed():
                 self._leave(ctx)
@@ -323,6 +331,29 @@ class MetricMonitorActor(Actor):
         if patience_ms and not self._monitor.is_held:
             ctx.emit((HOLD, ctx.now_ms, patience_ms))
         self._show_gap(ctx)
+
+    def _hold_if_unasked(self, ctx: Context, asked: Asked, again_ms: int | None = None) -> None:
+        """Waits for a window that would be lost, because its source was asked too late or has not answered yet.
+
+        Args:
+            asked: before that window.
+            again_ms: when it was asked after it; None when that has not been answered yet [Unix ms].
+        """
+        monitor = self._monitor
+        if monitor.is_held:
+            return
+        # Shorter windows than the interval are left out as a rule: that alone has nobody wait.
+        is_rule = self._metric.interval < asked.step_ms and ctx.now_ms - asked.at_ms < 2 * asked.step_ms
+        if not is_rule and monitor.misses_window(asked.at_ms, again_ms, now_ms=ctx.now_ms):
+            self._hold(ctx)
+
+    def _hold_less(self, ctx: Context) -> None:
+        """Has those windows wait no longer whose samples have been fetched meanwhile."""
+        environment: Environment = ctx.environment
+        patience_ms = environment.catch_up_ms(self._metric)
+        if patience_ms and self._monitor.holds_needlessly:
+            ctx.emit((HOLD, ctx.now_ms, patience_ms))
+            self._follow(ctx, ())
 
     def _misses(self, ctx: Context, step_ms: int, until_ms: int) -> bool:
         """Whether it waits for samples between the newest and the one at ``until_ms``."""

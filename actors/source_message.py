@@ -16,10 +16,12 @@ class ObservePresent:
 
     Attributes:
         step_ms: how often the source is asked; a sample further than this from the newest leaves a gap [ms].
+        since_ms: when it was asked before this; a monitor waits for a whole window that went by since [Unix ms].
     """
 
     sample: tuple[int, float]
     step_ms: int
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,11 @@ class SourceAnswered:
     Attributes:
         step_ms: when it was only asked for the present, how often it is [ms]: then a monitor that misses more than that
             goes on waiting for it. 0: it was asked for everything.
+        since_ms: as of :class:`ObservePresent`; 0 with ``step_ms`` 0.
     """
 
     step_ms: int = 0
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ CONTRACTS = 100
 INTERVAL_S = 10
 MINUTES, MINUTES_QUICK = 3.0, 0.5
 DOWN_S, DOWN_S_QUICK = 60.0, 20.0
-# In the first poll the server is asked for everything for the first time, and every monitor begins.
-SETTLED_AFTER_S = 25.0
+# In the first poll the server is asked for everything for the first time, and every monitor begins; a window is judged
+# an interval after its end, so those in which some had not begun are known then.
+SETTLED_AFTER_S = 45.0
+JUDGED_AFTER_S = 3.0 * INTERVAL_S
 LOOK_EVERY_S = 0.5
 CAUGHT_UP_WITHIN_S = 600.0
 
@@ -47,7 +50,12 @@ def measure(quick: bool) -> Table:
             time.sleep(LOOK_EVERY_S)
         _bind(running, server.url)
         running.start()
+        time.sleep(SETTLED_AFTER_S)
+        before_ms = _unknown_ms(running)
         rows = [*_polling(running, server, quick), *_catching_up(running, quick)]
+        time.sleep(JUDGED_AFTER_S)
+        unknown_s = (_unknown_ms(running) - before_ms) / 1_000
+        rows.append(row("windows left unknown, all in all", "s", [unknown_s], Limit("max", 0)))
         running.stop()
     return Table("sources", about, tuple(rows))
 
@@ -73,7 +81,6 @@ def _bind(running: Service, url: str) -> None:
 
 
 def _polling(running: Service, server: Prometheus, quick: bool) -> Iterator[Row]:
-    time.sleep(SETTLED_AFTER_S)
     peer = psutil.Process(server.pid)
     cells = {name: psutil.Process(pid) for name, pid in running.pids().items() if name.startswith("cell-")}
     before, cpu_before_s, peer_before_s = _rows(running), _cpu_s(*cells.values()), _cpu_s(peer)
@@ -127,6 +134,19 @@ def _rows(running: Service) -> list[dict[str, Any]]:
     """How the source does, of each cell that has one; a look at one actor costs the cells next to nothing."""
     addresses = [f"source:prom@{name}" for name in running.pids() if name.startswith("cell-")]
     return [json.loads(running.run("actor", "state", each).output)["state"] for each in addresses]
+
+
+def _unknown_ms(running: Service) -> int:
+    """The time that all metrics together lack [ms]. To look costs the cells as much as a poll."""
+    client = running.client()
+    total_ms = 0
+    for place in range(CONTRACTS):
+        status, document = client.request("GET", f"/v1/slas/c{place}")
+        if status != HTTPStatus.OK:
+            raise RuntimeError(f"c{place}: status {status}")
+        total_ms += sum(each["account"]["unknown_ms"] for each in document["metrics"])
+    client.close()
+    return total_ms
 
 
 def _sum(rows: list[dict[str, Any]], key: str) -> int:

@@ -21,7 +21,8 @@ class HostPoller:
 
     cpu_usage is the mean since the poll before, of all callers together; the first since the source was opened.
     psutil's own reckoning is not used for it, because that begins anew in each thread. Nothing here waits, with
-    one exception that no time-out can end: the kernel's answer about a network file system that is dead.
+    one exception that no time-out can end: the kernel's answer about a network file system that is dead. Whoever polls
+    notices that it hangs.
     """
 
     type = "host"

@@ -110,6 +110,7 @@ class PrometheusPoller:
                 answers.update((query, ("vector", part)) for query, part in zip(batch, parts, strict=True))
                 self._joinable.update(batch)
                 self._tried.update(batch)
+        self._forget_warnings(queries, batches)
         alone = [query for query in queries if query not in answers]
         answers.update(Work(self._instant, deadline, alone).done_by(self._concurrency, self._ask_alone))
         for batch in known:
@@ -236,6 +237,14 @@ class PrometheusPoller:
                 return masked(f"{document.get('errorType', 'error')}: {reason}", client.secrets)[:400]
             case _:
                 return f"answered {answer.status}: {answer.excerpt()}"
+
+    def _forget_warnings(self, queries: list[str], batches: list[tuple[str, ...]]) -> None:
+        """Drops warnings about expressions that are asked no more: joined ones change with the queries."""
+        if self._warned:
+            asked = {*queries, *map(joined, batches)}
+            for query in tuple(self._warned):
+                if query not in asked:
+                    self._warned.pop(query, None)  # those of ranges come and go on other threads
 
     def _warn(self, client: HttpClient, query: str, warnings: Any) -> None:
         """Says what the server warns of, once until it changes."""

@@ -127,6 +127,11 @@ class Accounting:
     # --- waiting for what can still be fetched ---------------------------------------------------------
 
     @property
+    def held_since_ms(self) -> int | None:
+        """Of the last :meth:`hold`, until :meth:`release`; None otherwise."""
+        return self._patience.since_ms
+
+    @property
     def is_held(self) -> bool:
         """Between :meth:`hold` and :meth:`release`."""
         return self._patience.since_ms is not None
@@ -148,6 +153,21 @@ class Accounting:
             return self.cursor_ms
         window = self.timeline.window(horizon_ms)
         return max(self.cursor_ms, window[0] if window else horizon_ms)
+
+    def horizon_ms(self, now_ms: int) -> int:
+        """Up to where windows are judged at ``now_ms``."""
+        return self._patience.horizon_ms(now_ms)
+
+    def has_window(self, after_ms: int, until_ms: int) -> bool:
+        """Whether a window not judged yet begins after one instant and ends by the other, and counts for anything."""
+        window = self.timeline.window(max(after_ms + 1, self.cursor_ms))
+        if window is not None and window[0] <= after_ms:
+            window = self.timeline.window(window[1])
+        if window is None or window[1] > until_ms:
+            return False
+        last = self.timeline.window(until_ms)
+        end_ms = until_ms if last is None else last[0]
+        return bool(self.timeline.cut(max(window[0], self.cursor_ms), end_ms)[1])
 
     # --- settling --------------------------------------------------------------------------------------
 

@@ -487,6 +487,23 @@ class Monitor:
         """Between :meth:`hold` and :meth:`source_answered`."""
         return self._accounting.is_held
 
+    @property
+    def holds_needlessly(self) -> bool:
+        """Whether windows wait whose samples have come since :meth:`hold`: another would begin later."""
+        since_ms = self._accounting.held_since_ms
+        return since_ms is not None and self._newest_ms - since_ms >= self._metric.interval
+
+    def misses_window(self, since_ms: int, until_ms: int | None = None, *, now_ms: int) -> bool:
+        """Whether a whole window went by of which nothing is known, since its source was asked.
+
+        Args:
+            until_ms: when it was asked again [Unix ms]; None: it was not, or has not answered. A window that would be
+                judged at ``now_ms`` is missed all the same: what comes for it is late.
+        """
+        judged_ms = self._accounting.horizon_ms(now_ms)
+        end_ms = judged_ms if until_ms is None else max(until_ms, judged_ms)
+        return self._accounting.has_window(max(since_ms, self._newest_ms), end_ms)
+
     def gap_from_ms(self, now_ms: int) -> int:
         """The first instant of which a sample may be missing and would still count [Unix ms]."""
         return max(self._newest_ms + 1, self._accounting.open_from_ms(now_ms))

@@ -4,6 +4,7 @@ Everything follows from the rotation and an instant; nothing is stored. Hand-ove
 clock change, so a shift of a week may last 167 or 169 hours.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -72,11 +73,28 @@ class HandOver(Value):
     time: str = Field(default="09:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
 
 
+def _with_offset(value: object) -> object:
+    """Refuses an instant that leaves its zone open: hand-overs are local, other instants without an offset UTC."""
+    moment = value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # what is no instant at all is refused as such
+            moment = datetime.fromisoformat(value.strip())
+    if isinstance(moment, date) and getattr(moment, "tzinfo", None) is None:
+        raise PydanticCustomError(
+            "no_offset",
+            "{value} leaves its time zone open: give an offset, as in 2026-12-24T09:00:00+01:00, or Z for UTC",
+            {"value": repr(str(value))},
+        )
+    return value
+
+
 class Override(Value):
     """Somebody stands in: ``who``, from ``from`` until ``until``, which is not in it (Unix ms)."""
 
-    since: InstantMs = Field(validation_alias=AliasChoices("from", "since"))
-    until: InstantMs
+    since: Annotated[InstantMs, BeforeValidator(_with_offset)] = Field(
+        validation_alias=AliasChoices("from", "since")
+    )
+    until: Annotated[InstantMs, BeforeValidator(_with_offset)]
     who: Name
 
     @field_validator("until")

@@ -144,10 +144,14 @@ class FakePoller:
 
 @dataclass
 class RememberingPoller(FakePoller):
-    """One that can also be asked what was: ``past`` says the value at an instant, None when there was none."""
+    """One that can also be asked what was: ``past`` says the value at an instant, None when there was none.
+
+    Ranges fail with ``fetch_error``, those of the queries ``failing`` always.
+    """
 
     past: Callable[[int], float | None] = lambda at_ms: GOOD
     fetch_error: str | None = None
+    failing: frozenset[str] | set[str] = frozenset()
     fetched: list[dict[str, Gap]] = field(default_factory=list)
 
     def fetch(self, gaps: Mapping[str, Gap], step_ms: int) -> list[Filling]:
@@ -155,7 +159,9 @@ class RememberingPoller(FakePoller):
         if self.fetch_error is not None:
             return [Filling(each, (), self.fetch_error) for each in gaps]
         return [
-            Filling(
+            Filling(each, (), "boom")
+            if gap.query in self.failing
+            else Filling(
                 each,
                 tuple(
                     (at_ms, value)

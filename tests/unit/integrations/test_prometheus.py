@@ -82,7 +82,8 @@ class Prometheus:
             if not isinstance(result, list):
                 return json_reply({"status": "error", "errorType": "bad_data", "error": "not a vector"}, 400)
             found += [{**each, "metric": {**each["metric"], "slakeeper_query": number}} for each in result]
-        return json_reply({"status": "success", "data": {"resultType": "vector", "result": found}})
+        document: dict[str, Any] = {"status": "success", "data": {"resultType": "vector", "result": found}}
+        return json_reply({**document, "warnings": self.warnings} if self.warnings else document)
 
     def _joined_span(self, request: Request) -> Behaviour:
         form = request.form()
@@ -271,6 +272,23 @@ def test_a_warning_of_the_server_is_logged_until_it_changes(caplog: pytest.LogCa
         ("slakeeper.source", logging.WARNING)
     ] * 3
     assert caplog.records[0].getMessage() == "source prom warns of up: partial"
+
+
+def test_warnings_are_forgotten_with_the_expressions_that_are_asked_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake = Prometheus()
+    fake.results = {query: [series("1")] for query in ("a", "b", "c")}
+    with FakeServer(fake) as server:
+        poller = prometheus(server)
+        poller.poll({query: query for query in "abc"})  # quick ones: joined from now on
+        fake.warnings = ["partial"]
+        said = []
+        for queries in ("ab", "ab", "abc", "ab", "c", "ab"):
+            caplog.clear()
+            poller.poll({query: query for query in queries})
+            said.append(len(caplog.records))
+    assert said == [1, 0, 1, 0, 1, 2]  # ab, nothing new, c, nothing new, c, a and b
 
 
 def test_queries_go_over_as_many_connections_as_the_concurrency_says() -> None:

@@ -148,6 +148,33 @@ def test_somebody_stands_in_and_the_later_of_two_counts() -> None:
     assert who(turns, "2026-11-05T00:00") == "ann"
 
 
+@pytest.mark.parametrize(
+    "naive",
+    [
+        "2026-12-24T09:00:00",
+        "2026-12-24 09:00",
+        "2026-12-24",
+        date(2026, 12, 24),
+        datetime.fromisoformat("2026-12-24T09:00:00"),
+    ],
+)
+@pytest.mark.parametrize("key", ["from", "since", "until"])
+def test_an_exception_that_leaves_its_time_zone_open_is_refused(naive: Any, key: str) -> None:
+    override = {"from": 1_700_000_000, "until": 1_900_000_000, "who": "bob", key: naive}
+    if key == "since":
+        del override["from"]
+    with pytest.raises(ValidationError, match="give an offset"):
+        rotation("ann", "bob", overrides=[override])
+
+
+@pytest.mark.parametrize("begin", ["2026-12-24T09:00:00+01:00", "2026-12-24T08:00:00Z", 1_798_099_200])
+def test_an_exception_begins_at_the_instant_it_says(begin: Any) -> None:
+    override = {"from": begin, "until": datetime(2026, 12, 25, tzinfo=UTC), "who": "bob"}
+    turns = rotation("ann", "carol", overrides=[override])
+    assert who(turns, "2026-12-24T08:59:59.999") != "bob"
+    assert who(turns, "2026-12-24T09:00") == "bob"
+
+
 def test_outside_hours_the_next_one_is_told_whose_hours_it_is_within() -> None:
     turns = rotation("ann", "bob", "carol")
     some = people("ann", "bob", "carol", ann=OFFICE, bob=OFFICE)
