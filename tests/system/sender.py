@@ -47,7 +47,7 @@ class Sender:
         self._given_up.set()
         self._thread.join(20)
         assert not self._thread.is_alive()
-        assert kind is not None or self.odd == []
+        assert kind is not None or not self.odd, self.odd
 
     def _run(self) -> None:
         for number in itertools.count():
