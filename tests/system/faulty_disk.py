@@ -72,15 +72,11 @@ class Disk:
         except FileNotFoundError:
             return None
 
-    def take(self, wanted_bytes: int, path: Path) -> None:
-        """Takes room for what is to be written. Of two at once one may get its room for nothing."""
+    def require(self, wanted_bytes: int, path: Path) -> None:
+        """Fails if there is no room for what is to be written. What is written takes none: nobody has to count it."""
         free_bytes = self.free_bytes()
-        if free_bytes is None:
-            return
-        if wanted_bytes > free_bytes:
+        if free_bytes is not None and wanted_bytes > free_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        if self._room.exists():  # room that was made meanwhile stays
-            _put(self._room, str(free_bytes - wanted_bytes))
 
 
 class _FaultyFile:
@@ -91,7 +87,7 @@ class _FaultyFile:
 
     def write(self, data: bytes) -> None:
         self._disk.touch("write", self._path)
-        self._disk.take(len(data), self._path)
+        self._disk.require(len(data), self._path)
         self._file.write(data)
 
     def sync(self) -> None:
@@ -128,7 +124,7 @@ def install(disk: Disk, replace: Callable[[Any, str, Any], None] = setattr) -> N
 
 def _put(path: Path, text: str) -> None:
     """Whoever reads it finds all of it."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new = path.with_name(path.name + ".new")
     new.write_text(text)
     new.rename(path)
 
