@@ -12,7 +12,13 @@ from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
-from slakeeper.actors.message import Observe
+from slakeeper.actors.message import (
+    CloseViolation,
+    MetricRecovered,
+    MetricViolated,
+    Observe,
+    UpdateViolation,
+)
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.muting import Muting
 from slakeeper.actors.neighbour import answer
@@ -41,6 +47,7 @@ from tests.simulation.settings import (
     PLANS,
     QUICK,
     STEADY,
+    UNRECOGNISING,
     WATCHED,
     CellPlan,
     Pace,
@@ -52,6 +59,9 @@ from tests.simulation.shadow import Shadow, recorded
 CODEC = make_codec()
 
 SNAPSHOT_MS = 2 * HOUR_MS
+
+# What a monitor has to say, on its way to the contract and from there to the violation.
+NEWS = (MetricViolated, MetricRecovered, UpdateViolation, CloseViolation)
 
 # By then every metric has been bad for the first time.
 FIRST_BAD_MS = 20 * MINUTE_MS
@@ -128,6 +138,7 @@ class SlaWorld(Observer):
         topics: how often each was published.
         problems: what was found wrong while it ran.
         set_aside: addresses of actors that were, for a while.
+        unheard: addresses of contracts and violations that were killed on how a metric stands.
         seen: violations by id, as was published of them last; also of those whose archive was killed on them.
     """
 
@@ -139,6 +150,7 @@ class SlaWorld(Observer):
     ) -> None:
         self.problems: list[str] = []
         self.set_aside: set[str] = set()
+        self.unheard: set[str] = set()
         self.seen: dict[str, dict[str, Any]] = {}
         self.pace = climate.pace
         self.contracts = contract_documents(climate.pace)
@@ -213,7 +225,8 @@ class SlaWorld(Observer):
             return found
 
         senders = {name: Channel(self.outside, name) for name in ENFORCEMENT.channels}
-        senders["sms"] = Channel(self.outside, "sms", idempotent=False, on_uncertain="hold")
+        for name, on_uncertain in UNRECOGNISING.items():
+            senders[name] = Channel(self.outside, name, idempotent=False, on_uncertain=on_uncertain)
         environment = Environment(
             ENFORCEMENT,
             MONITORING,
@@ -262,6 +275,8 @@ class SlaWorld(Observer):
                 self.died[address] = self.died.get(address, 0) + len(message.samples)
 
             self._turn[cell.name].append((partition_of(address.split(":")[1]), died))
+        if isinstance(message, NEWS):
+            self.unheard.add(address)
 
     def turn_ended(self, cell: SimCell) -> None:
         for _, durable in self._turn[cell.name]:

@@ -18,7 +18,9 @@ CELLS, PARTITIONS = 2, 4
 
 # By partition. The first and the third are one cell's.
 IDS = [
-    next(sla_id for sla_id in map("shop-{}".format, range(1000)) if partition_of(sla_id, PARTITIONS) == number)
+    next(
+        sla_id for sla_id in map("shop-{}".format, range(1000)) if partition_of(sla_id, PARTITIONS) == number
+    )
     for number in range(PARTITIONS)
 ]
 FIRST, SECOND = 0, 2
@@ -55,6 +57,20 @@ FAULTS: tuple[tuple[Operation, str], ...] = (
 )
 
 
+def sent_over_a_fault(service: Service, disk: Disk, operation: Operation, pattern: str) -> int:
+    """Breaks the disk of the cell under a sender; returns how many samples of each contract were acknowledged."""
+    cell = service.processes()[CELL]
+    with Sender(service, *(f"requests_{sla_id}" for sla_id in IDS), name=f"{operation} {pattern}") as sender:
+        until(lambda: sender.batches > 3, what="a running sender")
+        disk.break_once(operation, pattern)
+        until(lambda: not disk.is_to_break, what=f"{operation} of {pattern} to fail")
+        until(lambda: not cell.alive(), what="the cell to end")
+        begun = sender.batches
+        until(service.is_whole, what="the cell to be back")
+        until(lambda: sender.batches > begun + 3, what="batches to be taken again")
+    return sender.acknowledged
+
+
 @pytest.mark.parametrize("partition", [FIRST, SECOND])
 def test_a_partition_whose_disk_fails_loses_nothing_and_counts_nothing_twice(
     service: Service, partition: int
@@ -62,17 +78,7 @@ def test_a_partition_whose_disk_fails_loses_nothing_and_counts_nothing_twice(
     service.start()
     disk, acknowledged = Disk(service.data), 0
     for number, (operation, file) in enumerate(FAULTS, 1):
-        cell = service.processes()[CELL]
-        names = [f"requests_{sla_id}" for sla_id in IDS]
-        with Sender(service, *names, name=f"fault-{number}") as sender:
-            until(lambda sender=sender: sender.batches > 3, what="a running sender")  # type: ignore[misc]
-            disk.break_once(operation, f"p{partition:03d}/{file}")
-            until(lambda: not disk.is_to_break, what=f"{operation} of {file} to fail")
-            until(lambda cell=cell: not cell.alive(), what="the cell to end")  # type: ignore[misc]
-            begun = sender.batches
-            until(service.is_whole, what="the cell to be back")
-            until(lambda sender=sender, begun=begun: sender.batches > begun + 3, what="batches to be taken again")  # type: ignore[misc]
-        acknowledged += sender.acknowledged
+        acknowledged += sent_over_a_fault(service, disk, operation, f"p{partition:03d}/{file}")
         assert accepted(service) == dict.fromkeys(IDS, acknowledged), (operation, file)
         assert restarts(service) == {**dict.fromkeys(restarts(service), 0), CELL: number}
     service.stop()

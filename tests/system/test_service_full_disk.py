@@ -107,7 +107,9 @@ def outcome(service: Service, batch_id: str) -> int:
         return 0
 
 
-def test_samples_are_refused_below_the_reserve_and_people_are_not(service: Service, small_disk: SmallDisk) -> None:
+def test_samples_are_refused_below_the_reserve_and_people_are_not(
+    service: Service, small_disk: SmallDisk
+) -> None:
     assert outcome(service, "1") == 202
     small_disk.fill(RESERVE_BYTES // 2)
     until(lambda: outcome(service, "2") == 503, what="samples to be refused")
@@ -126,7 +128,9 @@ def test_samples_are_refused_below_the_reserve_and_people_are_not(service: Servi
     service.stop()
 
 
-def test_a_disk_that_others_fill_to_the_last_byte_loses_nothing(service: Service, small_disk: SmallDisk) -> None:
+def test_a_disk_that_others_fill_to_the_last_byte_loses_nothing(
+    service: Service, small_disk: SmallDisk
+) -> None:
     sent = acknowledged = 0
     for number in range(5):
         sent += 1
