@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from slakeeper.actors.address import REPORTING, audit_address
@@ -126,9 +125,14 @@ class AuditActor(Actor):
         if files is None or self._is_filing or not self._unfiled:
             return
         self._is_filing = True
-        batch = tuple(islice(self._unfiled, BATCH))
+        # All of them are handed over: a stop has written them whole, and what is in the files is to be known again.
+        unfiled = tuple(self._unfiled)
         # One lane for all partitions of a cell: they are few, small writes, and wait for the same disk.
-        ctx.perform(FILE_KEY, lambda: files.append(partition, batch, puts_aside=puts_aside), lane=LANE)
+        ctx.perform(
+            FILE_KEY,
+            lambda: files.append(partition, unfiled, at_most=BATCH, puts_aside=puts_aside),
+            lane=LANE,
+        )
 
     def _filed(self, ctx: Context, seq: int) -> None:
         environment: Environment = ctx.environment

@@ -73,17 +73,22 @@ class AuditFiles:
         self._directory = directory
         self._fs: FileSystem = OsFileSystem() if fs is None else fs
 
-    def append(self, partition: str, links: Sequence[Link], *, puts_aside: bool = False) -> int | Fork:
+    def append(
+        self, partition: str, links: Sequence[Link], *, at_most: int | None = None, puts_aside: bool = False
+    ) -> int | Fork:
         """Adds entries to a partition's chain; those that are there already are written over with the same bytes.
 
         Not skipped: after a sync that failed the system may show lines that the disk does not have.
 
         Args:
-            links: in order, without gaps; the first is the one after the last that this has confirmed.
+            links: all that this has not confirmed yet, in order, without gaps; the first is the one after the last that
+                it has.
+            at_most: how many are written, but for more of them that are there already; None: all.
             puts_aside: whether a fork is put into a file of its own first; else it is only returned.
 
         Returns:
-            The number of the last of them: all are durable. Or the fork that is in the way: nothing was written.
+            The number of the last that was written: up to it all are durable. Or the fork that is in the way: nothing
+            was written.
 
         Raises:
             OSError: some may be; BlockingIOError: another is writing.
@@ -93,16 +98,18 @@ class AuditFiles:
         # A write that hangs, of a cell that has ended meanwhile, must not cut off what the next one adds.
         lock = fs.lock(directory / "lock")
         try:
-            return self._append(directory, links, puts_aside)
+            return self._append(directory, links, at_most, puts_aside)
         finally:
             lock.release()
 
-    def _append(self, directory: Path, links: Sequence[Link], puts_aside: bool) -> int | Fork:
+    def _append(
+        self, directory: Path, links: Sequence[Link], at_most: int | None, puts_aside: bool
+    ) -> int | Fork:
         fs = self._fs
         names = segments(fs.names(directory))
         begun = segment_name(links[0].seq)
         name, offset, tail, later = self._place(directory, names, links)
-        foreign = _foreign(tail, links)
+        there, foreign = _behind(tail, links)
         if offset is not None and foreign and all(each.seq >= links[0].seq for each in foreign):
             digest = hashlib.sha256(tail).hexdigest()
             fork = Fork(foreign[0].seq, len(foreign), f"{name}.forked-{digest[:12]}")
@@ -112,6 +119,7 @@ class AuditFiles:
             for each in later:
                 fs.remove(directory / each)
             fs.sync_directory(directory)
+            later, there = (), 0
         elif offset is None or foreign:
             # Somebody else changed it. What is recorded is written all the same, behind what is there: nothing is lost
             # by it, and verifying shows where the break is.
@@ -121,16 +129,20 @@ class AuditFiles:
             )  # fmt: skip
             name = names[-1] if names else begun
             content = fs.read(directory / name) if names else b""
-            offset, tail = content.rfind(b"\n") + 1, b""
+            offset, tail, later, there = content.rfind(b"\n") + 1, b"", (), 0
         if offset >= SEGMENT_BYTES and not tail and begun not in names:
             name, offset = begun, 0
         if name not in names:
             fs.create(directory / name).close()
-        data = b"".join(link.line.encode("ascii") + b"\n" for link in links)
+        # What is there already is written again with the rest: the end is cut off behind what is written.
+        written = links if at_most is None else links[: max(at_most, there)]
+        data = b"".join(link.line.encode("ascii") + b"\n" for link in written)
         fs.rewrite_end(directory / name, offset, data)
-        if offset == 0:
+        for each in later:
+            fs.remove(directory / each)
+        if offset == 0 or later:
             fs.sync_directory(directory)
-        return links[-1].seq
+        return written[-1].seq
 
     def _place(
         self, directory: Path, names: Sequence[str], links: Sequence[Link]
@@ -174,9 +186,15 @@ def _end_of(previous: str, content: bytes) -> int | None:
     return None if at < 0 else at + len(ending)
 
 
-def _foreign(tail: bytes, links: Sequence[Link]) -> list[Entry]:
-    """Sound entries behind the confirmed ones that are not these. Whatever else is there a crash may have left."""
-    lines = {link.line for link in links}
-    texts = (each.decode("latin-1") for each in tail.split(b"\n"))
-    entries = (read(text) for text in texts if text not in lines)
-    return [entry for entry in entries if entry is not None and entry.is_intact]
+def _behind(tail: bytes, links: Sequence[Link]) -> tuple[int, list[Entry]]:
+    """What stands behind the confirmed entries: how many of these, and sound entries that are none of them.
+
+    Whatever else is there a crash may have left.
+    """
+    if not tail:
+        return 0, []
+    places = {link.line: place for place, link in enumerate(links, 1)}
+    texts = [each.decode("latin-1") for each in tail.split(b"\n")]
+    there = max((places.get(text, 0) for text in texts), default=0)
+    entries = (read(text) for text in texts if text not in places)
+    return there, [entry for entry in entries if entry is not None and entry.is_intact]

@@ -30,8 +30,10 @@ from slakeeper.actors.contract_event import (
     MetricAdded,
     MetricGone,
     MetricRemoved,
+    MetricTurned,
     OpenedFor,
     PeriodSettled,
+    TurnFollowed,
 )
 from slakeeper.actors.definition import Definition, definition_of
 from slakeeper.actors.environment import Environment, Known
@@ -44,7 +46,6 @@ from slakeeper.actors.message import (
     ForceClose,
     LookAtBurn,
     MetricRecovered,
-    MetricViolated,
     Rebase,
     RemoveContract,
     ResumeContract,
@@ -72,6 +73,7 @@ from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import CONTRACT_EXPIRED, SELF, open_violation
 
 LOOK_TIMER = "violations"
+WAIT_TIMER = "turns"
 TERM_TIMER = "term"
 
 METRIC_REMOVED = "metric removed from the contract"
@@ -104,6 +106,7 @@ class ContractActor(Actor):
         self._removed: dict[str, MetricRemoved] = {}
         self._burning: Burning | None = None
         self._ending: ContractEnding | None = None
+        self._turned: list[MetricTurned] = []
         # While it ends: metrics whose monitors have not been heard to the end; how often they were asked; who waits.
         self._unheard: set[str] | None = None
         self._asked = 0
@@ -134,8 +137,6 @@ class ContractActor(Actor):
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
-            case MetricViolated():
-                self._violated(ctx, message)
             case MetricRecovered(metric_name, at_ms, value):
                 violation_id = self._open.get(metric_name)
                 if violation_id is not None:
@@ -153,6 +154,7 @@ class ContractActor(Actor):
 
     def handle_info(self, ctx: Context, message: Any) -> None:
         if isinstance(message, Entrusted):
+            self._follow_turns(ctx)
             self._gather(ctx)
             if self._unheard:  # one of those that are waited for is there again, it may be
                 self._hear_out(ctx)
@@ -165,6 +167,7 @@ class ContractActor(Actor):
                 self._heard(ctx, metric_name, error)
             case Tick() | StartRefused():
                 self._look_for_violations(ctx)
+                self._follow_turns(ctx)
                 self._end_if_expired(ctx)
                 turned_ms = self._last_turn_ms(ctx)
                 if turned_ms is not None:
@@ -227,6 +230,10 @@ class ContractActor(Actor):
                     self._open.pop(metric_name, None)
             case AccountGathered(metric_name, account):
                 self._gathered.add(metric_name, account)
+            case MetricTurned():
+                self._turned.append(event)
+            case TurnFollowed(metric_name):
+                self._turned.remove(self._turns_of(metric_name)[0])
             case BurnChanged(burning):
                 self._burning = burning
             case ContractEnding(document):
@@ -241,7 +248,7 @@ class ContractActor(Actor):
         return ContractState(
             self._document, self._version, self._configured, dict(self._open), self._gathered.accounts(),
             dict(self._added), self._chapter, dict(self._removed), self._burning, self._gathered.former,
-            self._ending,
+            self._ending, tuple(self._turned),
         )  # fmt: skip
 
     def load(self, state: ContractState) -> None:
@@ -252,6 +259,7 @@ class ContractActor(Actor):
         self._removed, self._burning = dict(state.removed), state.burning
         self._gathered = Gathered(state.gathered, state.former)
         self._ending = state.ending
+        self._turned = list(state.turned)
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
@@ -331,9 +339,32 @@ class ContractActor(Actor):
 
     def _close(self, ctx: Context, metric_name: str) -> None:
         self._set_open(ctx, metric_name, "")
-        if self._watches(metric_name):
+        if self._turns_of(metric_name):
+            self._follow(ctx, metric_name)
+        elif self._watches(metric_name):
             # The monitor knows already when the metric recovered; after an operator's word it does not.
             ctx.cast(monitor_address(self._contract.id, metric_name), ForceClose())
+
+    def _turns_of(self, metric_name: str) -> list[MetricTurned]:
+        return [turn for turn in self._turned if turn.metric_name == metric_name]
+
+    def _follow_turns(self, ctx: Context) -> None:
+        for metric_name in dict.fromkeys(turn.metric_name for turn in self._turned):
+            self._follow(ctx, metric_name)
+
+    def _follow(self, ctx: Context, metric_name: str) -> None:
+        """Does what follows from a metric's turns, in their order, up to one that waits for the end of a violation."""
+        for turn in self._turns_of(metric_name):
+            violation_id = self._open.get(metric_name)
+            if turn.severity is not None:
+                self._violated(ctx, turn, turn.severity)
+            elif violation_id is not None:
+                ctx.cast(violation_address(violation_id), CloseViolation(turn.at_ms, turn.value))
+                ctx.set_timer(WAIT_TIMER, ctx.now_ms + LOOK_MS, Tick())  # it may crash on it
+                return
+            ctx.emit(TurnFollowed(metric_name))
+        if not self._turned:
+            ctx.cancel_timer(WAIT_TIMER)
 
     def _watches(self, metric_name: str) -> bool:
         return any(metric.name == metric_name for metric in self._contract.metrics)
@@ -383,24 +414,24 @@ class ContractActor(Actor):
         if self._contract.status is not ContractStatus.ACTIVE:
             ctx.cast(address, SetSuspended(True))
 
-    def _violated(self, ctx: Context, message: MetricViolated) -> None:
+    def _violated(self, ctx: Context, turn: MetricTurned, severity: Severity) -> None:
         environment: Environment = ctx.environment
-        # No single value is a breach: that the period is lost is.
-        severity = Severity.BREACH if environment.is_lost(self._contract.id, ctx.now_ms) else message.severity
-        violation_id = self._open.get(message.metric_name)
+        if environment.is_lost(self._contract.id, ctx.now_ms):
+            severity = Severity.BREACH  # no single value is one: that the period is lost is
+        violation_id = self._open.get(turn.metric_name)
         if violation_id is not None:
-            update = UpdateViolation(message.value, severity, message.at_ms)
+            update = UpdateViolation(turn.value, severity, turn.at_ms)
             ctx.cast(violation_address(violation_id), update)
             return
-        if not self._watches(message.metric_name):
+        if not self._watches(turn.metric_name):
             return  # it has left the contract since its monitor said this
-        metric = self._contract.metric(message.metric_name)
+        metric = self._contract.metric(turn.metric_name)
         opened = open_violation(
             self._contract,
             metric,
-            message.value,
+            turn.value,
             severity,
-            message.at_ms,
+            turn.at_ms,
             contract_version=self._version,
         )
         self._set_open(ctx, metric.name, opened.id)

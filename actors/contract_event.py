@@ -67,6 +67,29 @@ class OpenedFor:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricTurned:
+    """Event: what a monitor says of its metric's promise; it waits here until the contract has followed it.
+
+    Attributes:
+        at_ms: of the sample that says it [Unix ms].
+        severity: the promise is broken, for the first time or still, so far as badly as this; None: it has held for
+            long enough.
+    """
+
+    metric_name: str
+    at_ms: int
+    value: float
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFollowed:
+    """Event: the contract has done what followed from the first of a metric's turns."""
+
+    metric_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Burning:
     """A burn alert that goes on since ``since_ms`` [Unix ms].
 
@@ -142,6 +165,7 @@ class ContractState:
         removed: metrics that left, until their account of the period is in.
         former: earlier versions, the oldest first, as long as a period may wait to be settled under them.
         ending: since it was removed; None before.
+        turned: what monitors have said and nothing has followed from yet.
     """
 
     document: dict[str, Any]
@@ -155,3 +179,4 @@ class ContractState:
     burning: Burning | None = None
     former: tuple[FormerVersion, ...] = ()
     ending: ContractEnding | None = None
+    turned: tuple[MetricTurned, ...] = ()

@@ -15,6 +15,7 @@ from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.catalog import Catalog
 from slakeeper.actors.definition import Definition
 from slakeeper.actors.muting import INHIBITION_WAIT_MS, LOOK_AGAIN_MS, Muted, Muting
+from slakeeper.actors.output_file import OutputFiles
 from slakeeper.actors.restraint_table import RestraintTable
 from slakeeper.actors.target_file import TargetError, TargetFiles, Targets
 from slakeeper.integrations.channel import Sender, open_channel
@@ -117,6 +118,7 @@ class Environment:
         trials: test messages; None when nothing can be sent.
         waiting: how many messages are on their way over a channel, or wait for their turn.
         audit_files: where audit entries are written; None: they stay in the journal.
+        outputs: where what remedies printed is kept; None: nowhere.
         audit_failing: name of a partition to why its entries cannot be written now; written by audit actors.
         muting: silences, and what is broken in other cells.
         restraint: what holds automatic remediation back; written by its keepers.
@@ -152,6 +154,7 @@ class Environment:
     trials: "Trials | None" = None
     waiting: Callable[[str], int] = lambda channel: 0
     audit_files: AuditFiles | None = None
+    outputs: OutputFiles | None = None
     audit_failing: dict[str, str] = field(default_factory=dict)
     muting: Muting = field(default_factory=Muting)
     restraint: RestraintTable = field(default_factory=RestraintTable)
@@ -356,6 +359,7 @@ def open_environment(
     return Environment(
         enforcement, monitoring, senders, pollers, data / "locks", claims, desk, held,
         breakers=_known_breakers(claims), audit_files=AuditFiles(data / "audit"),
+        outputs=OutputFiles(data / "outputs"),
     )  # fmt: skip
 
 

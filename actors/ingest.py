@@ -13,12 +13,13 @@ from slakeeper.actors.message import BatchNoted, CountDuplicates, NoteBatch, Not
 from slakeeper.actors.payload import optional_text, sequence
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
-from slakeeper.otp.host import Host
-from slakeeper.otp.partition import Partition
+from slakeeper.otp.host import HalfDone, Host
+from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.sla.sample import Sample, check_sample, has_labels
 
-# At 100 batches a second a sender that lost its answer has 40 seconds to send again; each costs 9 bytes.
-REMEMBERED_BATCHES = 4096
+# At 500 batches a second a sender that lost its answer has a minute to send again; each costs 9 bytes on disk, and 75
+# in memory.
+REMEMBERED_BATCHES = 32_768
 
 
 class IngestActor(Actor):
@@ -57,6 +58,11 @@ class IngestActor(Actor):
         return tuple((key, missed) if missed else key for key, missed in self._batches.items())
 
     def load(self, state: tuple[Any, ...]) -> None:
+        if all(
+            type(noted) is int for noted in state
+        ):  # as nearly always, and a cell that starts waits for it
+            self._batches = dict.fromkeys(state, ())
+            return
         for noted in state:
             self._take(noted)
 
@@ -151,6 +157,9 @@ class Ingest:
 
         Returns:
             For each what :meth:`take` returns or raises.
+
+        Raises:
+            JournalError, HalfDone: the host has to end.
         """
         # Whoever is going to crash on what came before has crashed then, and counts as down.
         host.drain()
@@ -168,8 +177,14 @@ class Ingest:
             else:
                 answers.append(batch)
         batches = [each for each in answers if isinstance(each, _Batch)]
-        turn.note(batches)
-        turn.hand_on(batches)
+        try:
+            turn.note(batches)
+            turn.hand_on(batches)
+        except JournalError:
+            raise
+        except Exception as error:
+            # Durable as noted, its samples would be duplicates when it comes again.
+            raise HalfDone("batches are noted, and their samples are not handed on") from error
         return [each.reply if isinstance(each, _Batch) else each for each in answers]
 
     def _monitors(self, host: Host, metric: str) -> dict[str, _Monitor]:

@@ -1,12 +1,14 @@
 """LedgerActor: what a contract's violations and lost periods are worth; entries are added, decided and settled."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from slakeeper.actors.audit import note
 from slakeeper.actors.billing import Billing
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
+    BookViolation,
     ContractChanged,
     DecideEntry,
     ListBilling,
@@ -40,6 +42,10 @@ _DECIDED = {
 }
 
 
+# Former versions entrusted a violation as it is, and its attainment was read when it was booked.
+Due = BookViolation | Violation | SettlePeriod
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerState:
     """What a snapshot keeps: every version of the contract that entries may refer to, the entries, their billing; and
@@ -50,7 +56,7 @@ class LedgerState:
     entries: tuple[LedgerEntry, ...]
     deliveries: tuple[Delivery, ...] = ()
     unbilled: tuple[Delivery, ...] = ()
-    due: tuple[Violation | SettlePeriod, ...] = ()
+    due: tuple[Due, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class LedgerActor(Actor):
         self._parsed: dict[int, Sla] = {}
         self._entries: dict[str, LedgerEntry] = {}
         self._billing = Billing()
-        self._due: dict[str, Violation | SettlePeriod] = {}
+        self._due: dict[str, Due] = {}
 
     def init(self, ctx: Context, fresh: bool) -> None:
         if not fresh:
@@ -119,7 +125,7 @@ class LedgerActor(Actor):
                     self._billing.forget(event.id)
             case DeliveryChanged():
                 self._billing.apply(event)
-            case Violation() | SettlePeriod():
+            case BookViolation() | Violation() | SettlePeriod():
                 self._due[_key(event)] = event
             case Booked(key):
                 self._due.pop(key, None)
@@ -147,21 +153,26 @@ class LedgerActor(Actor):
         return self._parsed[known]
 
     def _book_due(self, ctx: Context) -> None:
+        environment: Environment = ctx.environment
         for key, due in list(self._due.items()):
-            if isinstance(due, Violation):
-                environment: Environment = ctx.environment
-                attainment = environment.attainment(due.sla_id)
-                contract = self._contract(due.contract_version)
-                self._book(ctx, compensation.book(contract, due, attainment=attainment))
-            else:
-                contract = self._contract(due.version)
-                attainment = settled_attainment(contract, due.accounts)
-                period = (due.start_ms, due.end_ms)
-                penalties = compensation.settle_penalties(
-                    contract, attainment, period, contract_version=due.version
-                )
-                self._book(ctx, penalties)
+            match due:
+                case BookViolation(violation, attainment):
+                    self._book_violation(ctx, violation, attainment)
+                case Violation():
+                    self._book_violation(ctx, due, environment.attainment(due.sla_id))
+                case SettlePeriod():
+                    contract = self._contract(due.version)
+                    attainment = settled_attainment(contract, due.accounts)
+                    period = (due.start_ms, due.end_ms)
+                    penalties = compensation.settle_penalties(
+                        contract, attainment, period, contract_version=due.version
+                    )
+                    self._book(ctx, penalties)
             ctx.emit(Booked(key))
+
+    def _book_violation(self, ctx: Context, violation: Violation, attainment: Fraction | None) -> None:
+        contract = self._contract(violation.contract_version)
+        self._book(ctx, compensation.book(contract, violation, attainment=attainment))
 
     def _book(self, ctx: Context, entries: list[LedgerEntry]) -> None:
         for entry in entries:
@@ -216,8 +227,14 @@ class LedgerActor(Actor):
         note(ctx, what, sla_id=entry.sla_id, subject=entry.id, who=who, **money, **details)
 
 
-def _key(due: Violation | SettlePeriod) -> str:
-    return due.id if isinstance(due, Violation) else f"period-{due.start_ms}"
+def _key(due: Due) -> str:
+    match due:
+        case BookViolation(violation):
+            return violation.id
+        case Violation():
+            return due.id
+        case SettlePeriod():
+            return f"period-{due.start_ms}"
 
 
 def _refusal(error: CompensationError) -> RequestError:

@@ -5,6 +5,7 @@ What only sources, silences or restraint are concerned with stands in a module o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from slakeeper.sla.account import Account
@@ -140,18 +141,8 @@ class DescribeMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricViolated:
-    """The metric's promise is broken: since ``at_ms``, at ``value``; again when it got worse."""
-
-    metric_name: str
-    at_ms: int
-    value: float
-    severity: Severity
-
-
-@dataclass(frozen=True, slots=True)
 class MetricRecovered:
-    """The metric's promise has held for long enough; ``value`` is its latest."""
+    """The promise holds, said again: what is open of the metric ended at ``at_ms``; ``value`` is its latest."""
 
     metric_name: str
     at_ms: int
@@ -222,10 +213,11 @@ class CloseViolation:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeViolation:
-    """Call."""
+    """Call. What takes nothing over is refused while an acknowledgement holds."""
 
     by: str
     note: str = ""
+    takes_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +360,17 @@ class ContractChanged:
 
     document: dict[str, Any]
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookViolation:
+    """A violation that has ended, and what its contract had attained [%] by then, in the period that was running.
+
+    The ledger may come to it only in a later period. ``attainment`` is None when nothing of it was known.
+    """
+
+    violation: Violation
+    attainment: Fraction | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from slakeeper.actors.address import contract_address
-from slakeeper.actors.contract_event import AccountGathered
+from slakeeper.actors.contract_event import AccountGathered, MetricTurned
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     CountDuplicates,
@@ -15,7 +15,6 @@ from slakeeper.actors.message import (
     ForceClose,
     LookAtBurn,
     MetricRecovered,
-    MetricViolated,
     Observe,
     Rebase,
     SayAgain,
@@ -343,12 +342,13 @@ class MetricMonitorActor(Actor):
         has_recovered = any(isinstance(signal, Recovered) for signal in followed)
         for signal in followed:
             match signal:
+                # Not sent: whoever crashes on a message has lost it, and a violation would never be opened, a period
+                # never be settled.
                 case Opened(at_ms, value, severity) | Updated(at_ms, value, severity):
-                    ctx.cast(contract, MetricViolated(name, at_ms, value, severity))
+                    ctx.entrust(contract, MetricTurned(name, at_ms, value, severity))
                 case Recovered(at_ms, value):
-                    ctx.cast(contract, MetricRecovered(name, at_ms, value))
+                    ctx.entrust(contract, MetricTurned(name, at_ms, value))
                 case PeriodClosed(account):
-                    # Not sent: whoever crashes on a message has lost it, and the period would never be settled.
                     ctx.entrust(contract, AccountGathered(name, account))
                 case StateChanged(old, new, at_ms):
                     payload = {

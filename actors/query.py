@@ -331,14 +331,23 @@ def find_violation(host: Host, violation_id: str) -> Violation:
 
 
 def violation_document(host: Host, violation_id: str) -> dict[str, Any]:
-    """One violation with all that is known of it, and what was booked for it.
+    """One violation with all that is known of it, what its remedies printed, and what was booked for it.
 
     Raises:
         RequestError: ``not_found``.
     """
     violation = find_violation(host, violation_id)
     booked = [each for each in entries(host, violation.sla_id) if each.violation_id == violation_id]
-    return {**violation_row(host, violation), "compensation": [each.to_document() for each in booked]}
+    environment: Environment = host.environment
+    kept = environment.outputs
+    outputs = {} if kept is None else kept.read(violation_id, violation.remediation_actions)
+    row = violation_row(host, violation)
+    actions = [{**each, "output": outputs.get(each["id"])} for each in row["remediation_actions"]]
+    return {
+        **row,
+        "remediation_actions": actions,
+        "compensation": [each.to_document() for each in booked],
+    }
 
 
 def violation_row(host: Host, violation: Violation) -> dict[str, Any]:

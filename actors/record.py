@@ -15,12 +15,20 @@ from slakeeper.actors.contract_event import (
     MetricAdded,
     MetricGone,
     MetricRemoved,
+    MetricTurned,
     OpenedFor,
     PeriodSettled,
+    TurnFollowed,
 )
 from slakeeper.actors.escalation import EscalationState, WalkChanged
 from slakeeper.actors.ledger import Booked, LedgerState
-from slakeeper.actors.message import ContractChanged, MessageGivenUp, SettlePeriod, StatusChanged
+from slakeeper.actors.message import (
+    BookViolation,
+    ContractChanged,
+    MessageGivenUp,
+    SettlePeriod,
+    StatusChanged,
+)
 from slakeeper.actors.monitor import MonitorOrder, MonitorState
 from slakeeper.actors.outbox import Delivery, DeliveryChanged
 from slakeeper.actors.remediation import RemediationOrder
@@ -36,7 +44,7 @@ from slakeeper.sla.escalation import Told, Walk
 from slakeeper.sla.flapping import Flap
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
-from slakeeper.sla.record import ActionRecord, EscalationRecord
+from slakeeper.sla.record import ActionRecord, EscalationRecord, RecipientEnd
 from slakeeper.sla.remediation import Run
 from slakeeper.sla.restraint import Helped, Switch
 from slakeeper.sla.silence import Matcher, Silence
@@ -49,6 +57,7 @@ RECORDS: tuple[type, ...] = (
     ActionRecord,
     AlertState,
     AuditState,
+    BookViolation,
     Booked,
     BurnChanged,
     Burning,
@@ -80,6 +89,7 @@ RECORDS: tuple[type, ...] = (
     MetricAdded,
     MetricGone,
     MetricRemoved,
+    MetricTurned,
     MonitorOrder,
     MonitorState,
     NoticePosted,
@@ -89,6 +99,7 @@ RECORDS: tuple[type, ...] = (
     PastPeriod,
     PeriodSettled,
     Purged,
+    RecipientEnd,
     RemediationOrder,
     RestraintState,
     Run,
@@ -99,6 +110,7 @@ RECORDS: tuple[type, ...] = (
     StatusChanged,
     Switch,
     Told,
+    TurnFollowed,
     Violation,
     ViolationState,
     Walk,

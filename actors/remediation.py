@@ -67,9 +67,9 @@ class RemediationActor(Actor):
             self._note(ctx, What.REMEDIATION_BEGUN, number=order.number, remedy=run.remedy)
             self._due(ctx)
         else:
-            if self._run.phase is Phase.VERIFYING and not self._run.dry_run:
+            self._follow(ctx, self._resumed(ctx, self._run))
+            if self._current().phase in (Phase.RUNNING, Phase.VERIFYING) and not self._run.dry_run:
                 environment.targets.setdefault(self._run.target, self.address)
-            self._follow(ctx, remediation.on_interrupted(self._run, self._settings(ctx), ctx.now_ms))
             if self._current().phase is not Phase.DONE:
                 ctx.cast(violation_address(self._order.violation_id), SayAgain(self.address))
 
@@ -124,6 +124,16 @@ class RemediationActor(Actor):
         self._run = state
 
     # -- inside -----------------------------------------------------------------------------------------------
+
+    def _resumed(self, ctx: Context, run: Run) -> Step:
+        """What becomes of a run that was under way: its attempt may have gone on while this actor was away."""
+        if ctx.awaits(run.key):
+            return run, []
+        environment: Environment = ctx.environment
+        remedy = environment.enforcement.remedies.get(run.remedy, DryRunRemedy())
+        # A remedy that is no longer configured cannot be repeated.
+        on_uncertain = "hold" if isinstance(remedy, DryRunRemedy) else remedy.on_uncertain
+        return remediation.on_interrupted(run, self._settings(ctx), ctx.now_ms, on_uncertain=on_uncertain)
 
     def _current(self) -> Run:
         if self._run is None:
@@ -225,13 +235,16 @@ class RemediationActor(Actor):
                 return _Attempt(attempt(), breaker)
 
         def attempt() -> RemedyResult:
-            return run_remedy(
+            result = run_remedy(
                 remedy,
                 action,
                 idempotency_key=execute.key,
                 timeout_ms=execute.timeout_ms,
                 dry_run=execute.dry_run,
             )
+            if environment.outputs is not None and result.output:
+                environment.outputs.keep(run.violation_id, execute.action, execute.attempt, result.output)
+            return result
 
         ctx.perform(execute.key, perform, lane=f"target-{execute.target}")
 

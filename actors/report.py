@@ -1,8 +1,10 @@
 """ReportActor: a contract's past, from which reports are made: ended violations and accounts of past periods."""
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from slakeeper.actors.environment import Environment
@@ -14,13 +16,16 @@ from slakeeper.actors.message import (
     Tick,
     ViolationResolved,
 )
-from slakeeper.otp.actor import Actor, Entrusted
+from slakeeper.otp.actor import Actor, Entrusted, Performed
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
 from slakeeper.sla.duration import HOUR_MS
 from slakeeper.sla.violation import Violation
 
 PURGE_TIMER = "purge"
+
+# Of the effect that removes files, and its lane: it is in no hurry.
+OUTPUTS = "outputs"
 
 # A contract that flaps all day must not fill the disk, whatever retention says; the newest are kept.
 KEPT_STATUS_CHANGES = 1_000
@@ -102,6 +107,9 @@ class ReportActor(Actor):
                 pass  # what is archived is there; only people ask for it
             case Tick():
                 self._purge(ctx)
+            case Performed(_, _, error):
+                if error is not None:
+                    logging.getLogger("slakeeper").error("%s: outputs of remedies: %s", self._sla_id, error)
             case _:
                 super().handle_info(ctx, message)
 
@@ -112,7 +120,10 @@ class ReportActor(Actor):
         purged = Purged(
             ctx.now_ms - retention.violations, ctx.now_ms - retention.reports, ctx.now_ms - retention.status
         )
-        if self._outdated(purged) or (self._statuses and self._statuses[0].at_ms < purged.statuses_before_ms):
+        outdated = self._outdated(purged)
+        if outdated is not None and outdated[0] and environment.outputs is not None:
+            ctx.perform(OUTPUTS, partial(environment.outputs.forget, outdated[0]), OUTPUTS)
+        if outdated or (self._statuses and self._statuses[0].at_ms < purged.statuses_before_ms):
             ctx.emit(purged)
         ctx.set_timer(PURGE_TIMER, ctx.now_ms + HOUR_MS, Tick())
 

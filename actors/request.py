@@ -113,9 +113,7 @@ def make_handlers(partition_of: Callable[[str], Partition]) -> dict[str, Handler
         "sla.remove": _remove,
         "violations": _violations,
         "violation.show": lambda host, payload: query.violation_document(host, text(payload, "id")),
-        "violation.ack": lambda host, payload: _ask_violation(
-            host, payload, AcknowledgeViolation(text(payload, "by"), text(payload, "note", ""))
-        ),
+        "violation.ack": lambda host, payload: _ask_violation(host, payload, _acknowledgement(payload)),
         "incident": _incident,
         "on_call": _on_call,
         "channels": _channels,
@@ -352,6 +350,11 @@ def _ask_violation(host: Host, payload: Any, request: Any) -> dict[str, Any]:
         raise RequestError("conflict", f"violation {violation_id} is resolved", reason="already_resolved")
     violation: Violation = host.ask(address, request)
     return query.as_of_now(host, violation).to_document()
+
+
+def _acknowledgement(payload: Any) -> AcknowledgeViolation:
+    by, note = text(payload, "by"), text(payload, "note", "")
+    return AcknowledgeViolation(by, note, flag(payload, "takes_over", True))
 
 
 def _incident(host: Host, payload: Any) -> dict[str, Any]:

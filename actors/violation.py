@@ -20,6 +20,7 @@ from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     AcknowledgeViolation,
     ActionAttempted,
+    BookViolation,
     CloseViolation,
     DescribeViolation,
     EnforceViolation,
@@ -172,8 +173,12 @@ class ViolationActor(Actor):
         match request:
             case DescribeViolation():
                 pass
-            case AcknowledgeViolation(by, text):
-                after = _refusing(lambda: violation.acknowledge(self._violation, by, text, ctx.now_ms))
+            case AcknowledgeViolation(by, text, takes_over):
+                after = _refusing(
+                    lambda: violation.acknowledge(
+                        self._violation, by, text, ctx.now_ms, takes_over=takes_over
+                    )
+                )
                 if after != self._violation:  # said again in the same moment it is the same
                     self._keep(ctx, after)
                     self._note(ctx, What.VIOLATION_ACKNOWLEDGED, by, note=text)
@@ -398,7 +403,9 @@ class ViolationActor(Actor):
             recovered_value=resolved.recovered_value,
         )  # fmt: skip
         ctx.cast(contract_address(resolved.sla_id), ViolationEnded(resolved.metric_name, resolved.id))
-        ctx.entrust(ledger_address(resolved.sla_id), resolved)
+        environment: Environment = ctx.environment
+        attainment = environment.attainment(resolved.sla_id)
+        ctx.entrust(ledger_address(resolved.sla_id), BookViolation(resolved, attainment))
         ctx.cast(alert_address(resolved.sla_id), ViolationResolved(resolved))
         for action_name in sorted(self._running):
             address = remediation_address(resolved.id, action_name, self._runs[action_name])
@@ -452,6 +459,6 @@ def _refusing(decide: Any) -> Violation:
     try:
         decided: Violation = decide()
     except ViolationError as error:
-        code = "conflict" if error.reason == "already_resolved" else "invalid"
+        code = "invalid" if error.reason == "nobody" else "conflict"
         raise RequestError(code, str(error), reason=error.reason) from error
     return decided

@@ -60,7 +60,7 @@ CHANNEL_FAULTS = (REFUSING, "hanging", "dripping", "garbage", "endless", "busy",
 # Clients that send as many samples as are taken: to another server, to slakeeper, to slakeeper without a token.
 ELSEWHERE, SAMPLES, STRANGERS = "flood elsewhere", "flood of samples", "flood of strangers"
 FLOODS = (ELSEWHERE, SAMPLES, STRANGERS)
-# And one that is held to a rate of `ingest.rate_limit`: ten batches a second. The other client sends some sixty samples.
+# And one that is held to a rate of `ingest.rate_limit`: ten batches a second. The other client sends sixty samples.
 HELD, HELD_TO_PER_S = "flood that is held", 1_000
 FLOOD_CONNECTIONS, FLOOD_BATCH = 8, 100
 # A sender of its own, as every one should have.

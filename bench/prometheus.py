@@ -113,6 +113,7 @@ class Prometheus:
         scrape_ms: how often, and how often its rules are evaluated [ms].
         job: the name under which it scrapes ``target``.
         itself: whether it scrapes what it says of itself, too.
+        token: what it shows to ``target``.
         more: further keys of its configuration (``remote_write``, ``rule_files``, ``alerting``).
     """
 
@@ -124,21 +125,23 @@ class Prometheus:
         *,
         job: str = "target",
         itself: bool = False,
+        token: str | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._directory = directory
-        jobs = {job: target, **({"itself": f"127.0.0.1:{self.port}"} if itself else {})}
+        jobs: list[dict[str, Any]] = [{"job_name": job, "static_configs": [{"targets": [target]}]}]
+        if token is not None:
+            jobs[0]["authorization"] = {"credentials": token}
+        if itself:
+            jobs.append({"job_name": "itself", "static_configs": [{"targets": [f"127.0.0.1:{self.port}"]}]})
         config = {
             "global": dict.fromkeys(
                 ("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{scrape_ms}ms"
             ),
-            "scrape_configs": [
-                {"job_name": name, "static_configs": [{"targets": [address]}]}
-                for name, address in jobs.items()
-            ],
+            "scrape_configs": jobs,
             **(more or {}),
         }
         # JSON is YAML.
@@ -171,11 +174,14 @@ class Prometheus:
 
     def value(self, query: str) -> float | None:
         """What an instant query of one series says; None when there is none."""
-        with urllib.request.urlopen(
-            f"{self.url}/api/v1/query?{urlencode({'query': query})}", timeout=10
-        ) as answer:
-            result = json.load(answer)["data"]["result"]
+        result = self.ask("query", query=query)["result"]
         return float(result[0]["value"][1]) if result else None
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """The ``data`` of an answer of its API, ``/api/v1/PATH``."""
+        address = f"{self.url}/api/v1/{path}?{urlencode(parameters)}"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return json.load(answer)["data"]
 
     def stop(self) -> None:
         """Ends it; what it has is on disk."""

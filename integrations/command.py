@@ -38,10 +38,9 @@ def run_command(
 
     See :func:`slakeeper.integrations.remedy.run_remedy`.
     """
-    secrets = {name: value.get_secret_value() for name, value in remedy.secrets.items()}
-    environment = program.environment({**remedy.env, **secrets, **_facts(action, idempotency_key)})
+    given, secrets = _given(remedy, action, idempotency_key)
     argv = _limited(remedy.argv, remedy.limits)
-    return _run(argv, environment, remedy.cwd, timeout_ms, tuple(secrets.values()))
+    return _run(argv, given, remedy.cwd, timeout_ms, secrets)
 
 
 def run_python(
@@ -49,14 +48,24 @@ def run_python(
 ) -> RemedyResult:
     """Calls a function in a Python process of its own, where it can be ended and can break nothing of ours.
 
-    It sees this process's environment and import path. It did well unless it raises or returns False; a text that
-    it returns becomes the detail. See :func:`slakeeper.integrations.remedy.run_remedy`.
+    It sees this process's import path, and of the environment what a command sees. It did well unless it raises or
+    returns False; a text that it returns becomes the detail. See :func:`slakeeper.integrations.remedy.run_remedy`.
     """
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    environment = {**os.environ, "PYTHONPATH": path, **_facts(action, idempotency_key)}
+    given, secrets = _given(remedy, action, idempotency_key)
+    before = filter(None, [given.get("PYTHONPATH")])
+    path = os.pathsep.join((*before, *map(os.path.abspath, sys.path)))
     # By its file, so that it loads nothing of ours; -P keeps the file's directory out of the import path.
-    argv = (sys.executable, "-P", str(_PYTHON_CALL), remedy.entry)
-    return _run(_limited(argv, remedy.limits), environment, None, timeout_ms)
+    argv = _limited((sys.executable, "-P", str(_PYTHON_CALL), remedy.entry), remedy.limits)
+    return _run(argv, {**given, "PYTHONPATH": path}, None, timeout_ms, secrets)
+
+
+def _given(
+    remedy: CommandRemedy | PythonRemedy, action: AutomaticAction, idempotency_key: str
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """A program's environment, and what of it is to be masked in all that it says."""
+    secrets = {name: value.get_secret_value() for name, value in remedy.secrets.items()}
+    given = program.environment({**remedy.env, **secrets, **_facts(action, idempotency_key)})
+    return given, tuple(secrets.values())
 
 
 def _limited(argv: Sequence[str], limits: Limits) -> Sequence[str]:
@@ -88,7 +97,7 @@ def _run(
     environment: Mapping[str, str],
     cwd: str | None,
     timeout_ms: int,
-    secrets: Sequence[str] = (),
+    secrets: Sequence[str],
 ) -> RemedyResult:
     began_s = time.monotonic()
     try:

@@ -132,8 +132,10 @@ class StdioTransport:
         """Waits until something can be read or written, reads it, and says which pipes were ready.
 
         Raises:
-            NoAnswer: the time is up, or the program has ended.
+            NoAnswer: the time is up, the program has ended, or it writes on and on and reads nothing.
         """
+        if len(self._received) > _MESSAGE_LIMIT:
+            raise NoAnswer(f"it wrote more than {_MESSAGE_LIMIT} bytes and does not read what is sent to it")
         try:
             ready = {key.fd for key, _ in self._selector.select(self._deadline.remaining_s())}
         except TimeoutError:

@@ -19,6 +19,10 @@ LOOK_S = 0.02
 
 _LINE_LIMIT = 200
 
+STARTED_BY = "SLAKEEPER_STARTED_BY"
+"""The variable that tells a program, and whoever looks at it, the pid of the process that started it: by it the heart
+(``otp/orphan.py``) knows a program whose service was killed."""
+
 
 class StartFailed(Exception):
     """The program cannot be started; the text says why."""
@@ -37,9 +41,16 @@ def start(
     Raises:
         StartFailed: it is not there, not executable, or its arguments are not to be passed on.
     """
+    marked = {**env, STARTED_BY: str(os.getpid())}
     try:
         return subprocess.Popen(
-            argv, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, cwd=cwd, env=env, start_new_session=True
+            argv,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=cwd,
+            env=marked,
+            start_new_session=True,
         )
     except OSError as error:
         raise StartFailed(f"cannot be started: {error.strerror}: {error.filename}") from None
@@ -103,7 +114,8 @@ class Tail:
 
     def __init__(self, limit: int, secrets: Sequence[str] = ()) -> None:
         self._limit = limit
-        self._secrets = [secret.encode() for secret in secrets if secret]
+        # The longest first: one that stands in another would leave the rest of that.
+        self._secrets = sorted((secret.encode() for secret in secrets if secret), key=len, reverse=True)
         # A secret through which the cut goes would show its end: so much more is kept until the text is wanted.
         self._spare = max(map(len, self._secrets), default=0)
         self._kept = bytearray()

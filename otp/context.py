@@ -235,6 +235,13 @@ class Context:
         """
         self._want((PERFORM, _text(key), effect, _text(lane)))
 
+    def awaits(self, key: str) -> bool:
+        """Whether an effect of that key is on its way, or its end is in the mailbox: Performed will come.
+
+        So it may be in a new incarnation: effects outlive the one that asked for them, but not the process.
+        """
+        return self._host.effects.awaits(self.address, key)
+
     def publish(self, topic: str, payload: dict[str, Any]) -> None:
         """Tells subscribers, once this turn is durable."""
         self._want((PUBLISH, topic, payload))

@@ -169,6 +169,14 @@ class Effects:
 
         seat.timers[name] = self._host.timers.at(at_ms, fire)
 
+    def awaits(self, address: str, key: str) -> bool:
+        """See :meth:`Context.awaits`."""
+        seat = self._host.tree.seats.get(address)
+        if seat is None:
+            return False
+        ended = (each for how, each in seat.mailbox or () if how == INFO and isinstance(each, Performed))
+        return key in (seat.in_flight or ()) or any(each.key == key for each in ended)
+
     def _perform(self, seat: Seat, key: str, effect: Callable[[], Any], lane: str) -> None:
         if seat.in_flight is None:
             seat.in_flight = set()

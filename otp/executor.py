@@ -63,6 +63,10 @@ class ThreadExecutor:
         """How many effects of a lane have not ended; on the loop's thread, as is :meth:`submit`."""
         return self._in_lane[lane]
 
+    def is_busy(self, concerns: Callable[[str], bool]) -> bool:
+        """Whether effects of certain lanes have not ended; on the loop's thread."""
+        return any(count and concerns(lane) for lane, count in self._in_lane.items())
+
     def commit(self, partitions: Sequence[Partition]) -> None:
         """Commits partitions at the same time, so that their waits for the disk do not add up; not empty.
 

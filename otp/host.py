@@ -64,6 +64,10 @@ MAX_WOKEN = 20
 MAX_STASH = 1_000
 
 
+class HalfDone(Exception):
+    """Something is done in part and the rest cannot be: the host must end before its turn is durable."""
+
+
 PROGRESS, QUARANTINED = core.ReportKind.PROGRESS, core.ReportKind.QUARANTINED
 
 

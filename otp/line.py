@@ -9,11 +9,15 @@ from typing import Any
 
 from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.connection import Reply
-from slakeeper.otp.host import Host
+from slakeeper.otp.host import HalfDone, Host
+from slakeeper.otp.partition import JournalError
 
 # While actors sleep: when so many were made for those who wait, the turn ends. About 7 ms' worth, more than its commit
 # takes: with fewer, the first would hear sooner, and the last wait for more commits.
 MAX_WOKEN_FOR_LINE = 50
+
+# No answer to one request, but the end of the host: what its turn has done must not become durable without the rest.
+ENDS_THE_HOST = (JournalError, HalfDone)
 
 Handler = Callable[[Host, Any], Any]
 
@@ -23,6 +27,8 @@ GroupHandler = Callable[[Host, Sequence[Any]], Sequence[Any]]
 
 class Line:
     """Serves requests; what they are answered leaves with the host's commit.
+
+    Every method that serves may raise :class:`JournalError` or :class:`HalfDone`: then the host has to end.
 
     Args:
         handlers: request kinds; a handler returns plain values or raises :class:`RequestError`.
@@ -111,6 +117,8 @@ class Line:
             result, ok = error.to_wire(), False
         except ActorStopped as error:
             result, ok = RequestError("internal", str(error)).to_wire(), False
+        except ENDS_THE_HOST:
+            raise
         except Exception as error:
             logging.getLogger("slakeeper.otp").exception("request %s failed", kind)
             result, ok = RequestError("internal", f"{type(error).__name__}: {error}").to_wire(), False
@@ -119,6 +127,8 @@ class Line:
     def _serve_together(self, host: Host, kind: str, group: Sequence[tuple[Any, Reply]]) -> None:
         try:
             answers = self._groups[kind](host, [payload for payload, _ in group])
+        except ENDS_THE_HOST:
+            raise
         except Exception as error:
             logging.getLogger("slakeeper.otp").exception("requests %s failed", kind)
             answers = [RequestError("internal", f"{type(error).__name__}: {error}")] * len(group)

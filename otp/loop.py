@@ -20,13 +20,19 @@ from slakeeper.otp.connection import Connections, Reply
 from slakeeper.otp.context import DEFAULT_CALL_MS
 from slakeeper.otp.executor import ThreadExecutor
 from slakeeper.otp.host import Host
-from slakeeper.otp.line import GroupHandler, Handler, Line
+from slakeeper.otp.line import ENDS_THE_HOST, GroupHandler, Handler, Line
 from slakeeper.otp.partition import JournalError, NoRoom
 from slakeeper.otp.room import Room
 from slakeeper.otp.snapshot_work import SnapshotWork
 
 # The loop wakes at least this often, so that its age tells a living loop from a stuck one.
 IDLE_WAKE_S = 0.5
+
+SEE_OUT_S = 2.0
+"""How long a stop waits for outside effects that are under way [s]: many times what one takes. Services stop one after
+the other, and one that hangs is not waited out."""
+
+_LOOK_S = 0.01
 
 NO_ROOM = "no_room"
 """The ``reason`` of an ``unavailable`` because of a full disk."""
@@ -54,6 +60,7 @@ class Loop:
             recovery has to wait for room on the disk.
         begins_again: whether a journal that finds no room makes the loop wait for some and build its host anew; else it
             ends, and whoever supervises its process starts another.
+        sees_out: whether a stop waits for what is under way in a lane, or in line there, so that its end is recorded.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Loop:
         stopped: Callable[[Host], None] = lambda host: None,
         recovered: Callable[[], None] = lambda: None,
         begins_again: bool = False,
+        sees_out: Callable[[str], bool] = lambda lane: False,
     ) -> None:
         self.name = name
         self.host: Host | None = None
@@ -90,6 +98,8 @@ class Loop:
         self._recovered = recovered
         self._is_recovering = True
         self._begins_again = begins_again
+        self._sees_out = sees_out
+        self._see_out_s = 0.0
         self._low: str | None = None
         self._waits_for: str | None = None
         self._posted: deque[Callable[[], None]] = deque()
@@ -122,6 +132,7 @@ class Loop:
 
         def stop() -> None:
             self._stopping = True
+            self._see_out_s = min(SEE_OUT_S, timeout_s / 2)
 
         self.post(stop)
         self._thread.join(timeout_s)
@@ -172,6 +183,8 @@ class Loop:
         def ask(host: Host) -> None:
             try:
                 host.call(address, request, done, timeout_ms)
+            except ENDS_THE_HOST:
+                raise
             except Exception as error:  # noqa: BLE001  what was given makes no sense: the caller's own affair
                 self._answer(future, None, error)
 
@@ -320,6 +333,7 @@ class Loop:
                 self._turn(host, snapshots)
         finally:
             snapshots.close()
+        self._see_out(host)
         for partition in host.partitions.values():
             try:
                 host.snapshot(partition)  # while the actors are there to say what their events amount to
@@ -330,6 +344,19 @@ class Loop:
         self._stopped(host)
         for partition in host.partitions.values():
             partition.close()
+
+    def _see_out(self, host: Host) -> None:
+        """Takes the ends of outside effects, and does what follows from them; no timer fires, nobody is served."""
+        until_s = time.monotonic() + self._see_out_s
+        while self._executor.is_busy(self._sees_out) and time.monotonic() < until_s:
+            if not self._posted:
+                time.sleep(_LOOK_S)
+            self._last_turn_s = time.monotonic()
+            host.now_ms = self._clock.now_ms()
+            for _ in range(len(self._posted)):
+                self._posted.popleft()()
+            host.drain()
+            host.commit()
 
     def _turn(self, host: Host, snapshots: SnapshotWork) -> None:
         ready = self._connections.wait(self._wait_s(host, snapshots))

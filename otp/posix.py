@@ -82,6 +82,16 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def variable(pid: int, name: str) -> str | None:
+    """What a process was given in its environment when its program began; None without it, or when that is secret."""
+    try:
+        text = _read(f"/proc/{pid}/environ") or ""
+    except PermissionError:  # it runs as somebody else by now
+        return None
+    before = f"{name}="
+    return next((each.removeprefix(before) for each in text.split("\0") if each.startswith(before)), None)
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the state on: state, ppid, pgrp, session, … started at index 19."""
     text = _read(f"/proc/{pid}/stat")

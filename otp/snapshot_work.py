@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from slakeeper.otp.host import Host
-from slakeeper.otp.partition import Partition
+from slakeeper.otp.partition import JournalError, NoRoom, Partition
 from slakeeper.otp.room import Room
 from slakeeper.otp.snapshot_schedule import SnapshotSchedule
 
@@ -61,6 +61,7 @@ class SnapshotWork:
         self._schedule = SnapshotSchedule(tuple(host.partitions.values()), interval_ms, now_ms)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"snapshot-{name}")
         self._snapshot: _Snapshot | None = None
+        self._failure: JournalError | None = None
 
     @property
     def is_pressing(self) -> bool:
@@ -73,6 +74,8 @@ class SnapshotWork:
         Raises:
             JournalError: the partition has failed, though nobody wants to write to it at the moment.
         """
+        if self._failure is not None:
+            raise self._failure
         began_s = time.perf_counter()
         snapshot = self._snapshot
         if snapshot is None:
@@ -112,3 +115,5 @@ class SnapshotWork:
         error = done.exception()
         if error is not None:
             logging.getLogger("slakeeper.otp").error("%s: %s", self._name, error)
+        if isinstance(error, JournalError) and not isinstance(error, NoRoom):
+            self._failure = error

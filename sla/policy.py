@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -35,6 +36,9 @@ from slakeeper.sla.field import (
     validate_with,
 )
 from slakeeper.sla.on_call import PREFIX, Duty, Responder, Rotation, on_call
+
+OnUncertain = Literal["resend", "hold"]
+"""Whether what may have been done already, and nobody knows, is done again under the same id."""
 
 
 class Severity(StrEnum):
@@ -119,6 +123,7 @@ class CommandRemedy(Value):
     """A program run without a shell; output is kept, bounded.
 
     ``secrets`` are variables of its environment whose values are masked in what is kept of its output.
+    ``on_uncertain`` of this and of every other remedy is about an attempt that a restart cut off.
     """
 
     type: Literal["command"]
@@ -128,24 +133,36 @@ class CommandRemedy(Value):
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
     limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "hold"
 
 
 class WebhookRemedy(Value):
-    """A JSON POST with an idempotency key."""
+    """A JSON POST with an idempotency key, by which its receiver can tell a repetition.
+
+    ``ca_file`` None trusts what the system does.
+    """
 
     type: Literal["webhook"]
     url: Url
     secret: SecretStr | None = None
+    ca_file: str | None = None
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "resend"
 
 
 class PythonRemedy(Value):
-    """An importable callable ``module:function`` called with the action's parameters as keywords."""
+    """An importable callable ``module:function`` called with the action's parameters as keywords.
+
+    ``env`` and ``secrets`` as a command has them.
+    """
 
     type: Literal["python"]
     entry: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
     limits: Limits = Field(default_factory=Limits)
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "hold"
 
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -171,6 +188,7 @@ class KubernetesRemedy(Value):
     token_file: str | None = f"{_SERVICE_ACCOUNT}/token"
     ca_file: str | None = f"{_SERVICE_ACCOUNT}/ca.crt"
     timeout: SpanMs | None = None
+    on_uncertain: OnUncertain = "hold"
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -282,10 +300,27 @@ class Channel(Value):
     """Common keys of a channel; ``on_uncertain`` says whether a delivery whose result is unknown is sent again."""
 
     timeout: SpanMs = 10 * SECOND_MS
-    on_uncertain: Literal["resend", "hold"] = "resend"
+    on_uncertain: OnUncertain = "resend"
 
 
-class EmailChannel(Channel):
+class TlsChannel(Channel):
+    """One that speaks TLS: ``ca_file`` holds whom to trust (PEM), instead of the system's authorities.
+
+    There is no key that turns the check off.
+    """
+
+    ca_file: str | None = None
+
+
+def _is_here(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+class EmailChannel(TlsChannel):
     """SMTP. Without ``host`` the channel falls back to the log."""
 
     type: Literal["email"]
@@ -297,8 +332,17 @@ class EmailChannel(Channel):
     sender: str = Field(default="slakeeper@localhost", validation_alias=AliasChoices("sender", "from"))
     recipients: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _keeps_its_password(self) -> Self:
+        if self.host and self.username and self.tls == "none" and not _is_here(self.host):
+            raise PydanticCustomError(
+                "password_in_clear",
+                "a password goes over TLS only: set tls to starttls or implicit, or leave username out",
+            )
+        return self
 
-class SmsChannel(Channel):
+
+class SmsChannel(TlsChannel):
     """Twilio's Messages API. Without ``account_sid`` and ``auth_token`` the channel falls back to the log."""
 
     type: Literal["sms"]
@@ -307,19 +351,19 @@ class SmsChannel(Channel):
     auth_token: SecretStr | None = None
     sender: str = Field(default="", validation_alias=AliasChoices("sender", "from"))
     recipients: tuple[str, ...] = ()
-    on_uncertain: Literal["resend", "hold"] = "hold"
+    on_uncertain: OnUncertain = "hold"
 
 
-class SlackChannel(Channel):
+class SlackChannel(TlsChannel):
     """An incoming webhook. Without ``url`` the channel falls back to the log."""
 
     type: Literal["slack"]
     url: SecretUrl | None = Field(default=None, validation_alias=AliasChoices("url", "base_url"))
     room: str | None = Field(default=None, validation_alias=AliasChoices("channel", "room"))
-    on_uncertain: Literal["resend", "hold"] = "hold"
+    on_uncertain: OnUncertain = "hold"
 
 
-class PagerDutyChannel(Channel):
+class PagerDutyChannel(TlsChannel):
     """Events API v2. Without ``routing_key`` the channel falls back to the log.
 
     ``inbound_secret`` is that of a webhook subscription (v3), by which acknowledgements there count here.
@@ -331,7 +375,7 @@ class PagerDutyChannel(Channel):
     inbound_secret: SecretStr | None = None
 
 
-class WebhookChannel(Channel):
+class WebhookChannel(TlsChannel):
     """A JSON POST, HMAC-SHA256 signed when ``secret`` is given.
 
     ``inbound_secret`` signs what the other side sends in: acknowledgements and resolutions.

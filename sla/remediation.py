@@ -13,7 +13,7 @@ from typing import Any
 
 from slakeeper.sla.breaker import Breaker
 from slakeeper.sla.lateness import late_ms
-from slakeeper.sla.policy import AutomaticAction, EnforcementPolicy, RemediationSettings
+from slakeeper.sla.policy import AutomaticAction, EnforcementPolicy, OnUncertain, RemediationSettings
 from slakeeper.sla.violation import ActionRecord, ActionStatus, ActionType
 
 __all__ = [
@@ -44,6 +44,9 @@ __all__ = [
     "start",
 ]
 
+
+_INTERRUPTED = "interrupted by a restart; its result is unknown"
+_REPEATED = f"{_INTERRUPTED}, and it is to be repeated under the same key"
 
 TARGET_LOOK_MS = 1_000
 """How long a run waits before it looks again whether its target is free [ms]."""
@@ -81,6 +84,8 @@ class Run:
         recovered: the metric recovered while the attempt was running.
         by: who asked for it; empty for an automatic run.
         was_busy: the attempt to come was to begin before, and found another run acting on its target.
+        interrupted: a restart cut the present attempt off, and nobody knows whether it was carried out; while the run
+            waits, the attempt to come, which repeats it.
     """
 
     violation_id: str
@@ -99,6 +104,7 @@ class Run:
     outcome: Outcome | None = None
     late_ms: int = 0
     was_busy: bool = False
+    interrupted: bool = False
 
     @property
     def key(self) -> str:
@@ -213,7 +219,8 @@ def planned(run: Run, now_ms: int) -> ActionRecord:
 def refused(run: Run, reason: str, now_ms: int) -> ActionRecord:
     """The record of a run that is not begun at all, and why."""
     attempt = replace(run, attempt=run.attempt + 1, started_ms=now_ms)
-    return _recorded(attempt, ActionStatus.FAILED, f"not tried: {reason}").record
+    again = f" again ({_INTERRUPTED})" if run.interrupted else ""
+    return _recorded(attempt, ActionStatus.FAILED, f"not tried{again}: {reason}").record
 
 
 def busy_targets(runs: Iterable[Run]) -> frozenset[str]:
@@ -282,7 +289,8 @@ def on_result(run: Run, key: str, ok: bool, detail: str, settings: RemediationSe
         return _finish(
             run, Outcome.EFFECTIVE, [_recorded(run, ActionStatus.COMPLETED, f"effective: {detail}")]
         )
-    verifying = replace(run, phase=Phase.VERIFYING, due_ms=now_ms + settings.verify_after)
+    due_ms = now_ms + settings.verify_after
+    verifying = replace(run, phase=Phase.VERIFYING, due_ms=due_ms, interrupted=False)
     return verifying, [_recorded(run, ActionStatus.COMPLETED, detail)]
 
 
@@ -291,6 +299,8 @@ def on_busy(run: Run, key: str, settings: RemediationSettings, now_ms: int) -> S
     if run.phase is not Phase.RUNNING or key != run.key:
         return run, []
     waits = _recorded(run, ActionStatus.PENDING, "waits: another run is acting on this target")
+    if run.interrupted:
+        waits = _recorded(run, ActionStatus.FAILED, _REPEATED)  # what may have been done is not only planned
     before = replace(
         run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=now_ms + settings.backoff, was_busy=True
     )
@@ -318,6 +328,9 @@ def on_verify(
     said = f": {detail}" if detail else ""
     if recovered:
         return _finish(run, Outcome.EFFECTIVE, [_recorded(run, ActionStatus.COMPLETED, f"effective{said}")])
+    if run.interrupted:
+        recorded = _recorded(run, ActionStatus.FAILED, f"{_INTERRUPTED}, and the metric has not recovered")
+        return _next_attempt(run, settings, now_ms, Outcome.FAILED, [recorded])
     recorded = _recorded(run, ActionStatus.COMPLETED, f"ineffective{said}")
     return _next_attempt(run, settings, now_ms, Outcome.INEFFECTIVE, [recorded])
 
@@ -335,11 +348,27 @@ def on_recovered(run: Run, now_ms: int) -> Step:
             return run, []
 
 
-def on_interrupted(run: Run, settings: RemediationSettings, now_ms: int) -> Step:
-    """The system restarted while the attempt ran, so its answer will never come: it counts as failed."""
+def on_interrupted(
+    run: Run, settings: RemediationSettings, now_ms: int, *, on_uncertain: OnUncertain = "hold"
+) -> Step:
+    """The process ended while the attempt ran: whether it was carried out nobody knows, and nobody will say.
+
+    Args:
+        on_uncertain: ``resend`` repeats it once, under the same key; with ``hold``, or when the repetition was cut off
+            too, it counts as carried out and is verified: only if the metric does not recover the next one follows.
+    """
     if run.phase is not Phase.RUNNING:
         return run, []
-    return _attempt_failed(run, settings, now_ms, "interrupted by a restart; its result is unknown")
+    if run.recovered or run.dry_run:
+        return _attempt_failed(run, settings, now_ms, _INTERRUPTED)
+    if on_uncertain == "resend" and not run.interrupted:
+        due_ms = now_ms + backoff_ms(settings, run.attempt - run.attempts_before)
+        before = replace(run, phase=Phase.WAITING, attempt=run.attempt - 1, due_ms=due_ms)
+        again = replace(before, was_busy=False, interrupted=True)
+        return again, [_recorded(run, ActionStatus.FAILED, _REPEATED)]
+    due_ms = now_ms + settings.verify_after
+    verifying = replace(run, phase=Phase.VERIFYING, due_ms=due_ms, interrupted=True)
+    return verifying, [_recorded(run, ActionStatus.FAILED, _INTERRUPTED)]
 
 
 def backoff_ms(settings: RemediationSettings, failed_count: int) -> int:
@@ -384,7 +413,7 @@ def _next_attempt(
     if made >= settings.max_remediation_attempts or run.dry_run:
         return _finish(run, last, effects)
     due_ms = now_ms + backoff_ms(settings, made)
-    waiting = replace(run, phase=Phase.WAITING, due_ms=due_ms, was_busy=False)
+    waiting = replace(run, phase=Phase.WAITING, due_ms=due_ms, was_busy=False, interrupted=False)
     return waiting, effects
 
 

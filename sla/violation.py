@@ -19,6 +19,7 @@ from slakeeper.sla.record import ActionRecord, ActionStatus, ActionType, Deliver
 
 __all__ = [
     "CONTRACT_EXPIRED",
+    "MAX_ACKNOWLEDGEMENTS",
     "SELF",
     "Acknowledgement",
     "ActionRecord",
@@ -47,6 +48,10 @@ SELF = "slakeeper"
 """Who ends what no person has ended."""
 
 CONTRACT_EXPIRED = "contract expired"
+
+MAX_ACKNOWLEDGEMENTS = 100
+"""So many acknowledgements count while nobody is told anew: a month of three hand-overs a day. Each is written down
+with the whole violation, and told to pagers."""
 
 R = TypeVar("R")
 
@@ -234,18 +239,32 @@ def update(violation: Violation, value: float, severity: Severity, now_ms: int) 
     )
 
 
-def acknowledge(violation: Violation, by: str, note: str, now_ms: int) -> Violation:
+def acknowledge(
+    violation: Violation, by: str, note: str, now_ms: int, *, takes_over: bool = True
+) -> Violation:
     """Someone takes care of it.
 
     Again is allowed: one person hands over to another, or the walk has begun again. Every acknowledgement is kept,
-    so that whoever took over, and from whom, can be seen.
+    so that whoever took over, and from whom, can be seen. An acknowledgement holds until a level is told after it.
+
+    Args:
+        takes_over: whether it counts while another one holds.
 
     Raises:
-        ViolationError: ``already_resolved``, or ``nobody`` when ``by`` is empty.
+        ViolationError: ``already_resolved``; ``nobody`` when ``by`` is empty; while an acknowledgement holds,
+            ``already_acknowledged`` if this takes nothing over, ``too_many_acknowledgements`` after
+            :data:`MAX_ACKNOWLEDGEMENTS`.
     """
     _check_open(violation)
     _check_person(by)
+    holding = _holding(violation)
+    if holding and not takes_over:
+        text = f"violation {violation.id} is acknowledged already, by {violation.acknowledged_by}"
+        raise ViolationError("already_acknowledged", text)
     taken = Acknowledgement(by, now_ms, note)
+    if len(holding) >= MAX_ACKNOWLEDGEMENTS and taken not in holding:
+        text = f"violation {violation.id} has been acknowledged {len(holding)} times since somebody was told last"
+        raise ViolationError("too_many_acknowledgements", text)
     # Said again in the same moment it is the same: a sender that lost its answer.
     earlier = tuple(each for each in violation.acknowledgements if each != taken)
     return replace(
@@ -324,6 +343,12 @@ def _put(records: tuple[R, ...], record: R, key: Callable[[R], str]) -> tuple[R,
     if any(key(each) == wanted for each in records):
         return tuple(record if key(each) == wanted else each for each in records)
     return (*records, record)
+
+
+def _holding(violation: Violation) -> tuple[Acknowledgement, ...]:
+    """The acknowledgements since a level of the escalation was told last; the walk stands still while there is one."""
+    told_at_ms = max((record.at_ms for record in violation.escalations), default=0)
+    return tuple(each for each in violation.acknowledgements if each.at_ms >= told_at_ms)
 
 
 def _check_open(violation: Violation) -> None:

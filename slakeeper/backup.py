@@ -33,7 +33,8 @@ from slakeeper.reading import CONFIG_MEMORY
 TRIES = 3
 
 # Folders of the data directory that are copied with all that is in them, when they are there.
-FOLDERS = ("audit", "targets")
+OUTPUTS = "outputs"
+FOLDERS = ("audit", "targets", OUTPUTS)
 
 
 class BackupRefused(Exception):
@@ -101,7 +102,11 @@ def back_up(
             _running(data, parts, ask)
         # After the partitions: what the log of acts says can only be newer than they are.
         for path in _own_files(data):
-            parts.add(data, path)
+            try:
+                parts.add(data, path)
+            except FileNotFoundError:
+                if path.parent != data / OUTPUTS:  # of which the oldest goes when a new one comes
+                    raise
         about = {
             "slakeeper": __version__,
             "taken_at_ms": now_ms,

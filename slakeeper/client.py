@@ -1,5 +1,7 @@
 """The data plane from the outside: who asks the cells imports this, and only this.
 
+Not the client for samples over HTTP: that is `slakeeper.Client`, of `reporter.py`.
+
 `CellConnection` speaks to one cell, `Cluster` to all of them; `mint_ticket` signs a browser in; `DiskGauge` looks at
 the data directory. Needs the standard
 library and msgpack.

@@ -206,10 +206,22 @@ class Cluster:
         return self._members.find("violation.show", {"id": violation_id})
 
     def acknowledge(
-        self, violation_id: str, by: str, note: str | None = None, via: str | None = None
+        self,
+        violation_id: str,
+        by: str,
+        note: str | None = None,
+        via: str | None = None,
+        *,
+        takes_over: bool = True,
     ) -> Future[dict[str, Any]]:
-        """Stops the escalation of a violation: somebody is on it. ``via`` is by what they said so, if not as usual."""
-        return self._act("violation.ack", {"id": violation_id, "by": by, "note": note}, via)
+        """Stops the escalation of a violation: somebody is on it.
+
+        Args:
+            via: by what they said so, if not as usual.
+            takes_over: whether it counts while somebody's acknowledgement holds; else that is a ``conflict``.
+        """
+        payload = {"id": violation_id, "by": by, "note": note, "takes_over": takes_over}
+        return self._act("violation.ack", payload, via)
 
     def incident(self, dedup_key: str) -> Future[dict[str, Any]]:
         """``{"violation_ids"}``: the violations that messages with this key were about and that have not ended."""

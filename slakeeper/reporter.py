@@ -2,6 +2,8 @@
 
 A batch keeps its id until it is acknowledged, and slakeeper remembers the ids it has taken: whatever is killed in
 between, nothing that was sent is lost or counted twice. Needs the standard library and urllib3.
+
+Whoever answers may be anybody: an exchange has one time limit, and of an answer no more is read than a verdict takes.
 """
 
 import atexit
@@ -15,15 +17,15 @@ import time
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
 from slakeeper.backlog import Backlog, Portion, Sample
+from slakeeper.integrations.deadline import Deadline
+from slakeeper.integrations.http_answer import Answer
+from slakeeper.integrations.http_client import HttpClient, HttpConnection, HttpError
 
 SAMPLES_PATH = "/v1/samples"
 
@@ -37,8 +39,16 @@ MAX_RETRY_AFTER_S = 300.0
 
 CONNECT_WITHIN_S = 3.0
 
-# Longer than a gateway waits for a cell's answer.
-ANSWER_WITHIN_S = 30.0
+# For the whole of an exchange: a gateway waits 30 s for a body, and less than that for its cells.
+EXCHANGE_WITHIN_S = 60.0
+
+# Of a request: what a proxy takes of which nobody has said how much (nginx: 1 MiB); the gateway takes 8 MiB. Some ten
+# thousand samples. One sample that is longer has more labels than any is taken with.
+BODY_BYTES = 1024 * 1024
+
+# Of an answer: a page that says why not, and for each sample its number and a reason.
+ANSWER_BYTES = 64 * 1024
+ANSWER_BYTES_PER_SAMPLE = 128
 
 # For what an interpreter that ends leaves unsent.
 EXIT_WITHIN_S = 5.0
@@ -51,6 +61,7 @@ DOWN_WAIT_S = 1.0
 _NEVER_AGAIN = frozenset({400, 413, 415, 422})
 
 _ACCEPTED = 202
+_TOO_LARGE = 413
 _NOT_NOW = 503
 
 Where = tuple[str, str]
@@ -63,7 +74,7 @@ class Client:
     Args:
         url: address of the gateway, such as ``http://127.0.0.1:8765``.
         token: the API token, or one of the file ``ingest.token_file``.
-        batch_samples: samples in one request at most.
+        batch_samples: samples in one request at most; fewer when they are more than ``BODY_BYTES``.
         batch_wait_s: how long a sample waits for others.
         buffer_samples: samples that may wait while slakeeper does not take them.
         when_full: ``drop_oldest`` counts and forgets the oldest sample; ``block`` makes :meth:`observe` wait.
@@ -175,8 +186,6 @@ class Client:
             is_through = self._backlog.flush(timeout_s)
             self._ended.set()
             self._thread.join(timeout=CONNECT_WITHIN_S)
-            if self._pool is not None:
-                self._pool.clear()
         _clients.discard(self)
         if not is_through:
             _log().error("%d samples could not be sent and are lost", self._backlog.waiting)
@@ -205,8 +214,8 @@ class Client:
         self._backlog = self._new_backlog()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._pool: urllib3.PoolManager | None = None
-        self._url = ""
+        self._connection: HttpConnection | None = None
+        self._target = ""
         self._closed = False
         self._accepted = self._batches = self._resent = 0
         self._rejected: Counter[str] = Counter()
@@ -229,14 +238,39 @@ class Client:
         while not self._ended.is_set() and (portion := self._backlog.take()) is not None:
             if self._send(portion):
                 self._backlog.done(portion)
+        self._hang_up()
 
     def _send(self, portion: Portion) -> bool:
-        """Sends a batch until there is a verdict; False when the client ended before."""
-        body = json.dumps({"samples": portion.samples, "batch_id": uuid.uuid4().hex}).encode()
-        down_until_ms = max(sample["ts"] for sample in portion.samples) + DOWN_PATIENCE_MS
+        """Sends samples until there is a verdict on each; False when the client ended before."""
+        waiting = [portion.samples]
+        while waiting:
+            samples = waiting.pop()
+            body = json.dumps({"samples": samples, "batch_id": uuid.uuid4().hex}).encode()
+            if len(body) <= BODY_BYTES:
+                try:
+                    if not self._send_batch(samples, body):
+                        return False
+                    continue
+                except _TooLarge:
+                    pass  # nothing of it was taken, so that its parts are batches of their own
+            if len(samples) == 1:
+                _log().error("a sample of %s is too large to be sent", samples[0]["metric"][:100])
+                self._reject({"too_large": 1})
+                continue
+            half = len(samples) // 2
+            waiting += samples[half:], samples[:half]
+        return True
+
+    def _send_batch(self, samples: Sequence[Sample], body: bytes) -> bool:
+        """Sends a batch until there is a verdict; False when the client ended before.
+
+        Raises:
+            _TooLarge: the verdict is that it has to be sent in parts.
+        """
+        down_until_ms = max(sample["ts"] for sample in samples) + DOWN_PATIENCE_MS
         tries = 0
         while not self._ended.is_set():
-            asked_s = self._try(portion, body, time.time_ns() // 1_000_000 < down_until_ms)
+            asked_s = self._try(samples, body, time.time_ns() // 1_000_000 < down_until_ms)
             if asked_s is None:
                 with self._lock:
                     self._batches += 1
@@ -247,14 +281,18 @@ class Client:
             self._ended.wait(min(asked_s, MAX_RETRY_AFTER_S) + longest_s * random.uniform(0.5, 1))
         return False
 
-    def _try(self, portion: Portion, body: bytes, insists: bool) -> float | None:
-        """Sends once; None with a verdict, else how long the server asks to be left alone [s]."""
+    def _try(self, samples: Sequence[Sample], body: bytes, insists: bool) -> float | None:
+        """Sends once; None with a verdict, else how long the server asks to be left alone [s].
+
+        Raises:
+            _TooLarge: it has to be sent in parts.
+        """
         try:
-            status, headers, content = self._post(body)
-            verdict = _verdict(content) if status == _ACCEPTED else None
-        except (HTTPError, OSError, ValueError) as error:
+            answer = self._post(body, ANSWER_BYTES + ANSWER_BYTES_PER_SAMPLE * len(samples))
+            verdict = _verdict(answer) if answer.status == _ACCEPTED else None
+        except (HttpError, OSError, ValueError) as error:
             _log().debug("slakeeper is not reached: %s", error)
-            self._pool = None  # it may be elsewhere by now
+            self._hang_up()  # it may be elsewhere by now
             return 0.0
         if verdict is not None:
             accepted, reasons = verdict
@@ -264,28 +302,41 @@ class Client:
                 self._accepted += accepted
                 self._rejected.update(reasons)
             return None
-        if status in _NEVER_AGAIN:
-            _log().error("%d samples are refused (%d): %s", len(portion.samples), status, content[:500])
-            self._reject({f"http_{status}": len(portion.samples)})
+        if answer.status == _TOO_LARGE and len(samples) > 1:
+            raise _TooLarge
+        said = answer.excerpt(500)
+        if answer.status in _NEVER_AGAIN:
+            _log().error("%d samples are refused (%d): %s", len(samples), answer.status, said)
+            self._reject({f"http_{answer.status}": len(samples)})
             return None
         _log().log(
-            logging.DEBUG if status == _NOT_NOW else logging.WARNING,
-            "samples are not taken now (%d): %s", status, content[:500],
+            logging.DEBUG if answer.status == _NOT_NOW else logging.WARNING,
+            "samples are not taken now (%d): %s", answer.status, said,
         )  # fmt: skip
-        if status != _NOT_NOW:
-            self._pool = None
-        return _seconds(headers.get("retry-after"))
+        if answer.status != _NOT_NOW:
+            self._hang_up()
+        return (answer.retry_after_ms or 0) / 1000
 
-    def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        if self._pool is None:
+    def _post(self, body: bytes, answer_bytes: int) -> Answer:
+        if self._connection is None:
             url, token = self._locate()
-            self._url = url.rstrip("/") + SAMPLES_PATH
-            self._pool = urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=CONNECT_WITHIN_S, read=ANSWER_WITHIN_S),
-                headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
-            )
-        answer = self._pool.request("POST", self._url, body=body, retries=False, redirect=False)
-        return answer.status, answer.headers, answer.data
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            client = HttpClient(url.rstrip("/") + SAMPLES_PATH, headers, (token,))
+            self._target, self._connection = client.target, client.open(Deadline(0))
+        connection = self._connection
+        connection.renew(Deadline(round(CONNECT_WITHIN_S * 1000)))
+        connection.connect()
+        connection.renew(Deadline(round(EXCHANGE_WITHIN_S * 1000)))
+        return connection.request("POST", self._target, body=body, answer_limit=answer_bytes)
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _TooLarge(Exception):
+    """A batch is more than is taken at once; nothing of it was taken."""
 
 
 def _sample(metric: Any, value: Any, ts: Any, sla: Any, labels: Any) -> Sample:
@@ -301,22 +352,19 @@ def _sample(metric: Any, value: Any, ts: Any, sla: Any, labels: Any) -> Sample:
     return sample
 
 
-def _verdict(content: bytes) -> tuple[int, Counter[str]]:
+def _verdict(answer: Answer) -> tuple[int, Counter[str]]:
     """How many samples were accepted, and how many were not for each reason.
 
     Raises:
         ValueError: this is no answer of slakeeper's, whatever its status.
     """
-    answer = json.loads(content)
+    if answer.broken:
+        raise ValueError(answer.broken)
     try:
-        return int(answer["accepted"]), Counter(str(row["reason"]) for row in answer["rejected"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not an answer of slakeeper: {content[:200]!r}") from error
-
-
-def _seconds(retry_after: str | None) -> float:
-    # slakeeper says seconds; a proxy before it that gives a date is asked again as if it had said nothing.
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 0.0
+        document = json.loads(answer.body)
+        return int(document["accepted"]), Counter(str(row["reason"]) for row in document["rejected"])
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not an answer of slakeeper: {answer.excerpt()}") from error
 
 
 def _log() -> logging.Logger:

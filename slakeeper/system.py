@@ -51,6 +51,7 @@ def build_system(
             "token": facts["token"],
             "run_file": str(data / "run.json"),
             "names": _public_names(links),
+            "behind_proxy": links is not None,
             "ack_key": None if links is None else links.key,
             "inbound": inbound_secrets(configuration.enforcement),
             "ingest": _ingest(configuration),

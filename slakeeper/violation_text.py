@@ -1,9 +1,12 @@
 """One violation for people: what was measured, who was told, what was tried, what was said and what was booked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slakeeper.text import instant, number, seconds, table
+from slakeeper.text import instant, number, printable, seconds, table
+
+OUTPUT_LINES = 20
+"""How much of what an attempt printed is shown here [lines]: its end, where the reasons stand."""
 
 
 def violation_text(document: Mapping[str, Any]) -> str:
@@ -20,8 +23,8 @@ def violation_text(document: Mapping[str, Any]) -> str:
         measured,
         f"since {instant(document['start_time'])}" + _until(document),
     ]
-    parts = ["\n".join([*head, *_words(document)]), _actions(document), _escalations(document)]
-    parts.append(_booked(document))
+    parts = ["\n".join([*head, *_words(document)]), _actions(document), *_outputs(document)]
+    parts += [_escalations(document), _booked(document)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -65,6 +68,17 @@ def _actions(document: Mapping[str, Any]) -> str:
         ),
         whole="RESULT",
     )  # fmt: skip
+
+
+def _outputs(document: Mapping[str, Any]) -> Iterator[str]:
+    for row in document["remediation_actions"]:
+        lines = (row.get("output") or "").splitlines()
+        if not lines:
+            continue
+        before = len(lines) - OUTPUT_LINES
+        cut = [f"  … ({before} lines before these are in --json)"] if before > 0 else []
+        shown = [f"  {printable(line)}" for line in lines[-OUTPUT_LINES:]]
+        yield "\n".join([f"{row['name']}, attempt {row['attempt']}, printed:", *cut, *shown])
 
 
 def _escalations(document: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from slakeeper.actors.audit import begin_chains, file_the_rest
 from slakeeper.actors.environment import open_environment
 from slakeeper.actors.kind import KINDS
-from slakeeper.actors.outbox import lane_of
+from slakeeper.actors.outbox import is_channel, lane_of
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import define, is_light, make_groups, make_handlers
 from slakeeper.actors.restraint import begin_restraint
@@ -170,6 +170,8 @@ def make_loop(
         stopped=file_the_rest,
         recovered=recovered,
         begins_again=begins_again,
+        # So that a start knows of them what became of them: else some would be sent twice, others be left in doubt.
+        sees_out=is_channel,
     )
 
 

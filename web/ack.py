@@ -75,11 +75,13 @@ class AckPage:
         taken = 0
         try:
             for violation_id in claim.violation_ids:
+                # However often it is pressed, and under whatever name: who holds a link takes over from nobody.
+                taking = self._cluster.acknowledge(violation_id, by, note, VIA, takes_over=False)
                 try:
-                    await self._bridge.answer(self._cluster.acknowledge(violation_id, by, note, VIA))
+                    await self._bridge.answer(taking)
                 except Unavailable:
                     raise
-                except RequestFailed as refusal:  # it is over, or forgotten: the list says so
+                except RequestFailed as refusal:  # acknowledged already, over, or forgotten: the list says so
                     if refusal.code not in ("conflict", "not_found"):
                         raise
                 else:
@@ -87,7 +89,12 @@ class AckPage:
             rows = [await self._row(each) for each in claim.violation_ids]
         except Unavailable:
             return _away()
-        title = f"Acknowledged by {by}" if taken else "There was nothing to acknowledge any more"
+        if taken:
+            title = f"Acknowledged by {by}"
+        elif any(row["is_open"] for row in rows):
+            title = "It was acknowledged already"
+        else:
+            title = "There was nothing to acknowledge any more"
         return _page(title, _listed(rows))
 
     def _claim(self, request: Request) -> Claim | Response:

@@ -33,6 +33,9 @@ RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 # Samples that wait at the door while the cells do not take them: some 20 s of 5000 timers a second.
 MAX_WAITING_SAMPLES = 100_000
 
+# What they take of the memory, roughly: 100 000 samples without tags, fewer with many.
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+
 # Timers are not kept until the flush when there are this many.
 FULL_SAMPLES = 5_000
 
@@ -75,10 +78,12 @@ class StatsdDoor:
         self._door: Door = intake.door("statsd")
         self._flush_s = flush_s
         self._aggregate = Aggregate()
-        self._batches: deque[list[Sample]] = deque()
+        # Each with what it takes of the memory.
+        self._batches: deque[tuple[list[Sample], int]] = deque()
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting = 0
+        self._waiting_bytes = 0
         self._lost = 0
 
     def open(self) -> None:
@@ -140,21 +145,26 @@ class StatsdDoor:
         return datagrams
 
     def _flush(self) -> None:
+        size = self._aggregate.batch_bytes
         samples = self._aggregate.flush(time.time_ns() // 1_000_000)
         refused, self._aggregate.refused = self._aggregate.refused, {}
         for reason, lines in refused.items():
             self._door.reject(reason, lines)
         if not samples:
             return
-        if self._waiting + len(samples) > MAX_WAITING_SAMPLES:
+        if (
+            self._waiting + len(samples) > MAX_WAITING_SAMPLES
+            or self._waiting_bytes + size > MAX_WAITING_BYTES
+        ):
             self._door.reject("cells_too_slow", len(samples))
             return
-        self._wait(len(samples))
-        self._batches.append(samples)
+        self._wait(len(samples), size)
+        self._batches.append((samples, size))
         self._work.set()
 
-    def _wait(self, more: int) -> None:
+    def _wait(self, more: int, more_bytes: int) -> None:
         self._waiting += more
+        self._waiting_bytes += more_bytes
         self._door.facts["waiting"] = self._waiting
 
     async def _flush_regularly(self) -> None:
@@ -166,9 +176,9 @@ class StatsdDoor:
         while True:
             await self._work.wait()
             while self._batches:
-                samples = self._batches.popleft()
+                samples, size = self._batches.popleft()
                 await self._deliver(samples)
-                self._wait(-len(samples))
+                self._wait(-len(samples), -size)
             self._work.clear()
 
     async def _deliver(self, samples: list[Sample]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -14,11 +14,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slakeeper.client import MONITOR_DOWN, Overloaded, Unavailable
-from slakeeper.web.body import BodyRefused, read_body
+from slakeeper.web.body import MAX_HELD_BYTES, BodyRefused, Client, Room, read_body
 from slakeeper.web.gate import error_response
 from slakeeper.web.ingest import BadBatch, Batch, parse_batch
 from slakeeper.web.intake import Door, Intake
-from slakeeper.web.turn import Client, Turn, Turns
+from slakeeper.web.turn import Turn, Turns
 
 SAMPLES_PATH = "/v1/samples"
 PROMETHEUS_PATH = "/v1/prometheus/write"
@@ -58,6 +58,7 @@ class Doors:
 
     def __init__(self, intake: Intake, settings: Mapping[str, Any]) -> None:
         self._intake = intake
+        self._room = Room(MAX_HELD_BYTES)
         self._settings = settings
         self._turns = Turns(rate=settings.get("rate_limit"))
         self._samples = intake.door("samples")
@@ -75,9 +76,7 @@ class Doors:
 
     async def samples(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Our own form; 202, and each sample that was not taken by its place."""
-        self._intake.admit(self._samples)
-        body = await read_body(scope, receive)
-        async with self._turn(self._samples, scope, body) as turn:
+        async with self._turn(self._samples, scope, receive) as (turn, body):
             await self._take_samples(turn, body, scope, receive, send)
 
     async def _take_samples(
@@ -91,9 +90,10 @@ class Doors:
             else:
                 batch = parse_batch(*arguments)
         except BadBatch as error:
+            turn.pay(error.cost)
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
-        turn.pay(len(batch.samples) + len(batch.rejected))
+        turn.pay(batch.cost)
         batch_id = batch.batch_id or secrets.token_hex(8)
         try:
             taken = await self._intake.take(self._samples, batch, batch_id)
@@ -112,9 +112,7 @@ class Doors:
 
     async def prometheus(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Remote write 1.0. 200: all that is wanted is durable; 400: never to be sent again; 503: to be."""
-        self._intake.admit(self._prometheus)
-        body = await read_body(scope, receive, encodings=(b"snappy",))
-        async with self._turn(self._prometheus, scope, body) as turn:
+        async with self._turn(self._prometheus, scope, receive, (b"snappy",)) as (turn, body):
             await self._take_remote_write(turn, body, scope, receive, send)
 
     async def _take_remote_write(
@@ -126,13 +124,14 @@ class Doors:
 
             batch = await _read(read_write_request, body)
         except BadBatch as error:
+            turn.pay(error.cost)
             self._prometheus.reject("bad_body")
             await error_response(error.status, "invalid", error.reason)(scope, receive, send)
             return
         except ModuleNotFoundError:
             await _not_installed()(scope, receive, send)
             return
-        turn.pay(len(batch.samples) + len(batch.rejected))
+        turn.pay(batch.cost)
         taken = await self._intake.take(self._prometheus, batch, _id_of("prometheus", body), asks_again=True)
         mistakes = [f"{place}: {reason}" for place, reason in taken.rejected if reason in MISTAKES]
         answer: Response
@@ -153,13 +152,15 @@ class Doors:
         media_type = otlp.JSON_TYPE if as_json else otlp.PROTOBUF_TYPE
         headers: dict[str, str] = {}
         try:
-            self._intake.admit(self._otlp)
-            packed = await read_body(scope, receive, encodings=(b"identity", b"gzip"))
-            as_json = otlp.is_json(_content_type(scope))
-            is_packed = dict(scope["headers"]).get(b"content-encoding", b"").lower() == b"gzip"
-            async with self._turn(self._otlp, scope, packed) as turn:
-                batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
-                turn.pay(len(batch.samples) + len(batch.rejected))
+            async with self._turn(self._otlp, scope, receive, (b"identity", b"gzip")) as (turn, packed):
+                as_json = otlp.is_json(_content_type(scope))
+                is_packed = dict(scope["headers"]).get(b"content-encoding", b"").lower() == b"gzip"
+                try:
+                    batch = await _read(lambda body: _otlp_batch(body, as_json, is_packed), packed)
+                except BadBatch as error:
+                    turn.pay(error.cost)
+                    raise
+                turn.pay(batch.cost)
                 taken = await self._intake.take(self._otlp, batch, _id_of("otlp", packed), asks_again=True)
             status, content = 200, otlp.answer(taken, as_json=as_json)
         except ModuleNotFoundError:
@@ -177,18 +178,24 @@ class Doors:
         await Response(content, status, headers, media_type)(scope, receive, send)
 
     @asynccontextmanager
-    async def _turn(self, door: Door, scope: Scope, body: bytes) -> AsyncIterator[Turn]:
-        """The time in which a client may have a body read and taken."""
-        try:
-            turn = await self._turns.enter(_client_of(scope), len(body))
-        except Overloaded:
-            door.refused_batches += 1
-            raise
-        door.slowed_batches += turn.was_slowed
-        try:
-            yield turn
-        finally:
-            turn.leave()
+    async def _turn(
+        self, door: Door, scope: Scope, receive: Receive, encodings: Collection[bytes] = (b"identity",)
+    ) -> AsyncIterator[tuple[Turn, bytes]]:
+        """The time in which a client may have a body understood and taken, and the body."""
+        self._intake.admit(door)
+        client = _client_of(scope)
+        with self._room.place(client) as place:
+            try:
+                body = await read_body(scope, receive, encodings=encodings, place=place)
+                turn = await self._turns.enter(client, len(body))
+            except Overloaded:
+                door.refused_batches += 1
+                raise
+            door.slowed_batches += turn.was_slowed
+            try:
+                yield turn, body
+            finally:
+                turn.leave()
 
 
 async def _read(read: Callable[[bytes], T], body: bytes) -> T:

@@ -36,6 +36,10 @@ INBOUND_PATH = "/v1/inbound/"
 # processor, and nobody mistypes a token so often that this matters.
 STRANGER_WAITS_S = 0.1
 
+# Requests of one host under way at once: half of all connections (`server`). Behind a proxy hosts are told apart by
+# what it says of them.
+MAX_UNDER_WAY = 500
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -127,17 +131,38 @@ class Gate:
         self._sessions = sessions
         self._names = {name.lower() for name in (*LOOPBACK_NAMES, host, *names)}
         self._any_address = host in {"", "0.0.0.0", "::"}
+        # By host; only of those that have any.
+        self._under_way: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        host = (scope.get("client") or ("",))[0]
+        count = self._under_way.get(host, 0)
+        if count >= MAX_UNDER_WAY:
+            text = f"{count} requests of this host are under way already"
+            busy = error_response(503, "unavailable", text, {"retry-after": "1"})
+            await busy(scope, receive, _with_headers(send))
+            return
+        self._under_way[host] = count + 1
+        try:
+            await self._pass(scope, receive, _with_headers(send))
+        finally:
+            self._leave(host)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope)
-        if refusal is not None:
-            if refusal.status_code == 401:
-                await asyncio.sleep(STRANGER_WAITS_S)
-            await refusal(scope, receive, _with_headers(send))
-        else:
-            await self._app(scope, receive, _with_headers(send))
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        if refusal.status_code == 401:
+            await asyncio.sleep(STRANGER_WAITS_S)
+        await refusal(scope, receive, send)
+
+    def _leave(self, host: str) -> None:
+        self._under_way[host] -= 1
+        if not self._under_way[host]:
+            del self._under_way[host]
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = dict(scope["headers"])

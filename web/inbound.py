@@ -9,7 +9,7 @@
 
 A message that was caught and is sent anew does nothing: what is old is refused, an id counts once, and (also after a
 restart of this process) an acknowledgement that was taken, or that somebody has followed by a later one, is not taken
-again. What has been resolved stays so.
+again. Nor is one by whoever has acknowledged it last, while that holds. What has been resolved stays so.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -27,11 +28,13 @@ from starlette.responses import JSONResponse, Response
 
 from slakeeper.client import Cluster, RequestFailed
 from slakeeper.sla.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, is_signed
-from slakeeper.web.body import read_body
+from slakeeper.web.body import Room, read_body
 from slakeeper.web.bridge import Bridge
 from slakeeper.web.gate import error_response
 
 MAX_BODY_BYTES: Final = 256 * 1024
+# Whoever knows a channel's name may send as much before its signature is looked at: samples have a room of their own.
+MAX_HELD_BYTES: Final = 64 * MAX_BODY_BYTES
 MAX_BY_CHARS: Final = 200
 MAX_NOTE_CHARS: Final = 10_000
 
@@ -91,6 +94,7 @@ class Inbound:
         self._bridge = bridge
         self._secrets = secrets
         self._seen: dict[tuple[str, str], None] = {}
+        self._room = Room(MAX_HELD_BYTES)
 
     async def take(self, request: Request) -> Response:
         """One message."""
@@ -98,7 +102,9 @@ class Inbound:
         known = self._secrets.get(channel)
         if known is None:
             return error_response(404, "not_found", "no channel of this name has an inbound_secret")
-        body = await read_body(request.scope, request.receive, MAX_BODY_BYTES)
+        sender = (request.client.host if request.client else "", b"")
+        with self._room.place(sender) as place:
+            body = await read_body(request.scope, request.receive, MAX_BODY_BYTES, place=place)
         kind, secret = known
         read = read_pagerduty if kind == "pagerduty" else read_webhook
         try:
@@ -130,16 +136,22 @@ class Inbound:
             if violation["resolved"] or (act.verb == ACKNOWLEDGE and _is_known(violation, act)):
                 already.append(violation_id)
                 continue
-            carry_out = self._cluster.acknowledge if act.verb == ACKNOWLEDGE else self._cluster.resolve
             try:
-                await self._bridge.answer(carry_out(violation_id, act.by, act.note, via))
+                await self._bridge.answer(self._asked(violation, act, via))
             except RequestFailed as refusal:
-                if refusal.code != "conflict":  # it ended in between
+                if refusal.code != "conflict":  # it is acknowledged, or ended in between
                     raise
                 already.append(violation_id)
             else:
                 done.append(violation_id)
         return {"done": done, "already": already}
+
+    def _asked(self, violation: Mapping[str, Any], act: Act, via: str) -> Future[dict[str, Any]]:
+        if act.verb == RESOLVE:
+            return self._cluster.resolve(violation["id"], act.by, act.note, via)
+        # Who has acknowledged it says the same again; somebody else takes over.
+        takes_over = violation["acknowledged_by"] not in (None, act.by)
+        return self._cluster.acknowledge(violation["id"], act.by, act.note, via, takes_over=takes_over)
 
     def _remember(self, seen: tuple[str, str]) -> None:
         self._seen[seen] = None

@@ -25,6 +25,9 @@ MAX_LABELS = 64
 # sample may be two bytes of nothing: what a small body means is bounded before it fills the gateway and a cell's turn.
 MAX_BATCH_SAMPLES = MAX_BODY_BYTES // 24
 
+# So many bytes of a body, unpacked, cost as much to read as a sample: as many as one has that is rich in labels.
+BYTES_A_SAMPLE = 1024
+
 # The last instant that datetime can show, year 9999; also well within what a float counts exactly.
 MAX_TS_MS = 253_402_300_799_999
 
@@ -36,12 +39,13 @@ Sample = list[Any]
 
 
 class BadBatch(Exception):
-    """The body as a whole is not understood: HTTP status and the reason."""
+    """The body as a whole is not understood: HTTP status, the reason, and what reading it has cost [samples]."""
 
-    def __init__(self, reason: str, status: int = 400) -> None:
+    def __init__(self, reason: str, status: int = 400, cost: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status
+        self.cost = cost
 
 
 @dataclass
@@ -53,12 +57,22 @@ class Batch:
         places: the index in the body of each of ``samples``.
         rejected: (index, reason) of the others.
         batch_id: the sender's, None without one.
+        hollow: what was read and holds no sample: series, metrics, resources, and each 64 attributes.
+        content_bytes: of the body, unpacked; 0 if it was not packed.
     """
 
     samples: list[Sample] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     rejected: list[tuple[int, str]] = field(default_factory=list)
     batch_id: str | None = None
+    hollow: int = 0
+    content_bytes: int = field(default=0, compare=False)  # of how it was written down, not of what it says
+
+    @property
+    def cost(self) -> int:
+        """What it has cost to read [samples]."""
+        parts = len(self.samples) + len(self.rejected) + self.hollow
+        return max(parts, self.content_bytes // BYTES_A_SAMPLE)
 
     def check_size(self) -> None:
         """Refuses a batch that grows too large, while it is read.
@@ -66,12 +80,18 @@ class Batch:
         Raises:
             BadBatch: 413.
         """
-        _check_count(len(self.samples) + len(self.rejected))
+        check_count(len(self.samples) + len(self.rejected) + self.hollow)
 
 
-def _check_count(samples: int) -> None:
-    if samples > MAX_BATCH_SAMPLES:
-        raise BadBatch(f"there are more than {MAX_BATCH_SAMPLES} samples in one body", 413)
+def check_count(parts: int) -> None:
+    """Refuses so many samples, or so many of what may hold some.
+
+    Raises:
+        BadBatch: 413.
+    """
+    if parts > MAX_BATCH_SAMPLES:
+        text = f"there are more than {MAX_BATCH_SAMPLES} samples, or empty series, in one body"
+        raise BadBatch(text, 413, MAX_BATCH_SAMPLES)
 
 
 def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> Batch:
@@ -89,7 +109,7 @@ def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> 
     if kind in NDJSON_TYPES:
         batch = Batch(batch_id=_checked_batch_id(batch_id))
         lines = [line for line in body.split(b"\n") if line.strip()]
-        _check_count(len(lines))
+        check_count(len(lines))
         for index, line in enumerate(lines):
             try:
                 item = _read_json(line)
@@ -109,7 +129,7 @@ def parse_batch(body: bytes, content_type: str, batch_id: str | None = None) -> 
     samples = document.get("samples")
     if not isinstance(samples, list):
         raise BadBatch('"samples" is missing or not a list')
-    _check_count(len(samples))
+    check_count(len(samples))
     _add_all(batch, enumerate(samples))
     return batch
 

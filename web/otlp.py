@@ -8,12 +8,13 @@ nobody should owe money for a figure that was interpolated. Nothing is imported 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from slakeeper.web.body import MAX_BODY_BYTES
-from slakeeper.web.ingest import JSON_TYPES, MAX_LABELS, MAX_NAME_CHARS, BadBatch, Batch
+from slakeeper.web.ingest import BYTES_A_SAMPLE, JSON_TYPES, MAX_LABELS, MAX_NAME_CHARS, BadBatch, Batch
 from slakeeper.web.intake import Taken
+from slakeeper.web.unpack import MAX_UNPACKED_BYTES
 
 PROTOBUF_TYPE = "application/x-protobuf"
 JSON_TYPE = "application/json"
@@ -22,6 +23,9 @@ NS_PER_MS = 1_000_000
 
 # Characters of labels in one batch. A resource's attributes belong to each of its points: a small body can mean many.
 MAX_LABEL_CHARS = MAX_BODY_BYTES
+
+# Each costs some 5 us to read, also an empty one of three bytes; of those that mean something few are as short as this.
+MAX_JSON_OBJECTS = MAX_UNPACKED_BYTES // 24
 
 # DataPointFlags.FLAG_NO_RECORDED_VALUE: the series has ended.
 _NO_VALUE = 1
@@ -51,22 +55,27 @@ def read_metrics(body: bytes, *, as_json: bool) -> Batch:
         BadBatch: it is no request of this kind, or has too many samples or labels (413).
         ModuleNotFoundError: the extra ``ingest`` is not installed.
     """
-    batch = Batch()
+    batch = Batch(content_bytes=len(body))
     place = 0
     room = MAX_LABEL_CHARS
-    for metric, resource in _metrics(_request(body, as_json=as_json)):
+    for metric, resource in _metrics(_request(body, as_json=as_json), batch):
         kind = metric.WhichOneof("data")
-        for point in getattr(metric, kind).data_points if kind else ():
+        points = getattr(metric, kind).data_points if kind else ()
+        _pass(batch, is_hollow=not points)
+        for point in points:
+            _pass(batch, point.attributes)
             labels = {**resource, **dict(_labels(point.attributes))}
             room -= sum(len(name) + len(text) for name, text in labels.items())
             if room < 0:
-                raise BadBatch(f"the labels of all points have more than {MAX_LABEL_CHARS} characters", 413)
+                text = f"the labels of all points have more than {MAX_LABEL_CHARS} characters"
+                raise BadBatch(text, 413, batch.cost)
             refused = _refusal(metric.name, point, labels)
             if refused is None:
                 at_ms = point.time_unix_nano // NS_PER_MS
                 for name, value in _values(metric.name, kind, point):
                     batch.samples.append([name, value, at_ms, None, labels or None])
                     batch.places.append(place)
+                    batch.check_size()
             else:
                 batch.rejected.append((place, refused))
             place += 1
@@ -117,20 +126,32 @@ def _request(body: bytes, *, as_json: bool) -> Any:
         try:
             return ExportMetricsServiceRequest.FromString(body)
         except DecodeError as error:
-            raise BadBatch(f"the body is not an ExportMetricsServiceRequest: {error}") from error
+            text = f"the body is not an ExportMetricsServiceRequest: {error}"
+            raise BadBatch(text, cost=len(body) // BYTES_A_SAMPLE) from error
+    if body.count(b"{") > MAX_JSON_OBJECTS:
+        raise BadBatch(f"there are more than {MAX_JSON_OBJECTS} objects in one body", 413)
     try:
         return json_format.Parse(body, ExportMetricsServiceRequest(), ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadBatch(f"the body is not an ExportMetricsServiceRequest in JSON: {error}") from error
+        text = f"the body is not an ExportMetricsServiceRequest in JSON: {error}"
+        raise BadBatch(text, cost=max(body.count(b"{"), len(body) // BYTES_A_SAMPLE)) from error
 
 
-def _metrics(request: Any) -> Iterator[tuple[Any, Mapping[str, str]]]:
+def _metrics(request: Any, batch: Batch) -> Iterator[tuple[Any, Mapping[str, str]]]:
     """Each metric with the labels of what it was measured at."""
     for resource in request.resource_metrics:
+        _pass(batch, resource.resource.attributes, is_hollow=not resource.scope_metrics)
         labels = dict(_labels(resource.resource.attributes))
         for scope in resource.scope_metrics:
+            _pass(batch, is_hollow=not scope.metrics)
             for metric in scope.metrics:
                 yield metric, labels
+
+
+def _pass(batch: Batch, attributes: Sized = (), *, is_hollow: bool = False) -> None:
+    """Counts what holds nothing, and attributes when there are more of them than a sample may have."""
+    batch.hollow += is_hollow + len(attributes) // (MAX_LABELS + 1)
+    batch.check_size()
 
 
 def _labels(attributes: Iterable[Any]) -> Iterator[tuple[str, str]]:

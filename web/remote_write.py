@@ -9,7 +9,7 @@ import math
 import struct
 from typing import Any
 
-from slakeeper.web.ingest import MAX_LABELS, MAX_NAME_CHARS, BadBatch, Batch
+from slakeeper.web.ingest import BYTES_A_SAMPLE, MAX_LABELS, MAX_NAME_CHARS, BadBatch, Batch, check_count
 from slakeeper.web.unpack import unsnap
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -69,7 +69,7 @@ def read_write_request(body: bytes) -> Batch:
     """The samples of a body, a snappy block that holds a WriteRequest.
 
     Raises:
-        BadBatch: it is none, or has too many samples (413).
+        BadBatch: it is none, or has too many samples or series (413).
         ModuleNotFoundError: the extra ``ingest`` is not installed.
     """
     from google.protobuf.message import DecodeError
@@ -79,10 +79,16 @@ def read_write_request(body: bytes) -> Batch:
     try:
         request = message.FromString(content)
     except DecodeError as error:
-        raise BadBatch(f"the body is not a WriteRequest: {error}") from error
-    batch = Batch()
+        cost = len(content) // BYTES_A_SAMPLE
+        raise BadBatch(f"the body is not a WriteRequest: {error}", cost=cost) from error
+    check_count(len(request.timeseries))
+    batch = Batch(content_bytes=len(content))
     place = 0
     for series in request.timeseries:
+        if not series.samples and not series.histograms:
+            batch.hollow += 1
+            continue
+        batch.hollow += len(series.labels) // (MAX_LABELS + 1)
         labels = {label.name: label.value for label in series.labels}
         metric = labels.pop(METRIC_LABEL, "")
         refused = _refusal(metric, labels)

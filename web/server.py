@@ -20,13 +20,15 @@ from slakeeper.client import MAX_IN_FLIGHT_SAMPLES, Cluster, DiskGauge, connect
 from slakeeper.web.app import create_app
 from slakeeper.web.datagram import StatsdDoor, bind_udp
 from slakeeper.web.intake import Intake
+from slakeeper.web.protocol import protocol_class
 
 DEFAULT_HTTP = "127.0.0.1:8765"
 
 # How often StatsD's counters become samples.
 DEFAULT_FLUSH_MS = 1_000
 
-# Connections at once; each may hold a body. More are answered 503 by the server itself.
+# Connections at once; each may hold a body. More are answered 503 by the server itself. Those that are silent are fewer
+# (`protocol`), and one host asks on half of them (`gate`).
 MAX_CONNECTIONS = 1_000
 
 # What answers get to finish at a stop; open event streams are ended first.
@@ -54,9 +56,9 @@ def gateway(args: Mapping[str, Any], context: Any) -> "Gateway":
 
     Args:
         args: ``{"http": "host:port", "cells": [{"name", "socket", "sla"?}], "partitions", "token", "run_file"?,
-            "names"?: further host names, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?, "ingest"?:
-            {"prometheus"?, "otlp"?: False closes the door, "statsd"?: "host:port", "statsd_flush_ms"?,
-            "token_file"?, "rate_limit"?}}``.
+            "names"?: further host names, "behind_proxy"?: X-Forwarded-… of this machine is
+            believed, "ack_key"?, "inbound"?, "patience_s"?, "max_in_flight"?, "ingest"?: {"prometheus"?, "otlp"?:
+            False closes the door, "statsd"?: "host:port", "statsd_flush_ms"?, "token_file"?, "rate_limit"?}}``.
         context: the process's own facts; none are needed.
     """
     gc.set_threshold(GC_THRESHOLD)
@@ -116,7 +118,7 @@ class Gateway:
             intake=self._intake,
             ingest=self._ingest,
         )
-        self._server = uvicorn.Server(_configuration(app))
+        self._server = uvicorn.Server(_configuration(app, bool(self._args.get("behind_proxy"))))
         self._thread = threading.Thread(target=self._serve, args=(app, listener), name="gateway", daemon=True)
         self._thread.start()
         deadline_s = time.monotonic() + START_WITHIN_S
@@ -307,10 +309,10 @@ def address_text(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _configuration(app: Starlette) -> uvicorn.Config:
+def _configuration(app: Starlette, behind_proxy: bool) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=protocol_class(),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -318,6 +320,8 @@ def _configuration(app: Starlette) -> uvicorn.Config:
         log_level="critical",  # the application logs its own failures
         access_log=False,
         server_header=False,
+        # From the loopback, and without a proxy nobody's: each sender there could be as many clients as it likes.
+        proxy_headers=behind_proxy,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_S,  # type: ignore[arg-type]  # whole seconds by its type, any by its use
     )

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any
 
 from slakeeper.web.ingest import MAX_LABELS, MAX_NAME_CHARS, Sample
@@ -23,6 +24,18 @@ MAX_SERIES = 20_000
 
 # Samples of timers, and members of sets, between two flushes.
 MAX_VALUES = 100_000
+
+# Of a name with its tags in one line. Some tens of tags; more would cost each flush more than they tell.
+MAX_SERIES_BYTES = 2 * 1024
+
+# Memory for all that is kept between two flushes, gauges over them included: 1.6 KiB for each of 20 000 names. Half of
+# it is for the gauges that are kept.
+MAX_BYTES = 32 * 1024 * 1024
+
+# What is kept for a series, a tag and a value beside their text, roughly: places in dictionaries, pairs, a sample.
+_SERIES_BYTES = 300
+_TAG_BYTES = 150
+_VALUE_BYTES = 150
 
 COUNTER, GAUGE, SET = "c", "g", "s"
 
@@ -88,6 +101,8 @@ def parse_line(line: bytes) -> Line:
         raise BadLine("not_utf8") from error
     if len(name) > MAX_NAME_CHARS:
         raise BadLine("invalid_metric")
+    if len(found[1]) + len(tags) > MAX_SERIES_BYTES:
+        raise BadLine("too_many_tags")
     return Line((name, labels), kind if kind in {COUNTER, GAUGE, SET} else "ms", values, rate)
 
 
@@ -112,11 +127,17 @@ class Aggregate:
 
     Attributes:
         refused: lines that were not taken since the last flush, by reason.
+        held_bytes: memory that is taken, roughly; ``batch_bytes`` without gauges that were not set since then.
     """
 
-    def __init__(self, max_series: int = MAX_SERIES, max_values: int = MAX_VALUES) -> None:
+    def __init__(
+        self, max_series: int = MAX_SERIES, max_values: int = MAX_VALUES, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._max_series = max_series
         self._max_values = max_values
+        self._max_bytes = max_bytes
+        self.held_bytes = self.batch_bytes = 0
+        self._gauge_bytes = 0
         self._counters: dict[Series, float] = {}
         self._sets: dict[Series, set[bytes]] = {}
         # The newest at the end; kept over flushes for those that are changed by +N and -N.
@@ -147,8 +168,12 @@ class Aggregate:
         samples += (_sample(series, value, now_ms) for series, value in self._finished())
         self._counters, self._sets, self._set_gauges, self._members = {}, {}, set(), 0
         # Those that were set least recently make room for new ones.
-        for series in list(self._gauges)[: max(0, len(self._gauges) - self._max_series // 2)]:
+        for series in tuple(self._gauges):
+            if len(self._gauges) <= self._max_series // 2 and self._gauge_bytes <= self._max_bytes // 2:
+                break
             del self._gauges[series]
+            self._gauge_bytes -= _bytes_of(series)
+        self.held_bytes, self.batch_bytes = self._gauge_bytes, 0
         return samples
 
     def _finished(self) -> Iterator[tuple[Series, float]]:
@@ -165,7 +190,10 @@ class Aggregate:
             total = self._counters.get(series, 0.0)
             self._counters[series] = total + sum(float(value) for value in line.values) / line.rate
         elif line.kind == GAUGE:
-            self._make_room(self._gauges, series)
+            if self._make_room(self._gauges, series):
+                self._gauge_bytes += _bytes_of(series)
+            elif series not in self._set_gauges:
+                self.batch_bytes += _bytes_of(series)
             value = self._gauges.pop(series, 0.0)
             for text in line.values:
                 value = value + float(text) if text[:1] in b"+-" else float(text)
@@ -174,21 +202,43 @@ class Aggregate:
                 raise BadLine("not_finite")
             self._set_gauges.add(series)
         elif line.kind == SET:
-            self._make_room(self._sets, series)
-            members = self._sets.setdefault(series, set())
+            members = self._sets.get(series) or set()
             new = {value for value in line.values if value not in members}
             if self._members + len(new) > self._max_values:
                 raise BadLine("too_many_values")
+            self._make_room(self._sets, series, sum(map(getsizeof, new)) + _VALUE_BYTES * len(new))
             self._members += len(new)
             members |= new
+            self._sets[series] = members
         else:
             if len(self._timers) + len(line.values) > self._max_values:
                 raise BadLine("too_many_values")
-            self._timers += (_sample(series, float(value), now_ms) for value in line.values)
+            self._hold(_bytes_of(series) + _VALUE_BYTES * len(line.values))
+            name, labels = series[0], dict(series[1]) or None
+            self._timers += ([name, float(value), now_ms, None, labels] for value in line.values)
 
-    def _make_room(self, kept: dict[Series, Any], series: Series) -> None:
-        if series not in kept and len(kept) >= self._max_series:
+    def _make_room(self, kept: dict[Series, Any], series: Series, more_bytes: int = 0) -> bool:
+        """Takes room for a series, if it is new, and for more of it; whether it is new."""
+        is_new = series not in kept
+        if is_new and len(kept) >= self._max_series:
             raise BadLine("too_many_names")
+        self._hold(more_bytes + (_bytes_of(series) if is_new else 0))
+        return is_new
+
+    def _hold(self, more_bytes: int) -> None:
+        if self.held_bytes + more_bytes > self._max_bytes:
+            raise BadLine("too_many_bytes")
+        self.held_bytes += more_bytes
+        self.batch_bytes += more_bytes
+
+
+def _bytes_of(series: Series) -> int:
+    """What a series takes of the memory, roughly: a text is more than its characters."""
+    name, labels = series
+    size = _SERIES_BYTES + getsizeof(name)
+    for tag, text in labels:  # not a generator: this runs for each line of a timer
+        size += _TAG_BYTES + getsizeof(tag) + getsizeof(text)
+    return size
 
 
 def _sample(series: Series, value: float, at_ms: int) -> Sample:

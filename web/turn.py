@@ -15,9 +15,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from slakeeper.client import Overloaded
-
-Client = tuple[str, bytes]
-"""Who sends: the host it sends from, and what it shows to be let in."""
+from slakeeper.web.body import Client
+from slakeeper.web.ingest import BYTES_A_SAMPLE
 
 # So long after its last request a client is still about. Longer would slow down a stream for the sake of somebody who
 # sends once a minute, to whom some milliseconds are nothing.
@@ -36,7 +35,7 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 # A sender that has waited so long may have given up, and what it sends again in place of this would be paid for twice.
 WAITS_AT_MOST_S = 10.0
 
-# What is no batch costs its client as much as a batch: somebody had to read it.
+# What is no batch, or an empty one, costs its client as much as a batch: somebody had to read it.
 UNREAD_COSTS = 100
 
 
@@ -67,23 +66,24 @@ class Turn:
         was_slowed: whether its client had spent its share before.
     """
 
-    __slots__ = ("_is_paid", "_side", "_turns", "was_slowed")
+    __slots__ = ("_is_paid", "_side", "_size", "_turns", "was_slowed")
 
-    def __init__(self, turns: "Turns", side: _Side, was_slowed: bool) -> None:
+    def __init__(self, turns: "Turns", side: _Side, size: int, was_slowed: bool) -> None:
         self._turns = turns
         self._side = side
+        self._size = size
         self._is_paid = False
         self.was_slowed = was_slowed
 
     def pay(self, samples: int) -> None:
-        """It has been read, and is of so many samples, taken or not."""
+        """It has been read, and is of so many samples, taken or not; its bytes may cost more than they do."""
         if not self._is_paid:
             self._is_paid = True
-            self._turns.paid(self._side, samples)
+            self._turns.paid(self._side, max(samples or UNREAD_COSTS, self._size // BYTES_A_SAMPLE))
 
     def leave(self) -> None:
         """It is done with."""
-        self.pay(UNREAD_COSTS)
+        self.pay(0)
         self._turns.left(self._side)
 
 
@@ -127,7 +127,7 @@ class Turns:
         side = self._heard(client)
         if not side.waiting and self._may_go_on(side):
             self._begin(side)
-            return Turn(self, side, was_slowed=False)
+            return Turn(self, side, size, was_slowed=False)
         was_slowed = self._rests_s(side) > 0
         if side.waiting and side.waiting_bytes + size > MAX_WAITING_BYTES:
             raise Overloaded(f"{len(side.waiting)} requests of this client wait already")
@@ -136,7 +136,7 @@ class Turns:
                 await self._wait(side, size)
         except TimeoutError:
             raise Overloaded(f"it has waited {WAITS_AT_MOST_S:g} s for its client's turn") from None
-        return Turn(self, side, was_slowed)
+        return Turn(self, side, size, was_slowed)
 
     async def _wait(self, side: _Side, size: int) -> None:
         place = (size, asyncio.get_running_loop().create_future())
@@ -150,7 +150,7 @@ class Turns:
                 side.waiting.remove(place)
                 side.waiting_bytes -= size
             elif not place[1].cancelled():  # it had got its turn in the same moment
-                Turn(self, side, was_slowed=False).leave()
+                Turn(self, side, size, was_slowed=False).leave()
             raise
 
     # -- of a turn --------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import zlib
 
 from slakeeper.web.body import MAX_BODY_BYTES
-from slakeeper.web.ingest import BadBatch
+from slakeeper.web.ingest import BYTES_A_SAMPLE, BadBatch
 
 # A Prometheus server sends some 0.4 MB at once, a busy OpenTelemetry collector some 4 MB.
 MAX_UNPACKED_BYTES = 2 * MAX_BODY_BYTES
@@ -24,12 +24,12 @@ def gunzip(body: bytes, limit: int = MAX_UNPACKED_BYTES) -> bytes:
             unpacker = zlib.decompressobj(_GZIP)
             content += unpacker.decompress(rest, limit + 1 - len(content))
             if len(content) > limit:
-                raise _too_large(limit)
+                raise _too_large(limit, _cost(content))
             if not unpacker.eof:
-                raise BadBatch("the gzip body is cut off")
+                raise BadBatch("the gzip body is cut off", cost=_cost(content))
             rest = unpacker.unused_data
     except zlib.error as error:
-        raise BadBatch(f"the body is not gzip: {error}") from error
+        raise BadBatch(f"the body is not gzip: {error}", cost=_cost(content)) from error
     return bytes(content)
 
 
@@ -50,5 +50,9 @@ def unsnap(body: bytes, limit: int = MAX_UNPACKED_BYTES) -> bytes:
         raise BadBatch(f"the body is not a snappy block: {error}") from error
 
 
-def _too_large(limit: int) -> BadBatch:
-    return BadBatch(f"the unpacked body is over the limit of {limit} bytes", 413)
+def _too_large(limit: int, cost: int = 0) -> BadBatch:
+    return BadBatch(f"the unpacked body is over the limit of {limit} bytes", 413, cost)
+
+
+def _cost(content: bytearray) -> int:
+    return len(content) // BYTES_A_SAMPLE

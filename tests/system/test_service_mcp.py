@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -89,6 +90,22 @@ def test_it_acknowledges_only_when_that_is_allowed(service: Service) -> None:
     with_client(service.data, act, "--allow-acknowledge", "--by", "ann")
     [violation] = service.violations()
     assert (violation["acknowledged_by"], violation["acknowledge_note"]) == ("ann", "on it (by MCP)")
+
+
+def test_without_the_operators_token_nothing_is_read_and_nothing_acknowledged(
+    service: Service, tmp_path: Path
+) -> None:
+    # The key of commands stands beside the API token, in a file that is its owner's alone.
+    assert stat.S_IMODE((service.data / "run.json").stat().st_mode) == 0o600
+    run = service.run()
+    assert run["token"]
+    # Somebody who knows all else of it, and guesses.
+    (tmp_path / "lock").symlink_to(service.data / "lock")
+    (tmp_path / "run.json").write_text(json.dumps({**run, "token": "x" * 64, "thespian_key": "00" * 32}))
+    for options in ((), ("--allow-acknowledge", "--by", "mallory")):
+        answer = Service(tmp_path).cli("mcp", *options)
+        assert answer.code == 4, answer
+        assert "no answer to 'ping'" in answer.complaint
 
 
 def test_where_nothing_runs_it_says_so_and_starts_nothing(service: Service, tmp_path: Path) -> None:

@@ -84,7 +84,12 @@ def test_an_open_breaker_holds_in_every_cell_and_after_kill_9(
         "automatic_actions": [
             {"name": "mend", "trigger_metric": "latency", "condition": {"gt": 100}, "action": "fail"}
         ],
-        "remedies": {"fail": {"type": "command", "argv": ["/bin/sh", "-c", f"echo x >> {done}; exit 1"]}},
+        "remedies": {
+            "fail": {
+                "type": "command",
+                "argv": ["/bin/sh", "-c", f"echo x >> {done}; echo first; echo last; exit 1"],
+            }
+        },
         "remediation": {"max_remediation_attempts": 1, "breaker_failures": 1, "breaker_reset": "1h"},
     }
     metrics = [metric("latency")]
@@ -107,6 +112,12 @@ def test_an_open_breaker_holds_in_every_cell_and_after_kill_9(
     until(lambda: bool(results("vault")), what="the other violation")
     [said] = results("vault")
     assert said.startswith("not tried: the breaker of action mend is open until ")
+    [failed] = [row["id"] for row in service.violations() if row["sla_id"] == "shop"]
+    for shown in (service.show("violations", "show", failed), service.get(f"/v1/violations/{failed}")):
+        [attempt] = shown["remediation_actions"]
+        assert (attempt["result"], attempt["output"]) == ("exit code 1: last", "first\nlast\n")
+    assert "mend, attempt 1, printed:\n  first\n  last\n" in service.cli("violations", "show", failed).out
+    assert "output" not in service.get("/v1/violations")[0]["remediation_actions"][0]
     assert done.read_text() == "x\n"
     [row] = service.show("status")["remediation"]["breakers_open"]
     assert (row["action"], row["failures"]) == ("mend", 1)

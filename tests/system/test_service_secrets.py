@@ -29,7 +29,7 @@ pytest_plugins = ["tests.system.service_fixtures"]
 
 CHANNELS = ("email", "sms", "slack", "pagerduty", "hook", "login", "nowhere", "odd", "other")
 SOURCES = ("prom", "basic", "doc", "probe", "agent", "tool", "blabber")
-ACTIONS = ("mend", "run", "grow")
+ACTIONS = ("mend", "run", "call", "grow")
 
 # Gives away what it is called with, to all who listen, and fails.
 TELLTALE = (
@@ -47,9 +47,9 @@ def canary(name: str) -> str:
 
 def echo(request: Request) -> Behaviour:
     """Gives away whatever it was sent."""
-    told = {"headers": dict(request.headers), "path": request.path, "query": request.query}
+    told = {"path": request.path, "query": request.query, "headers": dict(request.headers)}
     text = json.dumps({**told, "body": request.body.decode("utf-8", "replace")[:500]})
-    if request.path == "/mcp":
+    if request.path.endswith("/mcp"):
         error = {"code": -32000, "message": text}
         return Reply(200, json.dumps({"jsonrpc": "2.0", "id": request.json().get("id"), "error": error}).encode(),
                      {"Content-Type": "application/json"})  # fmt: skip
@@ -109,7 +109,8 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
                 "billing": {"url": f"{outside.url}/{canary('billing-path')}", "secret": canary("billing"),
                             "headers": {"X-Key": canary("billing-header")}, "inbound_secret": canary("inbound3")},
                 "automatic_actions": [
-                    {"name": name, "trigger_metric": "latency", "condition": {"gt": 1}, "action": name}
+                    {"name": name, "trigger_metric": "latency", "condition": {"gt": 1}, "action": name,
+                     "parameters": {"cmd": "env"}}
                     for name in ACTIONS
                 ],
                 "remedies": {
@@ -117,6 +118,7 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
                              "secret": canary("remedy")},
                     "run": {"type": "command", "argv": [sys.executable, "-c", BLABBER],
                             "secrets": {"KEY": canary("command")}},
+                    "call": {"type": "python", "entry": "subprocess:getoutput", "secrets": {"KEY": canary("python")}},
                     "grow": {"type": "kubernetes", "url": sealed.url, "namespace": "shop", "deployment": "web",
                              "replicas": 3, "token_file": str(token_file), "ca_file": str(CERTIFICATE)},
                 },
@@ -128,16 +130,16 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
             {
                 "alert_channels": list(CHANNELS),
                 "sources": {
-                    "prom": {"type": "prometheus", "url": outside.url, "token": canary("prometheus"),
-                             "interval": "100ms"},
+                    "prom": {"type": "prometheus", "url": f"{outside.url}/{canary('prometheus-path')}",
+                             "token": canary("prometheus"), "interval": "100ms"},
                     "basic": {"type": "prometheus", "url": outside.url, "username": "me",
                               "password": canary("prometheus-password"), "interval": "100ms"},
-                    "doc": {"type": "custom", "url": outside.url, "token": canary("custom"), "interval": "100ms",
-                            "headers": headers},
+                    "doc": {"type": "custom", "url": f"{outside.url}/?key={canary('custom-query')}",
+                            "token": canary("custom"), "interval": "100ms", "headers": headers},
                     "probe": {"type": "http", "url": f"{outside.url}/{canary('probe-path')}", "method": "POST",
                               "body": canary("probe-body"), "headers": headers, "interval": "100ms"},
-                    "agent": {"type": "mcp", "url": f"{outside.url}/mcp", "token": canary("mcp"), "headers": headers,
-                              "interval": "1s"},
+                    "agent": {"type": "mcp", "url": f"{outside.url}/{canary('mcp-path')}/mcp", "token": canary("mcp"),
+                              "headers": headers, "interval": "1s"},
                     "tool": {"type": "mcp", "argv": [sys.executable, "-c", TELLTALE], "env": {"KEY": canary("mcp-env")},
                              "interval": "1s"},
                     "blabber": {"type": "mcp", "argv": [sys.executable, "-c", BLABBER],

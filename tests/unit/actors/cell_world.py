@@ -13,6 +13,7 @@ from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
+from slakeeper.actors.output_file import OutputFiles
 from slakeeper.actors.record import make_codec
 from slakeeper.actors.request import make_handlers
 from slakeeper.actors.restraint import begin_restraint
@@ -252,7 +253,8 @@ class World:
         self.environment = Environment(
             self.policy, self.monitoring, self.senders, self.pollers, self.shared / "locks",
             claims := TargetFiles(self.shared / "targets"), breakers=claims.breakers(),
-            audit_files=AuditFiles(self.directory / "audit"), held=self.held,
+            audit_files=AuditFiles(self.directory / "audit"), outputs=OutputFiles(self.shared / "outputs"),
+            held=self.held,
         )  # fmt: skip
         partition = self.partition
         self.handlers: dict[str, Handler] = make_handlers(lambda sla_id: partition)

@@ -91,6 +91,48 @@ def test_an_incident_is_known_by_its_violation_also_when_it_is_over(paged: World
             paged.request("incident", dedup_key=unknown)
 
 
+def test_a_link_pressed_a_thousand_times_is_one_acknowledgement(paged: World) -> None:
+    paged.observe(CRITICAL)
+    paged.pass_time(2 * MINUTE_MS)
+    pressed = {"id": paged.violation()["id"], "note": "", "via": "link", "takes_over": False}
+    paged.request("violation.ack", by="ann", **pressed)
+    for number in range(1_000):
+        paged.pass_time(1)
+        with pytest.raises(RequestError, match="is acknowledged already, by ann"):
+            paged.request("violation.ack", by=f"name {number}", **pressed)
+    paged.restart()
+    with pytest.raises(RequestError, match="is acknowledged already"):
+        paged.request("violation.ack", by="ann", **pressed)
+    paged.settle()
+    assert [each["by"] for each in paged.violation()["acknowledgements"]] == ["ann"]
+    # Once by the walk and once by the alerts, which the pager knows to be the same.
+    assert {each.id for each in paged.told("acknowledged", "pager")} == {f"{pressed['id']}.acknowledged.1"}
+    assert len(acknowledged(paged)) <= 2
+    lines = "".join(path.read_text() for path in (paged.directory / "audit").rglob("*.jsonl"))
+    assert lines.count('"what":"violation.acknowledged"') == 1
+
+
+def test_a_link_counts_again_once_the_walk_has_told_somebody_again(make_world: MakeWorld) -> None:
+    levels = [{"type": "chat", "recipients": ["lead"]}]
+    policy = {"severity": "critical", "levels": levels, "timeout": "5m", "ack_timeout": "10m"}
+    world = make_world(enforcement(escalation_policies=[policy]))
+    world.define(contract(metrics=[metric("latency")]))
+    world.observe(CRITICAL)
+    pressed = {"id": world.violation()["id"], "note": "", "via": "link", "takes_over": False}
+    world.pass_time(MINUTE_MS)
+    world.request("violation.ack", by="ann", **pressed)
+    world.pass_time(9 * MINUTE_MS)
+    with pytest.raises(RequestError, match="is acknowledged already, by ann"):
+        world.request("violation.ack", by="bob", **pressed)
+    told = len(world.violation()["escalations"])
+    world.pass_time(2 * MINUTE_MS)
+    assert len(world.violation()["escalations"]) == told + 1
+    world.request("violation.ack", by="bob", **pressed)
+    world.pass_time(9 * MINUTE_MS)
+    assert [each["by"] for each in world.violation()["acknowledgements"]] == ["ann", "bob"]
+    assert len(world.violation()["escalations"]) == told + 1
+
+
 def test_the_audit_chain_says_who_and_by_what(paged: World) -> None:
     paged.observe(CRITICAL)
     violation_id = paged.violation()["id"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slakeeper.actors.audit import AuditActor, recorded_chain
+from slakeeper.actors.audit import AuditActor, file_the_rest, recorded_chain
 from slakeeper.actors.audit_file import segments
 from slakeeper.actors.record import make_codec
 from slakeeper.concern import status_concerns
@@ -349,6 +349,18 @@ def test_more_entries_than_one_write_takes(world: World) -> None:
         world.request("audit.note", operation="kill", name=f"x{number}", by="eve")
     world.settle()
     assert len(said(world, "process.killed")) == 1_200
+
+
+def test_more_entries_at_a_stop_than_one_write_takes_are_known_again(world: World) -> None:
+    world.request("actor.suspend", address=AUDIT, by="ann")
+    for number in range(1_200):
+        world.request("audit.note", operation="kill", name=f"x{number}", by="eve")
+    file_the_rest(world.host)
+    world.restart()
+    world.request("actor.resume", address=AUDIT, by="ann")
+    world.settle()
+    assert len(said(world, "process.killed")) == 1_200
+    assert said(world, "chain.forked") == []
 
 
 def test_a_chain_that_was_taken_back_says_so_and_goes_on(world: World) -> None:

@@ -198,6 +198,36 @@ def test_confirmed_entries_that_were_moved_are_left_where_they_are(fs: CrashFile
     assert content(fs) == written([SIX[0], SIX[2], SIX[1], *SIX[3:]])
 
 
+def test_entries_that_a_stop_wrote_beyond_one_write_are_the_chains_own(fs: CrashFileSystem) -> None:
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    assert AuditFiles(ROOT, fs).append("p000", SIX[3:], at_most=1) == 6
+    assert content(fs) == written(SIX)
+
+
+def test_a_small_write_that_comes_too_late_cuts_nothing_off(fs: CrashFileSystem) -> None:
+    AuditFiles(ROOT, fs).append("p000", SIX[3:])
+    fork = AuditFiles(ROOT, fs).append("p000", SIX[3:5], at_most=1)
+    assert isinstance(fork, Fork)
+    assert (fork.seq, fork.count) == (6, 1)
+    assert content(fs) == written(SIX)
+
+
+def test_a_write_takes_no_more_entries_than_it_may(fs: CrashFileSystem) -> None:
+    assert AuditFiles(ROOT, fs).append("p000", SIX[3:], at_most=2) == 5
+    assert content(fs) == written(SIX[:5])
+
+
+def test_entries_of_the_chain_in_later_segments_are_known_and_not_doubled(
+    fs: CrashFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the journals were put back as they were before the last entries had been confirmed."""
+    monkeypatch.setattr(audit_file, "SEGMENT_BYTES", 1000)
+    AuditFiles(ROOT, fs).append("p000", SIX[3:5])
+    AuditFiles(ROOT, fs).append("p000", SIX[5:])
+    assert AuditFiles(ROOT, fs).append("p000", SIX[2:], at_most=1) == 6
+    assert content(fs) == content(fs.after_power_loss("nothing")) == written(SIX)
+
+
 def test_two_do_not_write_at_once(fs: CrashFileSystem) -> None:
     lock = fs.lock(ROOT / "p000" / "lock")
     with pytest.raises(BlockingIOError):

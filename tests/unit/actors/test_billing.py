@@ -8,12 +8,12 @@ import pytest
 
 from slakeeper.actors.address import ledger_address
 from slakeeper.actors.environment import open_environment
+from slakeeper.actors.message import BookViolation
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import RequestError
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import BILLING
-from slakeeper.sla.violation import Violation
 from tests.unit.actors.cell_world import (
     CRITICAL,
     DAY_MS,
@@ -105,7 +105,7 @@ def test_what_is_due_once_more_is_booked_and_sent_once(make_world: MakeWorld, is
     assert world.partition is not None
     ledger = ledger_address(settled["sla_id"])
     said = [world.host.codec.decode(each) for each in world.partition.records[ledger].tail]
-    [ended] = [each for each in said if isinstance(each, Violation)]
+    [ended] = [each for each in said if isinstance(each, BookViolation)]
     world.host.entrust("p000", ledger, ended)
     world.settle()
     if is_restarted:

@@ -173,7 +173,7 @@ def test_a_crash_during_remediation_repeats_no_attempt_under_another_key(
         assert world.host.addresses("remediation") == []
 
 
-def test_an_attempt_that_a_crash_interrupts_is_recorded_and_followed_by_another(
+def test_an_attempt_that_a_crash_interrupts_is_verified_and_then_followed_by_another(
     make_world: MakeWorld,
 ) -> None:
     world = make_world(remediating())
@@ -185,7 +185,9 @@ def test_an_attempt_that_a_crash_interrupts_is_recorded_and_followed_by_another(
     world.settle()
     [first] = world.violation()["remediation_actions"]
     assert (first["status"], "interrupted" in first["result"]) == ("failed", True)
-    world.pass_time(10 * SECOND_MS)
+    world.pass_time(39 * SECOND_MS)
+    assert world.remedied == []
+    world.pass_time(1 * SECOND_MS)
     assert [each["attempt"] for each in world.violation()["remediation_actions"]] == [1, 2]
     assert len(world.remedied) == 1
 

@@ -7,6 +7,7 @@ import pytest
 
 from slakeeper.actors.ingest import REMEMBERED_BATCHES, Ingest, IngestActor
 from slakeeper.otp.actor import RequestError
+from slakeeper.otp.host import HalfDone
 from tests.unit.actors.cell_world import CRITICAL, DAY_MS, GOOD, MINUTE_MS, SECOND_MS, World, contract, metric
 
 MakeWorld = Callable[..., World]
@@ -157,7 +158,7 @@ def test_batches_of_one_turn_are_answered_as_one_after_the_other_would_be(make_w
     assert [row["samples_duplicate"] for row in standings[0][0]] == [1, 1, 1]
 
 
-def test_what_a_turn_did_not_hand_on_is_not_handed_on_by_the_next(
+def test_a_turn_that_cannot_hand_on_what_it_noted_is_the_end_of_the_host_and_leaves_the_next_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert world.partition is not None
@@ -169,7 +170,7 @@ def test_what_a_turn_did_not_hand_on_is_not_handed_on_by_the_next(
 
     with monkeypatch.context() as patch:
         patch.setattr(world.host, "hand", fail)
-        with pytest.raises(ValueError, match="a bug"):
+        with pytest.raises(HalfDone):
             ingest.take_all(world.host, [batch(None, ["latency", GOOD], ["latency", GOOD])])
     ingest.take_all(world.host, [batch(None, ["latency", GOOD])])
     assert world.metric()["samples_accepted"] == 1

@@ -1,6 +1,7 @@
 """An actor crashes on one message: it is lost, and yet nothing stays open, unpaid or half counted for ever."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import (
     CloseViolation,
     ContractChanged,
+    DescribeViolation,
     ListHistory,
     MetricRecovered,
     NoteBatches,
@@ -34,7 +36,7 @@ from slakeeper.otp.actor import Actor, Entrusted
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import MAX_STASH
 from slakeeper.sla.notification import NotificationKind
-from slakeeper.sla.violation import Violation
+from slakeeper.sla.violation import Violation, ViolationStatus
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -126,6 +128,41 @@ def test_a_ledger_that_crashes_on_the_news_of_a_version_books_by_that_version(
     world.recover()
     world.pass_time(5 * SECOND_MS)
     assert [(entry["amount"], entry["contract_version"]) for entry in world.ledger()] == [("7", 2)]
+
+
+PAYS_BY_ATTAINMENT = [{"metric": "latency", "type": "credit", "formula": "100 - attainment"}]
+
+
+def booked_late(world: World) -> list[tuple[str, str]]:
+    """What a violation of the first hour is worth to a ledger that comes to it in the second."""
+    world.define(compensation=PAYS_BY_ATTAINMENT)
+    world.observe(CRITICAL)
+    world.request("actor.suspend", address="ledger:api", by="ann")
+    world.recover()
+    world.go_to(NOW_MS + 90 * MINUTE_MS)
+    world.observe(GOOD)
+    world.request("actor.resume", address="ledger:api", by="ann")
+    world.settle()
+    return [(entry["amount"], entry["error"]) for entry in world.ledger()]
+
+
+def test_a_violation_that_is_booked_in_a_later_period_costs_what_its_own_says(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.define(compensation=PAYS_BY_ATTAINMENT)
+    world.observe(CRITICAL)
+    world.recover()
+    at_once = [(entry["amount"], entry["error"]) for entry in world.ledger()]
+    assert at_once not in ([], [("0", "")])
+    assert booked_late(make_world()) == at_once
+
+
+def test_a_violation_that_a_former_version_has_left_to_be_booked_is_booked(world: World) -> None:
+    world.observe(CRITICAL)
+    open_violation = world.host.ask(violation_address(world.violation()["id"]), DescribeViolation())
+    ended = replace(open_violation, status=ViolationStatus.RESOLVED, closed_at_ms=world.now_ms)
+    world.host.entrust("p000", "ledger:api", ended)
+    world.settle()
+    assert [entry["violation_id"] for entry in world.ledger()] == [ended.id]
 
 
 PENALTY: dict[str, Any] = {"penalties": [{"threshold": 99, "type": "refund", "rate": 10}], "fee": "100.00"}

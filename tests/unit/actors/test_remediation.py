@@ -25,12 +25,25 @@ from tests.unit.actors.cell_world import (
 MakeWorld = Callable[..., World]
 
 
-def remediating(*actions: dict[str, Any], **settings: Any) -> EnforcementPolicy:
+COMMAND = {"type": "command", "argv": ["reboot"]}
+
+
+def remediating(
+    *actions: dict[str, Any], remedy: dict[str, Any] = COMMAND, **settings: Any
+) -> EnforcementPolicy:
     return enforcement(
         automatic_actions=list(actions) or [action()],
-        remedies={"reboot": {"type": "command", "argv": ["reboot"]}},
+        remedies={"reboot": remedy},
         remediation={"verify_after": "30s", "backoff": "10s", **settings},
     )
+
+
+def begin(world: World) -> None:
+    """A violation opens, and its action has been handed to a thread that has not come to it yet."""
+    world.define()
+    world.request("samples", samples=[["latency", INFO, world.now_ms, None, None]], batch_id=None)
+    world.turn()
+    assert attempts(world) == [(1, "executing", "")]
 
 
 def attempts(world: World) -> list[tuple[int, str, str]]:
@@ -121,6 +134,29 @@ def test_a_target_is_still_taken_while_an_attempt_is_verified_after_a_restart(ma
     world.restart()
     world.pass_time(20 * SECOND_MS)
     assert [key.split(".")[1] for key in world.remedied] == ["a"]
+
+
+def test_a_webhook_of_which_nobody_knows_whether_it_arrived_bears_the_same_key(make_world: MakeWorld) -> None:
+    world = make_world(remediating(remedy={"type": "webhook", "url": "http://localhost:1/"}))
+    begin(world)
+    world.restart()
+    world.pass_time(11 * SECOND_MS)
+    assert [key.rpartition(".")[2] for key in world.remedied] == ["1"]
+    assert attempts(world) == [(1, "completed", "rebooted")]
+
+
+def test_a_remedy_outlives_a_crash_of_its_actor(make_world: MakeWorld) -> None:
+    """The actor comes back while the remedy still runs: its end is that of the attempt, and nothing is repeated."""
+    world = make_world(remediating())
+    begin(world)
+    [address] = world.host.addresses("remediation")
+    world.host.inspector.kill(address)
+    world.turn()
+    assert attempts(world) == [(1, "executing", "")]
+    assert world.environment.targets == {"host-1": address}
+    world.settle()
+    assert attempts(world) == [(1, "completed", "rebooted")]
+    assert len(world.remedied) == 1
 
 
 def test_while_another_cell_acts_on_the_target_it_waits_and_that_is_no_attempt(make_world: MakeWorld) -> None:

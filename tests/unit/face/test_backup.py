@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from slakeeper import App, Metric, Sla
+from slakeeper import App, Metric, Sla, backup
 from slakeeper.ack_key import ACK_KEY_FILE, ack_key
+from slakeeper.actors.output_file import OutputFiles
 from slakeeper.archive import MANIFEST, SEAL, ArchiveError, read_archive
 from slakeeper.audit import last_entries, verify
 from slakeeper.backup import BackupRefused, back_up
@@ -68,6 +69,26 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def cli(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_what_remedies_printed_is_part_of_it_as_far_as_it_is_still_there(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = OutputFiles(data / "outputs")
+    for violation_id in ("v1", "v2"):
+        outputs.keep(violation_id, "restart", 1, f"of {violation_id}\n")
+    listed = backup._own_files
+
+    def listed_before_the_oldest_went(folder: Path) -> list[Path]:
+        paths = list(listed(folder))
+        outputs.forget(["v1"])
+        return paths
+
+    monkeypatch.setattr(backup, "_own_files", listed_before_the_oldest_went)
+    back_up(data, tmp_path / "backup.tar", None, NOW_MS)
+    restore(tmp_path / "backup.tar", tmp_path / "copy", NOW_MS)
+    [path] = (tmp_path / "copy" / "outputs").iterdir()
+    assert path.read_text() == "of v2\n"
 
 
 def known(data: Path) -> Any:

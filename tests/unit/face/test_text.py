@@ -247,6 +247,33 @@ def test_one_violation_shows_what_was_done_said_and_booked() -> None:
     assert violation_text(bare).endswith("No action was run.\n\nNobody was escalated to.")
 
 
+def test_what_an_attempt_printed_is_shown_below_the_actions_and_its_end_if_it_is_long() -> None:
+    row = {
+        "execution_time": 1_800_000_010_000,
+        "action_type": "automatic",
+        "target": "web",
+        "status": "failed",
+        "by": "",
+    }
+    document = {
+        "id": "v1", "sla_id": "api", "metric_name": "latency", "severity": "info", "status": "open",
+        "condition": "lt", "unit": "ms", "actual_value": 260.0, "first_value": 260.0, "worst_value": 260.0,
+        "threshold_value": 250.0, "start_time": 1_800_000_000_000, "end_time": None,
+        "acknowledged": False, "resolved": False, "escalation_failed_time": None,
+        "remediation_actions": [
+            {**row, "name": "a", "attempt": 1, "result": "", "output": "one\n\x1b[2Jtwo\n"},
+            {**row, "name": "b", "attempt": 1, "result": "", "output": None},
+            {**row, "name": "b", "attempt": 2, "result": "", "output": "".join(f"{n}\n" for n in range(50))},
+        ],
+        "escalations": [], "compensation": [],
+    }  # fmt: skip
+    _, _, first, second, _ = violation_text(document).split("\n\n")
+    assert first.splitlines() == ["a, attempt 1, printed:", "  one", "   [2Jtwo"]
+    lines = second.splitlines()
+    assert lines[:3] == ["b, attempt 2, printed:", "  … (30 lines before these are in --json)", "  30"]
+    assert (len(lines), lines[-1]) == (22, "  49")
+
+
 def test_the_tree_has_one_node_a_line() -> None:
     leaf = {"address": "contract:api", "status": "quarantined", "restarts": 6, "children": []}
     asleep = {"address": "b", "status": "running", "suspended": True}

@@ -322,6 +322,13 @@ def test_a_refusal_has_its_status_and_shows_no_secret(server: FakeServer) -> Non
     assert found["latency"].error == "answered 401: not with ***"
 
 
+def test_a_key_in_the_address_is_not_shown(server: FakeServer) -> None:
+    error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "no room T0PSECRETKEY"}}
+    server.then(json_reply(error))
+    found = probe(url=f"{server.url}/rooms/T0PSECRETKEY/mcp")
+    assert found["latency"].error == "initialize: no room *** (-32000)"
+
+
 class Telltale:
     """A transport whose server quotes what it was sent."""
 
@@ -533,6 +540,18 @@ def test_a_line_without_end_is_given_up() -> None:
     found = of_program("import sys\nwhile True: sys.stdout.write('x' * 65536)")
     assert found["up"].value == 0.0
     assert "a line of more than" in str(found["latency"].error)
+
+
+def test_a_server_that_asks_and_never_reads_an_answer_is_given_up() -> None:
+    # What is sent to it fills its pipe; what it writes meanwhile must not be kept without end.
+    script = """
+import sys
+question = '{"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {}}\\n' * 1000
+while True: sys.stdout.write(question)
+"""
+    found = of_program(script, timeout=10_000)
+    assert found["up"].value == 0.0
+    assert found["latency"].error == "it wrote more than 1048576 bytes and does not read what is sent to it"
 
 
 def test_a_server_sees_little_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:

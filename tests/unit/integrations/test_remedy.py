@@ -1,5 +1,6 @@
 """Remedies against real programs and a real server."""
 
+import ast
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from slakeeper.sla.policy import (
     WebhookRemedy,
 )
 from slakeeper.sla.signature import sign
-from tests.unit.integrations.fake_http import Cut, Drip, FakeServer, Reply, free_port
+from tests.unit.integrations.fake_http import CERTIFICATE, Cut, Drip, FakeServer, Reply, free_port
 
 
 def act(
@@ -338,6 +339,11 @@ def test_a_secret_at_the_cut_is_not_shown_in_part(words: list[str], after: int) 
     assert set(tail.text()) <= set("x*z")
 
 
+def test_a_secret_that_stands_in_another_leaves_nothing_of_that() -> None:
+    remedy = shell("echo $LONG and $SHORT", secrets={"SHORT": "hunter", "LONG": "hunter2-of-the-house"})
+    assert act(remedy).output == "*** and ***\n"
+
+
 # --- python ------------------------------------------------------------------------------------------
 
 
@@ -353,6 +359,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "def nothing(): print('worked')\n"
         "def hang(): time.sleep(600)\n"
         "def crash(): os.abort()\n"
+        "def fail_with_key(): raise RuntimeError('refused with ' + os.environ['API_KEY'])\n"
+        "def tell(): print(dict(os.environ)); return 'key is ' + os.environ['API_KEY']\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     return "remedy_plugin"
@@ -399,6 +407,41 @@ def test_a_module_that_is_not_there_fails_with_its_reason() -> None:
     assert "No module named 'no_such_module_4711'" in act(entry("no_such_module_4711", "f")).detail
 
 
+def test_a_function_knows_what_it_is_told_and_none_of_our_secrets(
+    plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLACK_WEBHOOK", "hush")
+    remedy = PythonRemedy.model_validate(
+        {
+            "type": "python", "entry": f"{plugin}:tell",
+            "env": {"REGION": "eu"}, "secrets": {"API_KEY": "hunter2"},
+        }
+    )  # fmt: skip
+    result = act(remedy)
+    assert (result.ok, result.detail) == (True, "exit code 0: key is ***")
+    environment = ast.literal_eval(result.output.splitlines()[0])
+    assert (environment["REGION"], environment["API_KEY"]) == ("eu", "***")
+    assert environment["SLAKEEPER_ACTION"] == "scale_up"
+    assert environment["PATH"] == os.environ["PATH"]
+    assert "SLACK_WEBHOOK" not in environment
+
+
+def test_a_function_may_be_where_its_environment_says(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text("def where(): return __file__\n")
+    remedy = PythonRemedy(type="python", entry="elsewhere:where", env={"PYTHONPATH": str(tmp_path)})
+    assert act(remedy).detail == f"exit code 0: {tmp_path}/elsewhere.py"
+
+
+def test_what_a_function_raises_is_shown_without_its_secrets(plugin: str) -> None:
+    # An exception quotes what it is about, and its traceback is part of the output.
+    remedy = PythonRemedy.model_validate(
+        {"type": "python", "entry": f"{plugin}:fail_with_key", "secrets": {"API_KEY": "hunter2"}}
+    )
+    result = act(remedy)
+    assert (result.ok, result.detail) == (False, "exit code 1: RuntimeError: refused with ***")
+    assert "hunter2" not in result.output
+
+
 def test_a_function_that_hangs_is_killed(plugin: str) -> None:
     assert act(entry(plugin, "hang"), timeout_ms=700).detail == "killed after 700ms"
 
@@ -430,6 +473,12 @@ def test_a_webhook_is_told_what_to_do_signed_and_with_its_key(server: FakeServer
         "parameters": {"by": 3},
         "idempotency_key": "key-1",
     }
+
+
+def test_a_webhook_with_a_private_authority_is_trusted_by_its_own_file() -> None:
+    with FakeServer(tls=True) as secure:
+        assert act(WebhookRemedy(type="webhook", url=secure.url, ca_file=str(CERTIFICATE))).ok
+        assert not act(WebhookRemedy(type="webhook", url=secure.url)).ok
 
 
 def test_a_webhook_that_refuses_is_a_failure(server: FakeServer) -> None:

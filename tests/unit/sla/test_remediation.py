@@ -1,5 +1,6 @@
 """Remediation runs: tried, verified, tried again, given up."""
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -146,10 +147,49 @@ def test_an_answer_to_an_older_attempt_changes_nothing() -> None:
     assert on_result(run, "v1.scale_nodes.0", True, "", SETTINGS, NOW_MS) == (run, [])
 
 
-def test_an_attempt_cut_off_by_a_restart_counts_as_failed() -> None:
-    run, effects = on_interrupted(begun()[0], SETTINGS, NOW_MS + 60_000)
-    assert recorded(effects)[0][0] is ActionStatus.FAILED
-    assert (run.phase, run.attempt) == (Phase.WAITING, 1)
+def test_an_attempt_cut_off_by_a_restart_counts_as_carried_out_and_is_verified() -> None:
+    later_ms = NOW_MS + 60_000
+    run, effects = on_interrupted(begun()[0], SETTINGS, later_ms)
+    assert recorded(effects) == [(ActionStatus.FAILED, "interrupted by a restart; its result is unknown")]
+    assert (run.phase, run.attempt, run.due_ms) == (Phase.VERIFYING, 1, later_ms + 2000)
+    helped, effects = on_recovered(run, later_ms + 1)
+    assert (helped.outcome, recorded(effects)) == (Outcome.EFFECTIVE, [(ActionStatus.COMPLETED, "effective")])
+
+
+def test_only_a_metric_that_has_not_recovered_brings_the_attempt_after_one_that_was_cut_off() -> None:
+    run, _ = on_interrupted(begun()[0], SETTINGS, NOW_MS)
+    run, effects = on_verify(run, False, SETTINGS, NOW_MS + 2000)
+    [(status, detail)] = recorded(effects)
+    assert (status, "its result is unknown, and the metric has not recovered" in detail) == (
+        ActionStatus.FAILED,
+        True,
+    )
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 3000)
+    assert executed(effects).key == "v1.scale_nodes.2"
+    _, effects = on_verify(on_result(run, run.key, True, "", SETTINGS, NOW_MS)[0], False, SETTINGS, NOW_MS)
+    assert recorded(effects) == [(ActionStatus.COMPLETED, "ineffective")]
+
+
+def test_a_remedy_whose_receiver_knows_a_repetition_is_repeated_once_under_the_same_key() -> None:
+    first, execute = begun()
+    run, effects = on_interrupted(first, SETTINGS, NOW_MS, on_uncertain="resend")
+    [(status, detail)] = recorded(effects)
+    assert (status, "repeated under the same key" in detail) == (ActionStatus.FAILED, True)
+    assert on_deadline(run, SETTINGS, NOW_MS + 999) == (run, [])
+    run, effects = on_deadline(run, SETTINGS, NOW_MS + 1000)
+    assert executed(effects).key == execute.key
+    run, _ = on_interrupted(run, SETTINGS, NOW_MS + 1000, on_uncertain="resend")
+    assert (run.phase, run.attempt) == (Phase.VERIFYING, 1)
+
+
+def test_a_repetition_that_may_not_begin_does_not_say_that_nothing_was_tried() -> None:
+    run, _ = on_interrupted(begun()[0], SETTINGS, NOW_MS, on_uncertain="resend")
+    _, effects = on_deadline(run, SETTINGS, NOW_MS + 1000, refusal="switched off")
+    [(_, detail)] = recorded(effects)
+    assert detail == "not tried again (interrupted by a restart; its result is unknown): switched off"
+    again, _ = on_deadline(run, SETTINGS, NOW_MS + 1000)
+    _, effects = on_busy(again, again.key, SETTINGS, NOW_MS + 1000)
+    assert [status for status, _ in recorded(effects)] == [ActionStatus.FAILED]
 
 
 def test_a_restart_between_attempts_interrupts_nothing() -> None:
@@ -235,7 +275,7 @@ def test_the_backoff_doubles_up_to_its_limit(failed: int, wait_ms: int) -> None:
 
 ANSWERS = st.lists(
     st.tuples(
-        st.sampled_from(["ok+good", "ok+bad", "fail", "busy", "silent", "interrupted", "stale"]),
+        st.sampled_from(["ok+good", "ok+bad", "fail", "busy", "silent", "interrupted", "cut off", "stale"]),
         st.integers(0, 3000),
     ),
     max_size=30,
@@ -250,13 +290,16 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
     settings = SETTINGS.model_copy(update={"max_remediation_attempts": most})
     run, now_ms = start("v1", ACTION, NOW_MS), NOW_MS
     keys: list[str] = []
+    deeds: Counter[str] = Counter()
     outcomes: list[Outcome] = []
     for answer, late_ms in [*answers, *[("fail", 0)] * 10]:
         if run.due_ms is None:
             break
         now_ms = max(now_ms, run.due_ms) + late_ms
         run, effects = on_deadline(run, settings, now_ms)
-        keys.extend(effect.key for effect in effects if isinstance(effect, Execute))
+        tried = [effect.key for effect in effects if isinstance(effect, Execute)]
+        keys.extend(key for key in tried if key not in keys)
+        deeds.update(tried)
         match answer:
             case "ok+good" | "ok+bad":
                 run, more = on_result(run, run.key, True, "", settings, now_ms)
@@ -265,10 +308,13 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
             case "busy":
                 run, more = on_busy(run, run.key, settings, now_ms)
                 del keys[run.attempt :]  # it did not take place
+                deeds.subtract(tried)
             case "fail":
                 run, more = on_result(run, run.key, False, "", settings, now_ms)
             case "interrupted":
                 run, more = on_interrupted(run, settings, now_ms)
+            case "cut off":
+                run, more = on_interrupted(run, settings, now_ms, on_uncertain="resend")
             case "stale":
                 run, more = on_result(run, "v1.scale_nodes.99", True, "", settings, now_ms)
             case _:
@@ -276,6 +322,7 @@ def test_a_run_ends_after_at_most_its_attempts_whatever_the_remedy_does(
         outcomes.extend(finished(effects) + finished(more))
     assert keys == [f"v1.scale_nodes.{n}" for n in range(1, len(keys) + 1)]
     assert len(keys) <= most
+    assert max(deeds.values(), default=0) <= 2  # once, and once more when it was cut off
     assert len(outcomes) <= 1
     assert (run.phase is Phase.DONE) is bool(outcomes)
 

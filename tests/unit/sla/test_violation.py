@@ -1,6 +1,7 @@
 """A violation from its opening to its resolution."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from slakeeper.sla.condition import Condition
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import (
+    MAX_ACKNOWLEDGEMENTS,
     ActionRecord,
     ActionStatus,
     ActionType,
@@ -106,6 +108,33 @@ def test_a_later_acknowledgement_takes_over() -> None:
     assert taken.acknowledged_by == "bob"
     shown = taken.to_document()["acknowledgements"]
     assert [(each["by"], each["time"]) for each in shown] == [("ada", NOW_MS), ("bob", NOW_MS + 9)]
+
+
+def test_while_one_holds_what_takes_nothing_over_is_refused() -> None:
+    taken = acknowledge(violation(), "ada", "", NOW_MS, takes_over=False)
+    for by in ("ada", "bob"):
+        with pytest.raises(ViolationError, match="is acknowledged already, by ada") as refused:
+            acknowledge(taken, by, "", NOW_MS + 9, takes_over=False)
+        assert refused.value.reason == "already_acknowledged"
+
+
+def test_once_somebody_is_told_anew_an_acknowledgement_no_longer_holds() -> None:
+    told = record_escalation(violation(), escalation(DeliveryStatus.SENT))
+    taken = acknowledge(told, "ada", "", NOW_MS + 1)
+    again = replace(escalation(DeliveryStatus.SENDING, "1.critical.0.0"), at_ms=NOW_MS + 60_000)
+    taken = record_escalation(taken, again)
+    assert acknowledge(taken, "bob", "", NOW_MS + 60_001, takes_over=False).acknowledged_by == "bob"
+
+
+def test_acknowledgements_that_hold_are_bounded() -> None:
+    taken = violation()
+    for number in range(MAX_ACKNOWLEDGEMENTS):
+        taken = acknowledge(taken, "ada", str(number), NOW_MS + number)
+    with pytest.raises(ViolationError) as refused:
+        acknowledge(taken, "bob", "", NOW_MS + 1_000)
+    assert refused.value.reason == "too_many_acknowledgements"
+    told = record_escalation(taken, replace(escalation(DeliveryStatus.SENT), at_ms=NOW_MS + 1_000))
+    assert acknowledge(told, "bob", "", NOW_MS + 1_000).acknowledged_by == "bob"
 
 
 def test_a_recovery_names_nobody() -> None:

@@ -68,7 +68,7 @@ def test_the_button_acknowledges_in_the_name_of_who_got_the_message(
     assert answer.status == 200
     assert "Acknowledged by ann" in answer.body.decode()
     assert acts(cells)[-1] == {
-        "id": "v1", "by": "ann", "note": "by the link sent over mail to ann", "via": "link",
+        "id": "v1", "by": "ann", "note": "by the link sent over mail to ann", "takes_over": False, "via": "link",
     }  # fmt: skip
 
 
@@ -96,6 +96,19 @@ def test_what_is_over_is_said_and_the_rest_acknowledged(linked: Site, cells: lis
     assert "Acknowledged by ann" in answer.body.decode()
     nothing = press(linked, path("ann", ids=("v0",)))
     assert "nothing to acknowledge any more" in nothing.body.decode()
+
+
+def test_what_is_acknowledged_already_is_said_and_nothing_changes(
+    linked: Site, cells: list[FakeCell]
+) -> None:
+    def refuse(_: Any) -> Any:
+        raise Refusal("conflict", "it is acknowledged already", reason="already_acknowledged")
+
+    cells[1].handlers["violation.ack"] = refuse
+    cells[1].handlers["violation.show"] = lambda _: {**ROW, "acknowledged_by": "bob"}
+    page = press(linked, path("ann")).body.decode()
+    assert "It was acknowledged already" in page
+    assert "acknowledged by bob" in page
 
 
 def test_a_cell_that_is_away_is_not_taken_for_an_end(

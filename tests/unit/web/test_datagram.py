@@ -84,6 +84,24 @@ def test_what_a_dead_cell_does_not_take_waits_and_goes_under_one_id(
     assert len({asked["batch_id"] for asked in cells[0].asked("samples")}) == 2
 
 
+def test_what_waits_for_a_dead_cell_is_bounded_by_its_bytes(
+    open_door: Callable[..., Statsd], cells: list[FakeCell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slakeeper.web.datagram.MAX_WAITING_BYTES", 2_000)
+    door = open_door()
+    cells[0].die()
+    tags = b"|#" + b",".join(b"tag%d:%s" % (number, b"x" * 50) for number in range(20))
+    door.send(b"uptime:1|g" + tags)
+    until(lambda: door.row()["rejected"].get("cells_too_slow") == 1)
+    door.send(b"uptime:2|g")
+    until(lambda: door.row().get("waiting") == 1)
+    cells[0].start()
+    until(lambda: taken(cells[0]) == [("uptime", 2.0)])
+    until(lambda: door.row()["waiting"] == 0)
+    door.send(b"uptime:3|g")
+    until(lambda: taken(cells[0])[-1:] == [("uptime", 3.0)])
+
+
 def test_a_stop_sends_what_was_read(cells: list[FakeCell]) -> None:
     door = Statsd(cells, statsd_flush_ms=60_000)
     door.send(b"uptime:5|g")

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from slakeeper.web import doors
 from tests.unit.web.conftest import Answer, Site
 from tests.unit.web.fake_cell import FakeCell, until
 from tests.unit.web.remote_write import HEADERS, STALE, packed, series
@@ -310,6 +312,61 @@ def test_a_client_that_sends_more_than_its_rate_is_slowed_down_and_counted(
     assert site.post("/v1/samples", {"samples": samples[:1]}).status == 202
     assert counts(site, "samples")["slowed_batches"] == 1
     assert b'slakeeper_batches_slowed_total{door="samples"} 1.0' in site.get("/metrics").body
+
+
+@pytest.mark.parametrize("form", ["json", "remote write", "otlp", "refused"])
+def test_a_body_without_a_sample_is_paid_for_too(start_site: Callable[..., Site], form: str) -> None:
+    site = start_site(ingest={"rate_limit": 90})
+    empty = [series({}, [])] * 110
+
+    def send() -> None:
+        if form == "json":
+            assert site.post("/v1/samples", {"samples": []}).status == 202
+        elif form == "remote write":
+            assert write(site, packed(*empty)).status == 200
+        elif form == "otlp":
+            assert site.post("/v1/metrics", {"resourceMetrics": [{}] * 110}).status == 200
+        else:
+            assert write(site, b"not snappy").status == 400
+
+    send()
+    send()
+    assert sum(row["slowed_batches"] for row in site.get("/v1/status").json["ingest"]) == 1
+
+
+def test_bodies_that_are_being_read_are_bounded_for_a_client_and_for_all(
+    start_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doors, "MAX_HELD_BYTES", 400_000)
+    senders = [f"token-of-sender-{number}" for number in range(6)]
+    (tmp_path / "tokens").write_text("\n".join(senders))
+    site = start_site(ingest={"token_file": str(tmp_path / "tokens")})
+    body = json.dumps({"samples": [{"metric": "latency", "value": 1}]}).encode().ljust(90_000)
+
+    def begin(token: str) -> HTTPConnection:
+        """All of a body but its last bytes."""
+        connection = site.connect()
+        connection.putrequest("POST", "/v1/samples")
+        connection.putheader("Authorization", f"Bearer {token}")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:-10])
+        return connection
+
+    def status(token: str) -> int:
+        return site.ask("POST", "/v1/samples", body, Authorization=f"Bearer {token}").status
+
+    begun = [begin(senders[0])]
+    until(lambda: status(senders[0]) == 503)  # a quarter is one client's
+    assert status(senders[1]) == 202
+    begun += [begin(sender) for sender in senders[1:4]]
+    until(lambda: status(senders[5]) == 503)
+    assert site.post_samples({"metric": "latency", "value": 1}).status == 202
+    for connection in begun:
+        connection.send(body[-10:])
+        assert connection.getresponse().status == 202
+        connection.close()
+    assert [status(sender) for sender in senders] == [202] * 6
+    assert counts(site, "samples")["refused_batches"] >= 2
 
 
 def test_the_gateway_imports_nothing_heavy_before_it_is_asked() -> None:

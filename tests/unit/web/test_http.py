@@ -267,7 +267,8 @@ def test_a_violation_is_acknowledged_and_resolved(site: Site, cells: list[FakeCe
     for kind in ("violation.ack", "violation.resolve"):
         cells[1].handlers[kind] = lambda payload: payload
     expected = {"id": "v:1", "by": "ada", "note": "on it", "via": "http"}
-    assert site.post("/v1/violations/v:1/ack", {"by": "ada", "note": "on it"}).json == expected
+    acknowledged = site.post("/v1/violations/v:1/ack", {"by": "ada", "note": "on it"}).json
+    assert acknowledged == {**expected, "takes_over": True}
     assert site.post("/v1/violations/v:1/resolve", {"by": "ada"}).json == {**expected, "note": None}
 
 

@@ -22,7 +22,8 @@ class Violations:
 
     def __init__(self, cells: list[FakeCell]) -> None:
         self.rows: dict[str, dict[str, Any]] = {
-            each: {"id": each, "resolved": False, "acknowledgements": []} for each in ("v1", "v2")
+            each: {"id": each, "resolved": False, "acknowledged_by": None, "acknowledgements": []}
+            for each in ("v1", "v2")
         }
         self.incidents = {"v1": ["v1"], "v2": ["v2"], "group-1": ["v1", "v2"]}
         self.acts: list[dict[str, Any]] = []
@@ -42,10 +43,13 @@ class Violations:
         return {"violation_ids": found} if found else self._absent(payload)
 
     def _acknowledge(self, payload: Any) -> Any:
+        row = self.rows[payload["id"]]
+        if row["acknowledged_by"] and not payload["takes_over"]:
+            raise Refusal("conflict", "it is acknowledged already", reason="already_acknowledged")
         self.acts.append(payload)
-        taken = {"by": payload["by"], "time": time.time_ns() // 1_000_000}
-        self.rows[payload["id"]]["acknowledgements"].append(taken)
-        return self.rows[payload["id"]]
+        row["acknowledged_by"] = payload["by"]
+        row["acknowledgements"].append({"by": payload["by"], "time": time.time_ns() // 1_000_000})
+        return row
 
     def _resolve(self, payload: Any) -> Any:
         self.acts.append(payload)
@@ -82,7 +86,9 @@ ACK = {"action": "acknowledge", "violation_id": "v1", "by": "ann", "note": "from
 def test_a_signed_acknowledgement_counts_and_says_by_what_it_came(site: Site, kept: Violations) -> None:
     answer = hook(site, ACK)
     assert (answer.status, answer.json) == (200, {"done": ["v1"], "already": []})
-    assert kept.acts == [{"id": "v1", "by": "ann", "note": "from the ticket", "via": "inbound:ops"}]
+    assert kept.acts == [
+        {"id": "v1", "by": "ann", "note": "from the ticket", "takes_over": False, "via": "inbound:ops"}
+    ]
 
 
 def test_a_key_of_several_acknowledges_all_of_them(site: Site, kept: Violations) -> None:
@@ -93,6 +99,17 @@ def test_a_resolution_counts_once(site: Site, kept: Violations) -> None:
     assert hook(site, {**ACK, "action": "resolve"}).json["done"] == ["v1"]
     assert hook(site, {**ACK, "action": "resolve"}, key="m2").json == {"done": [], "already": ["v1"]}
     assert len(kept.acts) == 1
+
+
+def test_the_same_person_again_changes_nothing_and_another_one_takes_over(
+    site: Site, kept: Violations
+) -> None:
+    assert hook(site, ACK).json["done"] == ["v1"]
+    later_s = time.time() + 10
+    for number in range(20):
+        assert hook(site, ACK, at_s=later_s, key=f"again {number}").json == {"done": [], "already": ["v1"]}
+    assert hook(site, {**ACK, "by": "bob"}, at_s=later_s, key="m2").json["done"] == ["v1"]
+    assert [each["by"] for each in kept.acts] == ["ann", "bob"]
 
 
 def test_what_follows_within_the_same_second_counts(site: Site, kept: Violations) -> None:
@@ -193,7 +210,7 @@ def page(site: Site, told: dict[str, Any], secret: str = "pd-secret", signature:
 def test_an_acknowledgement_in_pagerduty_counts_here(site: Site, kept: Violations) -> None:
     assert page(site, event()).json == {"done": ["v1"], "already": []}
     assert kept.acts == [
-        {"id": "v1", "by": "Tenex Engineer", "note": "in PagerDuty", "via": "inbound:pager"}
+        {"id": "v1", "by": "Tenex Engineer", "note": "in PagerDuty", "takes_over": False, "via": "inbound:pager"}
     ]  # fmt: skip
     assert page(site, event()).json == {"done": [], "already": ["v1"]}
 

@@ -12,9 +12,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from opentelemetry.proto.metrics.v1.metrics_pb2 import SummaryDataPoint
 
 from slakeeper.web import otlp
-from slakeeper.web.ingest import BadBatch, Batch
+from slakeeper.web.ingest import MAX_BATCH_SAMPLES, MAX_LABELS, BadBatch, Batch
 from slakeeper.web.intake import Taken
 
 NOW = 1_700_000_000_000
@@ -130,6 +131,44 @@ def test_the_points_that_a_small_body_can_mean_are_bounded() -> None:
 def test_what_is_no_request_in_json_is_refused(body: bytes) -> None:
     with pytest.raises(BadBatch):
         otlp.read_metrics(body, as_json=True)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        [{}] * 500,
+        [{"scopeMetrics": [{}] * 500}],
+        [{"scopeMetrics": [{"metrics": [{}] * 500}]}],
+        [{"scopeMetrics": [{"metrics": [{"name": "m", "gauge": {}}] * 500}]}],
+    ],
+    ids=["resources", "scopes", "metrics", "gauges"],
+)
+def test_what_holds_no_point_costs_as_much_as_one(resources: list[Any]) -> None:
+    batch = read({"resourceMetrics": resources})
+    assert (batch.samples, batch.cost) == ([], 500)
+
+
+def test_attributes_that_are_too_many_cost_what_they_are() -> None:
+    point = {**AT, "asDouble": 1.0, "attributes": [{"key": "k"}] * 6_500}
+    batch = read(request({"name": "m", "gauge": {"dataPoints": [point]}}))
+    assert batch.cost == 1 + 6_500 // (MAX_LABELS + 1)
+
+
+def test_a_summary_with_a_great_many_quantiles_is_refused() -> None:
+    message = ExportMetricsServiceRequest()
+    point = message.resource_metrics.add().scope_metrics.add().metrics.add(name="m").summary.data_points.add()
+    point.time_unix_nano = NOW * 1_000_000
+    point.quantile_values.extend([SummaryDataPoint.ValueAtQuantile()] * (MAX_BATCH_SAMPLES + 1))
+    with pytest.raises(BadBatch) as refused:
+        otlp.read_metrics(message.SerializeToString(), as_json=False)
+    assert (refused.value.status, refused.value.cost) == (413, MAX_BATCH_SAMPLES)
+
+
+def test_a_json_body_of_a_great_many_objects_is_not_even_read() -> None:
+    body = b'{"resourceMetrics":[' + b"{}," * otlp.MAX_JSON_OBJECTS + b"{}]}"
+    with pytest.raises(BadBatch, match="objects") as refused:
+        otlp.read_metrics(body, as_json=True)
+    assert refused.value.status == 413
 
 
 def test_unknown_fields_are_passed_over() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slakeeper.web.ingest import BadBatch
+from slakeeper.web.ingest import BYTES_A_SAMPLE, MAX_BATCH_SAMPLES, MAX_LABELS, BadBatch
 from slakeeper.web.remote_write import read_write_request
 from tests.unit.web.remote_write import STALE, delimited, packed, series
 
@@ -55,6 +55,29 @@ def test_what_is_no_write_request_is_refused(content: bytes) -> None:
 
     with pytest.raises(BadBatch, match="not a WriteRequest"):
         read_write_request(bytes(cramjam.snappy.compress_raw(content)))
+
+
+def test_series_without_a_sample_cost_as_much_as_samples() -> None:
+    batch = read_write_request(packed(*[series({}, [])] * 1_000, series({"__name__": "up"}, [(1.0, NOW)])))
+    assert (len(batch.samples), batch.cost) == (1, 1_001)
+
+
+def test_labels_that_are_too_many_cost_what_they_are() -> None:
+    batch = read_write_request(packed(series({}, [(1.0, NOW)], delimited(1, b"") * 65_000)))
+    assert batch.cost == 1 + 65_000 // (MAX_LABELS + 1)
+
+
+def test_a_small_body_of_a_great_many_series_is_refused_and_paid_for() -> None:
+    body = packed(*[series({}, [])] * (MAX_BATCH_SAMPLES + 1))
+    assert len(body) < 64 * 1024
+    with pytest.raises(BadBatch, match="empty series") as refused:
+        read_write_request(body)
+    assert (refused.value.status, refused.value.cost) == (413, MAX_BATCH_SAMPLES)
+
+
+def test_bytes_that_mean_nothing_cost_by_their_number() -> None:
+    batch = read_write_request(packed(delimited(9, bytes(1_000 * BYTES_A_SAMPLE))))
+    assert (batch.samples, batch.cost) == ([], 1_000)
 
 
 @given(st.binary(max_size=300))

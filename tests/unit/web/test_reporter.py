@@ -13,7 +13,8 @@ import pytest
 
 from slakeeper import Client
 from slakeeper.backlog import Backlog
-from tests.unit.integrations.fake_http import FakeServer, Reply, Request
+from slakeeper.reporter import BODY_BYTES
+from tests.unit.integrations.fake_http import Behaviour, Drip, FakeServer, Flood, Hang, Reply, Request
 from tests.unit.web.conftest import TOKEN, Site
 from tests.unit.web.fake_cell import FakeCell, until
 
@@ -39,7 +40,7 @@ def accepted(request: Request) -> Reply:
     return Reply(202, json.dumps({"accepted": len(request.json()["samples"]), "rejected": []}).encode())
 
 
-def in_turn(answers: list[Reply]) -> Callable[[Request], Reply]:
+def in_turn(answers: list[Behaviour]) -> Callable[[Request], Behaviour]:
     """Gives these answers one after the other, then good ones."""
     return lambda request: answers.pop(0) if answers else accepted(request)
 
@@ -79,10 +80,11 @@ def test_many_threads_report_at_once(make_client: MakeClient, site: Site, cells:
 @pytest.mark.parametrize(
     "trouble",
     [[Reply(503, b"", {"Retry-After": "0"})], [Reply(500)] * 3, [Reply(429)], [Reply(401)],
-     [Reply(202, b"a proxy's page"), Reply(202, b"{}"), Reply(202, b"[]")]],
+     [Reply(202, b"a proxy's page"), Reply(202, b"{}"), Reply(202, b"[]"), Reply(202, b"[" * 50_000)],
+     [Reply(202, b'{"accepted": Infinity, "rejected": []}')]],
 )  # fmt: skip
 def test_what_was_not_taken_is_sent_again_under_its_id(make_client: MakeClient, trouble: list[Reply]) -> None:
-    answers = list(trouble)
+    answers: list[Behaviour] = list(trouble)
     with FakeServer(in_turn(answers)) as server, make_client(server.url) as client:
         client.observe("latency", 1)
         assert client.flush(5)
@@ -91,9 +93,72 @@ def test_what_was_not_taken_is_sent_again_under_its_id(make_client: MakeClient, 
         assert (client.counts()["accepted"], client.counts()["resent"]) == (1, len(trouble))
 
 
+@pytest.mark.parametrize(
+    "peer",
+    [Drip(), Drip(b"HTTP/1.1 202 Accepted\r\n\r\n"), Hang(), Flood()],
+    ids=["drips its headers", "drips its answer", "is silent", "answers without an end"],
+)
+def test_a_peer_that_comes_to_no_end_is_left(
+    peer: Behaviour, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slakeeper.reporter.EXCHANGE_WITHIN_S", 0.5)
+    with FakeServer(in_turn([peer])) as server, make_client(server.url) as client:
+        client.observe("latency", 1)
+        assert client.flush(5)
+        assert (client.counts()["accepted"], client.counts()["resent"]) == (1, 1)
+
+
+def test_what_is_too_much_for_a_proxy_is_sent_in_parts(make_client: MakeClient) -> None:
+    taken: list[tuple[str, list[float]]] = []
+
+    def proxy(request: Request) -> Reply:
+        document = request.json()
+        if len(document["samples"]) > 30:
+            return Reply(413)
+        taken.append((document["batch_id"], [sample["value"] for sample in document["samples"]]))
+        return accepted(request)
+
+    with FakeServer(proxy) as server, make_client(server.url, batch_wait_s=60) as client:
+        for number in range(100):
+            client.observe("latency", number)
+        assert client.flush(5)
+        assert [value for _, values in taken for value in values] == list(range(100))
+        assert len({batch_id for batch_id, _ in taken}) == len(taken) == 4
+        counts = client.counts()
+        assert (counts["accepted"], counts["rejected"], counts["batches"]) == (100, {}, 4)
+
+
+def test_a_request_is_no_longer_than_a_proxy_takes_it(make_client: MakeClient) -> None:
+    with FakeServer(accepted) as server, make_client(server.url, batch_wait_s=60) as client:
+        for number in range(100):
+            client.observe("latency", number, labels={"note": "x" * 30_000})
+        assert client.flush(10)
+        assert max(len(request.body) for request in server.requests) <= BODY_BYTES
+        assert len(server.requests) == 4
+        assert client.counts()["accepted"] == 100
+
+
+def test_a_sample_that_is_too_large_for_any_request_holds_up_no_other(make_client: MakeClient) -> None:
+    with FakeServer(accepted) as server, make_client(server.url, batch_wait_s=60) as client:
+        client.observe("latency", 1)
+        client.observe("latency", 2, labels={"note": "x" * BODY_BYTES})
+        client.observe("latency", 3)
+        assert client.flush(5)
+        counts = client.counts()
+        assert (counts["accepted"], counts["rejected"]) == (2, {"too_large": 1})
+
+
+def test_a_connection_is_kept(make_client: MakeClient) -> None:
+    with FakeServer(accepted) as server, make_client(server.url) as client:
+        for number in range(5):
+            client.observe("latency", number)
+            assert client.flush(5)
+        assert (len(server.requests), server.connections) == (5, 1)
+
+
 @pytest.mark.parametrize("status", [400, 413])
 def test_what_is_wrong_is_counted_and_not_sent_again(make_client: MakeClient, status: int) -> None:
-    answers = [Reply(status)]
+    answers: list[Behaviour] = [Reply(status)]
     with FakeServer(in_turn(answers)) as server, make_client(server.url) as client:
         client.observe("latency", 1)
         assert client.flush(5)
@@ -106,7 +171,7 @@ def test_what_is_wrong_is_counted_and_not_sent_again(make_client: MakeClient, st
 
 def test_a_monitor_that_is_down_gets_its_samples_later(make_client: MakeClient) -> None:
     down = Reply(202, b'{"accepted": 1, "rejected": [{"index": 1, "reason": "monitor_down"}]}')
-    answers = [down]
+    answers: list[Behaviour] = [down]
     with FakeServer(in_turn(answers)) as server, make_client(server.url) as client:
         client.observe("latency", 1)
         client.observe("uptime", 1)

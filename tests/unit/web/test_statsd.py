@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slakeeper.web import statsd
 from slakeeper.web.statsd import Aggregate, BadLine, parse_line
 
 NOW = 1_700_000_000_000
@@ -69,6 +70,7 @@ def test_tags_become_labels_and_tell_series_apart() -> None:
         (b"hits:1|c|@2", "bad_rate"), (b"hits:1|c|@0", "bad_rate"), (b"hits:1|c|@x", "bad_rate"),
         (b"\xff:1|c", "not_utf8"), (b"h" * 300 + b":1|c", "invalid_metric"), (b"_e{5,4}:title|text", "not_a_metric"),
         (b"_sc|name|0", "not_a_metric"), (b"hits:1|c|#" + b"a" * 300, "invalid_labels"),
+        (b"hits:1|c|#" + b",".join(b"t%d:%s" % (n, b"x" * 200) for n in range(11)), "too_many_tags"),
     ],
 )  # fmt: skip
 def test_garbage_is_counted_by_its_reason_and_spoils_nothing_else(line: bytes, reason: str) -> None:
@@ -94,6 +96,66 @@ def test_values_are_bounded() -> None:
         *[b"t:%d|ms" % n for n in range(5)], *[b"s:%d|s" % n for n in range(5)], max_values=3
     )
     assert (len(samples), samples[-1][1], refused) == (4, 3.0, {"too_many_values": 4})
+
+
+def line(kind: bytes, number: int, tag_chars: int = 100) -> bytes:
+    return b"name%d:1|%s|#%s" % (number, kind, b"t" * tag_chars)
+
+
+@pytest.mark.parametrize("kind", [b"c", b"g", b"s", b"ms"])
+def test_memory_is_bounded(kind: bytes) -> None:
+    aggregate = Aggregate(max_bytes=100_000)
+    for _ in range(3):
+        for number in range(1_000):
+            aggregate.take(line(kind, number), NOW)
+        assert 50_000 < aggregate.held_bytes <= 100_000
+        assert 50 < len(aggregate.flush(NOW)) < 500
+        assert aggregate.refused.pop("too_many_bytes") > 500
+        assert aggregate.held_bytes <= (50_000 if kind == b"g" else 0)
+
+
+def test_members_of_sets_are_bounded_by_their_bytes() -> None:
+    lines = [b"users:%d%s|s" % (number, b"x" * 50_000) for number in range(10)]
+    samples, refused = flushed(*lines, max_bytes=200_000)
+    assert (samples[0][1], refused) == (3.0, {"too_many_bytes": 7})
+    assert flushed(lines[0], max_bytes=10_000) == ([], {"too_many_bytes": 1})
+
+
+def test_what_is_refused_takes_no_memory_and_makes_no_empty_set() -> None:
+    aggregate = Aggregate(max_values=3, max_bytes=10_000)
+    for _ in range(100):
+        aggregate.take(b"users:1:2:3:4|s\nlatency:1:2:3:4|ms\nbig:" + b"x" * 10_000 + b"|s", NOW)
+    assert aggregate.held_bytes == 0
+    assert aggregate.flush(NOW) == []
+    assert aggregate.refused == {"too_many_values": 200, "too_many_bytes": 100}
+
+
+def test_a_gauge_that_is_only_kept_is_not_of_the_next_batch() -> None:
+    aggregate = Aggregate()
+    aggregate.take(line(b"g", 1) + b"\n" + line(b"c", 1), NOW)
+    both = aggregate.batch_bytes
+    assert both == aggregate.held_bytes
+    aggregate.flush(NOW)
+    assert (aggregate.batch_bytes, aggregate.held_bytes * 2) == (0, both)
+    for _ in range(2):
+        aggregate.take(line(b"g", 1), NOW)
+    assert aggregate.batch_bytes * 2 == both
+
+
+def test_gauges_that_are_kept_leave_half_of_the_memory() -> None:
+    aggregate = Aggregate(max_bytes=100_000)
+    for number in range(1_000):
+        aggregate.take(line(b"g", number), NOW)
+    held = len(aggregate.flush(NOW))
+    for number in range(1_000, 2_000):
+        aggregate.take(line(b"g", number), NOW)
+    assert held / 3 < len(aggregate.flush(NOW)) < held
+    # The sum of what is held does not drift, whatever is set again, and made room for.
+    for _ in range(5):
+        for number in range(500, 1_500):
+            aggregate.take(line(b"g", number % 700, 10), NOW)
+        aggregate.flush(NOW)
+    assert aggregate.held_bytes == sum(map(statsd._bytes_of, aggregate._gauges))
 
 
 def test_gauges_that_were_set_least_recently_make_room() -> None:

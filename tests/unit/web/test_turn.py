@@ -9,7 +9,9 @@ import pytest
 
 from slakeeper.client import Overloaded
 from slakeeper.web import turn
-from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, UNREAD_COSTS, Client, Turn, Turns
+from slakeeper.web.body import Client
+from slakeeper.web.ingest import BYTES_A_SAMPLE
+from slakeeper.web.turn import ABOUT_S, MAX_WAITING_BYTES, TURN_S, UNREAD_COSTS, Turn, Turns
 
 GREEDY: Client = ("127.0.0.1", b"Bearer greedy")
 LIGHT: Client = ("127.0.0.1", b"Bearer light")
@@ -302,6 +304,18 @@ def test_what_is_no_batch_costs_as_much_as_one() -> None:
         for _ in "ab":
             street.under_way[GREEDY].popleft().leave()  # and was never paid
             await settle()
+        assert street.began == ["a", "b"]
+
+    on_the_street(story, rate=UNREAD_COSTS)
+
+
+@pytest.mark.parametrize(("size", "samples"), [(100, 0), (UNREAD_COSTS * BYTES_A_SAMPLE, 1)])
+def test_an_empty_batch_and_one_of_many_bytes_are_paid_for(size: int, samples: int) -> None:
+    async def story(street: Street) -> None:
+        await street.send(GREEDY, "a", "b", size=size)
+        await street.answer(GREEDY, samples=samples)
+        assert street.began == ["a"]
+        await street.pass_(1.0)
         assert street.began == ["a", "b"]
 
     on_the_street(story, rate=UNREAD_COSTS)

@@ -1,0 +1,102 @@
+"""What a monitor has said is not forgotten and is followed in its order, whoever is down or crashes meanwhile."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from slakeeper.actors.contract import ContractActor
+from slakeeper.actors.message import CloseViolation
+from slakeeper.actors.violation import ViolationActor
+from slakeeper.otp.actor import Entrusted
+from tests.unit.actors.cell_world import CRITICAL, GOOD, MINUTE_MS, SECOND_MS, World, metric
+from tests.unit.actors.test_lost_message import Lose, lose
+
+MakeWorld = Callable[..., World]
+
+CONTRACT = "contract:api"
+__all__ = ["lose"]
+
+
+@pytest.fixture
+def swift(make_world: MakeWorld) -> World:
+    """A metric that recovers with its first good window, and takes samples that are up to two minutes late."""
+    world = make_world()
+    world.define(metrics=[metric("latency", lateness="2m", keep_for="0s")])
+    world.pass_time(MINUTE_MS)
+    return world
+
+
+def batch(world: World, *values: float) -> None:
+    """One batch of samples fifteen seconds apart, the last of them five seconds ago."""
+    last_ms = world.now_ms - 5 * SECOND_MS
+    times_ms = (last_ms - 15 * SECOND_MS * back for back in reversed(range(len(values))))
+    rows: list[Any] = [
+        ["latency", value, at_ms, None, None] for value, at_ms in zip(values, times_ms, strict=True)
+    ]
+    world.request("samples", samples=rows)
+    world.settle()
+
+
+def ends(world: World) -> list[str]:
+    return [each["status"] for each in world.violations(resolved=True)]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_contract_that_crashes_on_a_breach_opens_its_violation_all_the_same(
+    world: World, lose: Lose, times: int
+) -> None:
+    lose(ContractActor, Entrusted, "handle_info", times)
+    world.observe(CRITICAL)
+    world.recover()
+    world.pass_time(10 * SECOND_MS)
+    assert world.host.counts["crashes"] == times
+    assert world.violation()["status"] == "resolved"
+    assert [entry["rule"] for entry in world.ledger()] == ["latency#1"]
+
+
+def test_a_breach_after_a_recovery_in_one_batch_is_a_violation_of_its_own(swift: World) -> None:
+    batch(swift, CRITICAL, GOOD, CRITICAL)
+    assert ends(swift) == ["resolved", "open"]
+    swift.pass_time(15 * SECOND_MS)
+    swift.observe(GOOD)
+    assert ends(swift) == ["resolved", "resolved"]
+    assert len(swift.ledger()) == 2
+
+
+def test_what_got_worse_before_it_recovered_in_one_batch_counts(swift: World) -> None:
+    batch(swift, 260.0, CRITICAL, GOOD)
+    assert (swift.violation()["severity"], swift.violation()["worst_value"]) == ("critical", CRITICAL)
+
+
+@pytest.mark.parametrize("how", ["resumed", "restarted"])
+def test_a_contract_that_was_down_all_along_opens_each_violation_afterwards(swift: World, how: str) -> None:
+    swift.request("actor.suspend", address=CONTRACT)
+    batch(swift, CRITICAL, GOOD, CRITICAL, GOOD)
+    if how == "restarted":  # whatever waited in memory is lost
+        swift.restart()
+    else:
+        swift.request("actor.resume", address=CONTRACT)
+    swift.pass_time(5 * SECOND_MS)
+    assert ends(swift) == ["resolved", "resolved"]
+    assert len(swift.ledger()) == 2
+
+
+def test_a_violation_that_crashes_on_its_end_keeps_the_next_one_waiting_and_not_for_ever(
+    swift: World, lose: Lose
+) -> None:
+    lose(ViolationActor, CloseViolation)
+    batch(swift, CRITICAL, GOOD, CRITICAL)
+    swift.pass_time(5 * SECOND_MS)
+    assert ends(swift) == ["resolved", "open"]
+
+
+def test_what_has_not_been_followed_is_in_a_snapshot(swift: World) -> None:
+    swift.request("actor.suspend", address=CONTRACT)
+    batch(swift, CRITICAL, GOOD)
+    partition = swift.partition
+    assert partition is not None
+    swift.host.snapshot(partition)
+    swift.restart()
+    swift.pass_time(5 * SECOND_MS)
+    assert ends(swift) == ["resolved"]
