@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from slakeeper.actors.address import contract_address, violation_address
+from slakeeper.actors.address import violation_address
 from slakeeper.sla import compensation
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.ledger import LedgerEntry
@@ -16,21 +16,11 @@ if TYPE_CHECKING:
 
 
 def problems_of_openings(world: "SlaWorld", archived: Iterable[Violation]) -> Iterator[str]:
-    """Each spell that a monitor saw is in a violation: at once, or at one of its later samples."""
-    spans = [(each.sla_id, each.metric_name, each.opened_at_ms, each.closed_at_ms) for each in archived]
-    spans += [
-        (row["sla_id"], row["metric_name"], row["start_time"], row["end_time"]) for row in world.seen.values()
-    ]
+    """Each spell that a monitor saw is a violation, from its beginning on."""
+    opened = {each.id for each in archived} | world.seen.keys()
     for (sla_id, name), shadow in _shadows(world):
-        if contract_address(sla_id) in world.set_aside:
-            continue
-        mine = [span[2:] for span in spans if span[:2] == (sla_id, name)]
         for spell in shadow.spells:
-            until_ms = world.system.now_ms if spell.end_ms is None else spell.end_ms
-            if not any(
-                start_ms <= until_ms and (end_ms is None or spell.start_ms <= end_ms)
-                for start_ms, end_ms in mine
-            ):
+            if violation_id(sla_id, name, spell.start_ms) not in opened:
                 yield f"{sla_id}'s {name} broke its promise, and no violation was opened: {spell}"
 
 
@@ -82,6 +72,5 @@ def _shadows(world: "SlaWorld") -> Iterator[tuple[tuple[str, str], Shadow]]:
 
 
 def _is_forgiven(world: "SlaWorld", violation: Violation) -> bool:
-    """Whether somebody died on news of it, or was set aside while there was some."""
-    keepers = {contract_address(violation.sla_id), violation_address(violation.id)}
-    return bool(keepers & (world.unheard | world.set_aside))
+    """Whether it died on a value, which is a dead letter then, or was set aside while there were some."""
+    return violation_address(violation.id) in world.unheard | world.set_aside

@@ -6,13 +6,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
-from slakeeper.actors.contract_event import AccountGathered
+from slakeeper.actors.contract_event import AccountGathered, MetricTurned
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     DescribeMetric,
     ForceClose,
-    MetricRecovered,
-    MetricViolated,
     Rebase,
     SetSuspended,
     Tick,
@@ -21,6 +19,7 @@ from slakeeper.actors.monitor import MetricMonitorActor, MetricView, MonitorOrde
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
 from slakeeper.sla.account import Account
+from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import is_worse
 from tests.simulation.outside import SharedTargets
 from tests.simulation.settings import ENFORCEMENT, MONITORING
@@ -94,16 +93,16 @@ class Shadow:
     def _said(self, address: str, message: Any) -> None:
         spell = self._open
         match message:
-            case MetricViolated(_, at_ms, value) if spell is None:
+            case AccountGathered(_, account):
+                self.accounts[account.end_ms] = account
+            case MetricTurned(_, at_ms, value, None) if spell is not None:
+                spell.end_ms = at_ms
+            case MetricTurned(_, at_ms, value, Severity()) if spell is None:
                 self.spells.append(Spell(at_ms, value))
-            case MetricViolated(_, _, value) if spell is not None:
+            case MetricTurned(_, _, value, Severity()) if spell is not None:
                 metric = vars(self._actor)["_promise"].metric
                 if is_worse(metric.condition, metric.value, value, spell.worst):
                     spell.worst = value
-            case MetricRecovered(_, at_ms) if spell is not None:
-                spell.end_ms = at_ms
-            case AccountGathered(_, account):
-                self.accounts[account.end_ms] = account
 
     def _context(self, now_ms: int) -> Context:
         return cast(Context, _Alone(self._actor, now_ms, self._environment, self._said))

@@ -13,9 +13,6 @@ from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
 from slakeeper.actors.message import (
-    CloseViolation,
-    MetricRecovered,
-    MetricViolated,
     Observe,
     UpdateViolation,
 )
@@ -59,9 +56,6 @@ from tests.simulation.shadow import Shadow, recorded
 CODEC = make_codec()
 
 SNAPSHOT_MS = 2 * HOUR_MS
-
-# What a monitor has to say, on its way to the contract and from there to the violation.
-NEWS = (MetricViolated, MetricRecovered, UpdateViolation, CloseViolation)
 
 # By then every metric has been bad for the first time.
 FIRST_BAD_MS = 20 * MINUTE_MS
@@ -138,7 +132,7 @@ class SlaWorld(Observer):
         topics: how often each was published.
         problems: what was found wrong while it ran.
         set_aside: addresses of actors that were, for a while.
-        unheard: addresses of contracts and violations that were killed on how a metric stands.
+        unheard: addresses of violations that were killed on a value.
         seen: violations by id, as was published of them last; also of those whose archive was killed on them.
     """
 
@@ -275,7 +269,7 @@ class SlaWorld(Observer):
                 self.died[address] = self.died.get(address, 0) + len(message.samples)
 
             self._turn[cell.name].append((partition_of(address.split(":")[1]), died))
-        if isinstance(message, NEWS):
+        if isinstance(message, UpdateViolation):
             self.unheard.add(address)
 
     def turn_ended(self, cell: SimCell) -> None:

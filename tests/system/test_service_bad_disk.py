@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from slakeeper.otp.placement import owner_of, partition_of
-from tests.system.configuration import contract, metric, write_config
+from slakeeper.otp.placement import owner_of
+from tests.system.configuration import contract, ids_by_partition, metric, write_config
 from tests.system.faulty_disk import PROGRAM, Disk, Operation
 from tests.system.remains import until
 from tests.system.sender import Sender
@@ -16,13 +16,8 @@ pytest_plugins = ["tests.system.service_fixtures"]
 
 CELLS, PARTITIONS = 2, 4
 
-# By partition. The first and the third are one cell's.
-IDS = [
-    next(
-        sla_id for sla_id in map("shop-{}".format, range(1000)) if partition_of(sla_id, PARTITIONS) == number
-    )
-    for number in range(PARTITIONS)
-]
+# The first and the third are of partitions of one cell.
+IDS = ids_by_partition(PARTITIONS)
 FIRST, SECOND = 0, 2
 CELL = f"cell-{owner_of(FIRST, CELLS)}"
 

@@ -8,8 +8,7 @@ from random import Random
 import pytest
 
 from slakeeper.otp import posix
-from slakeeper.otp.placement import partition_of
-from tests.system.configuration import contract, metric, write_config
+from tests.system.configuration import contract, ids_by_partition, metric, write_config
 from tests.system.remains import until
 from tests.system.sender import Sender
 from tests.system.service import MakeService, Service
@@ -31,16 +30,7 @@ LONGEST_WAIT_S = 0.3
 SENDERS = ("left", "right")
 
 
-def id_of(partition: int) -> str:
-    """The id of a contract that lives in a partition."""
-    return next(
-        sla_id
-        for sla_id in (f"shop-{number}" for number in range(1000))
-        if partition_of(sla_id, PARTITIONS) == partition
-    )
-
-
-IDS = [id_of(partition) for partition in range(PARTITIONS)]
+IDS = ids_by_partition(PARTITIONS)
 
 
 @pytest.fixture
