@@ -12,12 +12,12 @@ from slakeeper.otp.sim_fault import ActorKilled, Moment, Point
 
 @dataclass
 class Doom:
-    """The ``handlers_left``-th handler (or start) from now on of an actor of this kind fails.
+    """The ``handlers_left``-th handler (or start) from now on of an actor of this kind, None for any, fails.
 
     ``events`` is for ``Moment.DURING``: how many events it still gets to record.
     """
 
-    kind: str
+    kind: str | None
     moment: Moment
     handlers_left: int = 1
     events: int = 0
@@ -82,7 +82,7 @@ class Reaper:
 
     def _due(self, kind: str, *, starting: bool = False) -> Doom | None:
         for doom in self.dooms:
-            if doom.kind == kind and (doom.moment is Moment.STARTING) == starting:
+            if doom.kind in (None, kind) and (doom.moment is Moment.STARTING) == starting:
                 doom.handlers_left -= 1
                 if doom.handlers_left <= 0:
                     self.dooms.remove(doom)

@@ -40,6 +40,7 @@ class SimCell:
         life: counts its starts from 1.
         dead_letters: all of its lives, with the life each is from.
         deaths: how often it ended, by the reason.
+        watch: is told of each point that it comes to, and may end it there by raising :class:`CellKilled`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SimCell:
         self.fs = CrashFileSystem()
         self.dead_letters: list[tuple[int, DeadLetter]] = []
         self.deaths: dict[str, int] = {}
+        self.watch: Callable[[Point], None] | None = None
         self._build = build
         self._agenda = agenda
         self._trace = trace
@@ -169,6 +171,10 @@ class SimCell:
         events = self._random.randrange(MOST_EVENTS_AHEAD)
         self._reaper.dooms.append(Doom(kind, moment, handlers, events))
 
+    def doom(self, doom: Doom) -> None:
+        """Has one handler fail that is known beforehand."""
+        self._reaper.dooms.append(doom)
+
     def doom_disk(self) -> None:
         """Has a file operation that comes soon fail; what was to be written is then gone from the disk."""
         self._disk_may_fail = True
@@ -189,6 +195,8 @@ class SimCell:
         Raises:
             CellKilled: it ends.
         """
+        if self.watch is not None:
+            self.watch(point)
         if self._fuse is None or self._fuse[0] is not point:
             return
         left = self._fuse[1] - 1

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from slakeeper.actors.address import contract_address
 from slakeeper.actors.audit import recorded_chain
 from slakeeper.actors.audit_file import segments
+from slakeeper.actors.outbox import MIN_ATTEMPTS
 from slakeeper.otp.filesystem import FileSystem
 from slakeeper.otp.sim_cell import SimCell
 from slakeeper.sla.audit import Head, What, read
 from slakeeper.sla.audit_check import Expected, Row, check
 from slakeeper.sla.ledger import EntryStatus, LedgerEntry
+from slakeeper.sla.record import DeliveryStatus
 from slakeeper.sla.violation import Violation
-from tests.simulation.settings import MONITORING
+from tests.simulation.settings import HOLDING_CHANNEL, MONITORING
 
 if TYPE_CHECKING:
     from tests.simulation.world import SlaWorld
@@ -134,11 +136,48 @@ def problems_of_entries(
     yield from (f"level {key} has {count} entries" for key, count in told.items() if count > 1)
     asked = {(each, key.partition("@")[0]) for each, keys in world.outside.asked.items() for key in keys}
     yield from (f"level {key} was told and has no entry" for key in asked - told.keys())
+    yield from _deliveries(world, told.keys(), said(What.ESCALATION_DELIVERED))
     settled = Counter((each["sla"], each["details"]["end_ms"]) for each in said(What.PERIOD_SETTLED))
     yield from _differences("period.settled", Counter(periods), settled)
     yield from (f"period {key} has {count} entries" for key, count in settled.items() if count > 1)
     yield from (f"{each['partition']} has forked" for each in said(What.CHAIN_FORKED))
     yield from _versions(world, documents)
+
+
+def _deliveries(
+    world: "SlaWorld", told: Iterable[tuple[str, str]], delivered: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Each level that was told has one end, over each of its channels; and what was sent has arrived.
+
+    Args:
+        told: violation and key of each level.
+        delivered: the entries of the ends of messages, also of others than levels.
+    """
+    received = {
+        (channel, recipient.recipients, message_id)
+        for channel, recipient, message_id in world.outside.received
+    }
+    refused = {
+        (channel, recipient.recipients, message_id)
+        for channel, recipient, message_id in world.outside.refused
+    }
+    ends = Counter((each["subject"], each["details"]["key"]) for each in delivered)
+    yield from (f"level {key} has {ends[key]} ends" for key in told if ends[key] != 1)
+    yield from (f"message {key} has {count} ends" for key, count in ends.items() if count > 1)
+    levels = set(told)
+    for entry in delivered:
+        violation_id, end = entry["subject"], entry["details"]
+        key, _, _ = end["key"].partition("@")
+        if (violation_id, key) not in levels:
+            continue
+        message = end["channel"], tuple(end["recipients"]), f"{violation_id}.{key}"
+        match end["status"]:
+            case DeliveryStatus.SENT if message not in received:
+                yield f"{message} is said to be sent, and nobody has got it"
+            case DeliveryStatus.UNCERTAIN if end["channel"] != HOLDING_CHANNEL:
+                yield f"{message} was given up, though its channel would have taken it once more"
+            case DeliveryStatus.FAILED if message not in refused and end["attempts"] < MIN_ATTEMPTS:
+                yield f"{message} was given up, and nobody had refused it"
 
 
 def _versions(world: "SlaWorld", documents: list[dict[str, Any]]) -> Iterator[str]:

@@ -24,12 +24,11 @@ from slakeeper.sla.notification import NotificationKind
 from slakeeper.sla.violation import Violation
 from tests.simulation.chain import problems_of_chains, problems_of_entries
 from tests.simulation.client import MINUTE_MS
-from tests.simulation.settings import ENFORCEMENT, PLANS, WATCHED, partition_of
+from tests.simulation.crash_free import problems_of_openings, problems_of_penalties, problems_of_values
+from tests.simulation.settings import ENFORCEMENT, HOLDING_CHANNEL, PLANS, WATCHED, partition_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import SlaWorld
-
-HOLDING_CHANNEL = "sms"
 
 # Muted news is looked at every half a minute; a cell that is killed, and its clock when it jumps, take their time.
 LONGEST_LOOK_MS = 5 * MINUTE_MS
@@ -74,6 +73,9 @@ def problems_at_the_end(world: "SlaWorld") -> list[str]:
         *_alerts(world),
         *_remedies(world),
         *_ledgers(world),
+        *problems_of_openings(world, archived(world)),
+        *problems_of_values(world, archived(world)),
+        *problems_of_penalties(world, ledger(world)),
         *_dead_letters(world),
         *_audit(world),
     ]
@@ -135,7 +137,7 @@ def _violations(world: "SlaWorld") -> Iterator[str]:
             left = cell.host.inspector.describe(address)["state"].open_violations
             if left:
                 yield f"{cell.name}: {address} takes for open: {left}"
-    for violation in _archived(world):
+    for violation in archived(world):
         if violation.is_open:
             yield f"{violation.id} is archived but open"
 
@@ -185,7 +187,7 @@ def _alerts(world: "SlaWorld") -> Iterator[str]:
                 is_muted = silenced.from_ms is not None and silenced.from_ms < each.at_ms < silenced.until_ms
                 if each.sla_id == silenced.sla_id and is_muted and not keepers & world.set_aside:
                     yield f"{each.id} was told at {each.at_ms} in spite of {silenced}"
-    for violation in _archived(world):
+    for violation in archived(world):
         if violation.id not in world.outside.alerted and not _may_be_untold(world, violation):
             yield f"nobody was told of {violation.id} of {violation.sla_id}, and nothing muted it"
 
@@ -232,13 +234,13 @@ def _remedies(world: "SlaWorld") -> Iterator[str]:
 
 def _ledgers(world: "SlaWorld") -> Iterator[str]:
     """One entry for a violation and rule, of the amount that follows from the violation; one settlement a period."""
-    entries = _entries(world)
+    entries = ledger(world)
     booked = Counter((each.violation_id, each.rule) for each in entries if each.violation_id is not None)
     yield from (f"{which} is booked {count} times" for which, count in booked.items() if count > 1)
     settled = Counter((each.sla_id, each.period_start_ms) for each in entries if each.violation_id is None)
     yield from (f"period {which} is settled {count} times" for which, count in settled.items() if count > 1)
     amounts = {each.id: each.amount for each in entries}
-    for violation in _archived(world):
+    for violation in archived(world):
         contract = Sla.from_document(world.contracts[violation.sla_id])
         for due in compensation.book(contract, violation):
             if due.id not in amounts:
@@ -252,7 +254,7 @@ def _audit(world: "SlaWorld") -> Iterator[str]:
     for cell in world.system.cells.values():
         if cell.host is not None:
             yield from problems_of_chains(cell, complete=True)
-    yield from problems_of_entries(world, _archived(world), _entries(world), _periods(world))
+    yield from problems_of_entries(world, archived(world), ledger(world), periods(world))
 
 
 def _dead_letters(world: "SlaWorld") -> Iterator[str]:
@@ -269,14 +271,16 @@ def _host(world: "SlaWorld", sla_id: str) -> Host | None:
     return world.system.cells[name].host
 
 
-def _archived(world: "SlaWorld") -> Iterator[Violation]:
+def archived(world: "SlaWorld") -> Iterator[Violation]:
+    """Every violation that has ended."""
     for sla_id in dict.fromkeys(each.sla_id for each in WATCHED):
         host = _host(world, sla_id)
         if host is not None and host.is_running(report_address(sla_id)):
             yield from host.inspector.describe(report_address(sla_id))["state"].violations
 
 
-def _periods(world: "SlaWorld") -> Iterator[tuple[str, int]]:
+def periods(world: "SlaWorld") -> Iterator[tuple[str, int]]:
+    """Contract and end [Unix ms] of each period that is archived."""
     for sla_id in world.contracts:
         host = _host(world, sla_id)
         if host is not None and host.is_running(report_address(sla_id)):
@@ -284,7 +288,8 @@ def _periods(world: "SlaWorld") -> Iterator[tuple[str, int]]:
             yield from ((sla_id, each.end_ms) for each in state.periods)
 
 
-def _entries(world: "SlaWorld") -> list[LedgerEntry]:
+def ledger(world: "SlaWorld") -> list[LedgerEntry]:
+    """What is booked for anybody."""
     found: list[LedgerEntry] = []
     for sla_id in world.contracts:
         host = _host(world, sla_id)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from slakeeper.integrations.channel import OnUncertain
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.monitoring import MonitoringPolicy
 from slakeeper.sla.policy import EnforcementPolicy
@@ -120,6 +121,11 @@ def _documents(interval: str) -> dict[str, dict[str, Any]]:
         },
     }
 
+
+# Channels that cannot recognise a message which comes again, and what is to be done when it may have arrived. The pager
+# recognises it.
+UNRECOGNISING: dict[str, OnUncertain] = {"chat": "resend", "sms": "hold"}
+HOLDING_CHANNEL = "sms"
 
 ENFORCEMENT = EnforcementPolicy.model_validate(
     {

@@ -1,24 +1,54 @@
 """Monitors that never crash: fed with what was durably handled, they say what the real ones have to know."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
+from slakeeper.actors.contract_event import AccountGathered, MetricTurned
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import DescribeMetric, Rebase, SetSuspended, Tick
+from slakeeper.actors.message import (
+    DescribeMetric,
+    ForceClose,
+    Rebase,
+    SetSuspended,
+    Tick,
+)
 from slakeeper.actors.monitor import MetricMonitorActor, MetricView, MonitorOrder
 from slakeeper.otp.actor import Actor
 from slakeeper.otp.context import Context
+from slakeeper.sla.account import Account
+from slakeeper.sla.policy import Severity
+from slakeeper.sla.violation import is_worse
 from tests.simulation.outside import SharedTargets
 from tests.simulation.settings import ENFORCEMENT, MONITORING
 
 
-class _Alone:
-    """A context in which events are applied and nothing else comes of a handler."""
+@dataclass
+class Spell:
+    """A time in which a metric broke its promise.
 
-    def __init__(self, actor: Actor, now_ms: int, environment: Environment) -> None:
+    Attributes:
+        worst: the value that was furthest from the promise.
+        end_ms: when it recovered, or was declared over [Unix ms]; None: it goes on.
+        is_over_by_word: an operator ended it, the metric did not.
+    """
+
+    start_ms: int
+    worst: float
+    end_ms: int | None = None
+    is_over_by_word: bool = False
+
+
+class _Alone:
+    """A context in which events are applied, and whatever a handler says is told to one listener."""
+
+    def __init__(
+        self, actor: Actor, now_ms: int, environment: Environment, say: Callable[[str, Any], None]
+    ) -> None:
         self.address, self.now_ms, self.environment = actor.address, now_ms, environment
+        self.cast = self.entrust = say
         self._actor = actor
 
     def emit(self, event: Any) -> Any:
@@ -27,18 +57,28 @@ class _Alone:
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    cast = entrust = set_timer = cancel_timer = publish = _nothing
+    set_timer = cancel_timer = publish = _nothing
 
 
 class Shadow:
-    """The shadow of one monitor."""
+    """The shadow of one monitor.
+
+    Attributes:
+        spells: in which its metric broke its promise, in order.
+        accounts: of periods that have ended, by their end [Unix ms].
+    """
 
     def __init__(self, address: str, order: MonitorOrder) -> None:
+        self.spells: list[Spell] = []
+        self.accounts: dict[int, Account] = {}
         self._actor = MetricMonitorActor(address, order)
         self._environment = Environment(ENFORCEMENT, MONITORING, {}, {}, Path(), SharedTargets())
 
     def take(self, message: Any, now_ms: int) -> None:
         self._actor.handle_cast(self._context(now_ms), message)
+        spell = self._open
+        if isinstance(message, ForceClose) and spell is not None:
+            spell.end_ms, spell.is_over_by_word = now_ms, True
 
     def view(self, now_ms: int) -> MetricView:
         """How the metric stands."""
@@ -46,8 +86,26 @@ class Shadow:
         view: MetricView = self._actor.handle_call(self._context(now_ms), DescribeMetric())
         return view
 
+    @property
+    def _open(self) -> Spell | None:
+        return self.spells[-1] if self.spells and self.spells[-1].end_ms is None else None
+
+    def _said(self, address: str, message: Any) -> None:
+        spell = self._open
+        match message:
+            case AccountGathered(_, account):
+                self.accounts[account.end_ms] = account
+            case MetricTurned(_, at_ms, value, None) if spell is not None:
+                spell.end_ms = at_ms
+            case MetricTurned(_, at_ms, value, Severity()) if spell is None:
+                self.spells.append(Spell(at_ms, value))
+            case MetricTurned(_, _, value, Severity()) if spell is not None:
+                metric = vars(self._actor)["_promise"].metric
+                if is_worse(metric.condition, metric.value, value, spell.worst):
+                    spell.worst = value
+
     def _context(self, now_ms: int) -> Context:
-        return cast(Context, _Alone(self._actor, now_ms, self._environment))
+        return cast(Context, _Alone(self._actor, now_ms, self._environment, self._said))
 
 
 def recorded(

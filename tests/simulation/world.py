@@ -12,7 +12,10 @@ from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
-from slakeeper.actors.message import Observe
+from slakeeper.actors.message import (
+    Observe,
+    UpdateViolation,
+)
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.muting import Muting
 from slakeeper.actors.neighbour import answer
@@ -41,6 +44,7 @@ from tests.simulation.settings import (
     PLANS,
     QUICK,
     STEADY,
+    UNRECOGNISING,
     WATCHED,
     CellPlan,
     Pace,
@@ -128,6 +132,7 @@ class SlaWorld(Observer):
         topics: how often each was published.
         problems: what was found wrong while it ran.
         set_aside: addresses of actors that were, for a while.
+        unheard: addresses of violations that were killed on a value.
         seen: violations by id, as was published of them last; also of those whose archive was killed on them.
     """
 
@@ -139,6 +144,7 @@ class SlaWorld(Observer):
     ) -> None:
         self.problems: list[str] = []
         self.set_aside: set[str] = set()
+        self.unheard: set[str] = set()
         self.seen: dict[str, dict[str, Any]] = {}
         self.pace = climate.pace
         self.contracts = contract_documents(climate.pace)
@@ -213,7 +219,8 @@ class SlaWorld(Observer):
             return found
 
         senders = {name: Channel(self.outside, name) for name in ENFORCEMENT.channels}
-        senders["sms"] = Channel(self.outside, "sms", idempotent=False, on_uncertain="hold")
+        for name, on_uncertain in UNRECOGNISING.items():
+            senders[name] = Channel(self.outside, name, idempotent=False, on_uncertain=on_uncertain)
         environment = Environment(
             ENFORCEMENT,
             MONITORING,
@@ -262,6 +269,8 @@ class SlaWorld(Observer):
                 self.died[address] = self.died.get(address, 0) + len(message.samples)
 
             self._turn[cell.name].append((partition_of(address.split(":")[1]), died))
+        if isinstance(message, UpdateViolation):
+            self.unheard.add(address)
 
     def turn_ended(self, cell: SimCell) -> None:
         for _, durable in self._turn[cell.name]:

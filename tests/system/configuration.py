@@ -1,10 +1,13 @@
 """Configurations for the tests, written as the YAML files that users write."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from slakeeper.otp.placement import partition_of
 
 
 def metric(name: str, value: float = 100, condition: str = "lt", **more: Any) -> dict[str, Any]:
@@ -25,6 +28,16 @@ def contract(sla_id: str, metrics: list[dict[str, Any]], **more: Any) -> dict[st
         "metrics": metrics,
         **more,
     }
+
+
+def ids_by_partition(partitions: int) -> list[str]:
+    """An id of a contract for each partition, in which it lives."""
+    found: dict[int, str] = {}
+    numbers = itertools.count()
+    while len(found) < partitions:
+        sla_id = f"shop-{next(numbers)}"
+        found.setdefault(partition_of(sla_id, partitions), sla_id)
+    return [found[each] for each in range(partitions)]
 
 
 def write_config(

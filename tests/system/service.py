@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +63,13 @@ class Reply:
         return json.loads(self.body)
 
 
-def command(*arguments: str, limit_s: float = 60.0) -> Answer:
+def command(*arguments: str, limit_s: float = 60.0, program: Sequence[str] = COMMAND) -> Answer:
     """Runs ``slakeeper …`` as a process of its own."""
     # As a user's is: with unbuffered output some things go well that do not without.
     kept_out = ("SLAKEEPER_", "PYTHONUNBUFFERED")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
     done = subprocess.run(
-        [*COMMAND, *arguments],
+        [*program, *arguments],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -82,13 +82,22 @@ def command(*arguments: str, limit_s: float = 60.0) -> Answer:
 
 
 class Service:
-    """The service on one data directory; ``config`` None begins without contracts."""
+    """The service on one data directory; ``config`` None begins without contracts, ``program`` is what to run."""
 
-    def __init__(self, data: Path, config: Path | None = None, *, cells: int = 2, http: str = "127.0.0.1:0"):
+    def __init__(
+        self,
+        data: Path,
+        config: Path | None = None,
+        *,
+        cells: int = 2,
+        http: str = "127.0.0.1:0",
+        program: Sequence[str] = COMMAND,
+    ):
         self.data = data
         self.config = config
         self.cells = cells
         self.address = http
+        self.program = program
 
     # -- the command line ---------------------------------------------------------------------------------------
 
@@ -99,7 +108,7 @@ class Service:
 
     def cli(self, *arguments: str) -> Answer:
         """A command on this data directory."""
-        return command("--data", str(self.data), *arguments)
+        return command("--data", str(self.data), *arguments, program=self.program)
 
     def show(self, *arguments: str) -> Any:
         """What a command that succeeds shows with ``--json``."""
@@ -132,7 +141,7 @@ class Service:
     def launch(self) -> "subprocess.Popen[str]":
         """Begins to start it in the background and does not wait."""
         return subprocess.Popen(
-            [*COMMAND, "--data", str(self.data), *self.start_arguments, "--detach"],
+            [*self.program, "--data", str(self.data), *self.start_arguments, "--detach"],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
