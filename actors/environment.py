@@ -86,7 +86,7 @@ class Known:
 
 
 class Asked(NamedTuple):
-    """When a source that can also be asked what was, was asked last of what it has answered.
+    """When the last poll was asked that a source has answered which can also be asked what was.
 
     Attributes:
         at_ms: of the question, not of the answer [Unix ms].
@@ -113,7 +113,7 @@ class Environment:
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
         gaps: address of a monitor that waits for what its source can still tell it, to the first instant [Unix ms] of
             which it misses anything, as of now; written by monitors, read by source actors.
-        asked: name of a source that can be asked what was, to when it was asked last; written by source actors.
+        asked: name of a source that can be asked what was, to the last poll that it has answered; written by source actors.
         sources: how each source does, as ``status`` and ``source list`` show it; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
@@ -340,7 +340,7 @@ class Environment:
         return patience_ms
 
     def asked_for(self, metric: Metric) -> Asked | None:
-        """When the source of a metric was asked last; None for one that cannot be asked what was."""
+        """The last poll that the source of a metric has answered; None for one that cannot be asked what was."""
         bound = self._source_of(metric.name, metric.source, metric.query) if self.asked else None
         return None if bound is None else self.asked.get(bound[0])
 
