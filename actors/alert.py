@@ -244,7 +244,7 @@ class AlertActor(Actor):
             ctx, What.ALERT_DELIVERED, sla_id=sla_id, subject=about[0] if len(about) == 1 else "",
             kind=ended.notification.kind, violations=about, **ended.facts(),
         )  # fmt: skip
-        sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED)
+        sent = ended.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED) and not ended.unreached
         if not sent:
             ctx.emit(MessageGivenUp(ctx.now_ms))
         ids = list(ended.notification.violation_ids)

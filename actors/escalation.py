@@ -281,7 +281,10 @@ class EscalationActor(Actor):
         self._note(ctx, What.ESCALATION_DELIVERED, **delivery.facts())
         record = self._records.get(delivery.key)
         if record is not None:
-            self._record(ctx, replace(record, status=delivery.status, detail=delivery.detail))
+            end = replace(
+                record, status=delivery.status, detail=delivery.detail, unreached=delivery.unreached
+            )
+            self._record(ctx, end)
         if delivery.status in (DeliveryStatus.SENT, DeliveryStatus.LOGGED):
             payload = {
                 "violation_id": self._violation.id,
@@ -291,9 +294,10 @@ class EscalationActor(Actor):
                 "detail": delivery.detail,
             }
             ctx.publish("escalation.sent", payload)
-            return
+            if not delivery.unreached:
+                return
         ctx.cast(alert_address(self._violation.sla_id), MessageGivenUp(ctx.now_ms))
-        if delivery.status is DeliveryStatus.FAILED:
+        if delivery.status is not DeliveryStatus.UNCERTAIN:
             self._not_reached(ctx, delivery.key)
 
     def _not_reached(self, ctx: Context, key: str) -> None:

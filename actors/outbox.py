@@ -9,7 +9,7 @@ often that has to be tried. A pager that heard of the end first would keep the i
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slakeeper.actors.environment import Environment
@@ -20,7 +20,7 @@ from slakeeper.otp.backoff import Backoff, jitter_fraction
 from slakeeper.otp.context import Context
 from slakeeper.sla.duration import HOUR_MS, MINUTE_MS, SECOND_MS
 from slakeeper.sla.notification import Notification, NotificationKind
-from slakeeper.sla.record import DeliveryStatus
+from slakeeper.sla.record import DeliveryStatus, RecipientEnd
 
 # A peer that is down for a moment is reached by the third try. Whoever decided to tell meant it for longer: a line that
 # is cut at night, and a pager's own bad hour, cost nobody a page. What was decided long ago, because slakeeper itself
@@ -65,6 +65,7 @@ class Delivery:
         key: unique within the actor that sends it.
         attempts: made so far; 0 while it is held back, or waits for an earlier one.
         due_ms: when it is tried (again) [Unix ms]; None while it is on its way or its end is known.
+        ends: what its attempts have come to for each recipient of several, once there was one.
     """
 
     key: str
@@ -77,6 +78,7 @@ class Delivery:
     attempts: int = 1
     due_ms: int | None = None
     detail: str = ""
+    ends: dict[str, RecipientEnd] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -87,6 +89,13 @@ class Delivery:
         """What it is about, to whomever it goes: a pager tells incidents apart by nothing else."""
         return self.channel, self.notification.dedup_key
 
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Of one that was sent, those who do not have it, or perhaps not, though others do."""
+        if self.status is not DeliveryStatus.SENT:
+            return ()
+        return tuple(who for who, end in self.ends.items() if end.status is not DeliveryStatus.SENT)
+
     def facts(self) -> dict[str, Any]:
         """What the audit chain keeps of its end; channels mask the secrets in ``detail``."""
         return {
@@ -96,6 +105,7 @@ class Delivery:
             "status": self.status,
             "attempts": self.attempts,
             "detail": self.detail,
+            **({"unreached": self.unreached} if self.unreached else {}),
         }
 
 
@@ -222,7 +232,7 @@ class Outbox:
         if error is None:
             detail = str(performed.value)
             status = DeliveryStatus.LOGGED if detail.startswith(LOGGED) else DeliveryStatus.SENT
-            after = replace(delivery, status=status, due_ms=None, detail=detail)
+            after = replace(delivery, status=status, due_ms=None, detail=detail, ends={})
         else:
             after = self._after_failure(ctx, delivery, error)
             _log(after)
@@ -257,17 +267,18 @@ class Outbox:
             if isinstance(error, DeliveryError)
             else DeliveryError(detail, retryable=isinstance(error, LaneFull), uncertain=False)
         )
+        delivery = replace(delivery, detail=detail, ends=failure.ends or delivery.ends)
         if failure.uncertain and not sender.idempotent and sender.on_uncertain == "hold":
-            return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None, detail=detail)
+            return replace(delivery, status=DeliveryStatus.UNCERTAIN, due_ms=None)
         is_fresh = ctx.now_ms - delivery.notification.at_ms < PATIENCE_MS
         is_last = delivery.attempts >= MIN_ATTEMPTS and not is_fresh
         if not (failure.retryable or failure.uncertain) or (is_last and not self._never_gives_up):
-            return replace(delivery, status=DeliveryStatus.FAILED, due_ms=None, detail=detail)
+            return replace(delivery, status=_end_of(delivery), due_ms=None)
         # What failed together, because a channel was down, does not come back together.
         fraction = jitter_fraction(delivery.notification.id + delivery.key, delivery.attempts)
         backoff = _PATIENCE if is_last else _BACKOFF
         wait_ms = max(backoff.delay_ms(delivery.attempts - 1, fraction), failure.retry_after_ms or 0)
-        return replace(delivery, due_ms=ctx.now_ms + wait_ms, detail=detail)
+        return replace(delivery, due_ms=ctx.now_ms + wait_ms)
 
     def _again(self, ctx: Context, delivery: Delivery) -> None:
         again = replace(delivery, attempts=delivery.attempts + 1, due_ms=None)
@@ -287,7 +298,7 @@ class Outbox:
     def _send(ctx: Context, delivery: Delivery) -> None:
         environment: Environment = ctx.environment
         sender = environment.sender(delivery.channel)
-        recipient = Recipient(delivery.recipients, delivery.room, delivery.service)
+        recipient = Recipient(delivery.recipients, delivery.room, delivery.service, ends=delivery.ends)
         ctx.perform(
             delivery.key,
             lambda: sender.send(delivery.notification, recipient),
@@ -308,6 +319,13 @@ def is_channel(lane: str) -> bool:
     return lane.startswith(_LANES)
 
 
+def _end_of(delivery: Delivery) -> DeliveryStatus:
+    """How one has ended that is not tried again: sent if somebody has it, uncertain if somebody may, or failed."""
+    ends = [end.status for end in delivery.ends.values()]
+    known = (DeliveryStatus.SENT, DeliveryStatus.UNCERTAIN)
+    return next((each for each in known if each in ends), DeliveryStatus.FAILED)
+
+
 def _log(delivery: Delivery) -> None:
     """A failed attempt is a warning, a message given up an error; channels mask the secrets in their reasons."""
     message = delivery.notification
@@ -317,6 +335,8 @@ def _log(delivery: Delivery) -> None:
         outcome, level = "failed and will be repeated", logging.WARNING
     elif delivery.status is DeliveryStatus.UNCERTAIN:
         outcome, level = "may have arrived or not, and is not repeated", logging.ERROR
+    elif delivery.unreached:
+        outcome, level = "was the last and did not reach everybody", logging.ERROR
     else:
         outcome, level = "failed and was the last", logging.ERROR
     logging.getLogger("slakeeper.delivery").log(

@@ -44,7 +44,7 @@ from slakeeper.sla.escalation import Told, Walk
 from slakeeper.sla.flapping import Flap
 from slakeeper.sla.ledger import LedgerEntry
 from slakeeper.sla.notification import Notification
-from slakeeper.sla.record import ActionRecord, EscalationRecord
+from slakeeper.sla.record import ActionRecord, EscalationRecord, RecipientEnd
 from slakeeper.sla.remediation import Run
 from slakeeper.sla.restraint import Helped, Switch
 from slakeeper.sla.silence import Matcher, Silence
@@ -99,6 +99,7 @@ RECORDS: tuple[type, ...] = (
     PastPeriod,
     PeriodSettled,
     Purged,
+    RecipientEnd,
     RemediationOrder,
     RestraintState,
     Run,

@@ -2,7 +2,8 @@
 
 apprise says whether it worked and not why, keeps no deadline of its own and logs addresses, which are secrets. So it
 runs on a thread that is waited for no longer than the channel's ``timeout``, its loggers are closed, and a message
-that it did not report as sent is *uncertain*.
+that it did not report as sent is *uncertain*. A thread that is not waited for any longer cannot be ended: only a few
+of a channel are left to themselves, or a service that never finishes would have one for every try.
 """
 
 import logging
@@ -16,6 +17,9 @@ from slakeeper.sla.policy import AppriseChannel, Severity
 
 # Whoever logs on behalf of apprise: all of them may show the address.
 _LOGGERS = ("apprise", "requests", "urllib3")
+
+# One that hangs once must not close its channel; each that does is a thread and a connection.
+_MOST_LEFT = 4
 
 _SEVERE = (Severity.CRITICAL, Severity.BREACH)
 
@@ -32,6 +36,8 @@ class AppriseSender:
         self.on_uncertain: OnUncertain = settings.on_uncertain
         self._url = settings.url.get_secret_value() if settings.url else ""
         self._timeout_ms = settings.timeout
+        self._lock = threading.Lock()
+        self._left: set[threading.Thread] = set()
 
     def __repr__(self) -> str:
         return f"AppriseSender({self.name!r})"
@@ -39,6 +45,10 @@ class AppriseSender:
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""
         _close_loggers()
+        with self._lock:
+            self._left = {thread for thread in self._left if thread.is_alive()}
+            if len(self._left) >= _MOST_LEFT:
+                raise DeliveryError("not tried: apprise is still at earlier messages", retryable=True)
         try:
             import apprise
         except ImportError:
@@ -62,6 +72,8 @@ class AppriseSender:
         thread.start()
         thread.join(self._timeout_ms / 1000)
         if not ends:
+            with self._lock:
+                self._left.add(thread)
             reason = f"apprise did not finish within {format_duration(self._timeout_ms)}"
         elif ends[0] is True:
             return

@@ -3,7 +3,7 @@
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import deliver
-from slakeeper.integrations.http_client import HttpClient
+from slakeeper.integrations.http_client import HttpClient, Tls
 from slakeeper.integrations.webhook import signed_post
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import BILLING, BillingWebhook
@@ -22,7 +22,8 @@ class BillingSender:
         self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
         self._secret = settings.secret.get_secret_value() if settings.secret else ""
-        self._client = HttpClient(settings.url, headers, secrets=[self._secret, *headers.values()])
+        secrets = [self._secret, *headers.values()]
+        self._client = HttpClient(settings.url, headers, secrets, Tls(settings.ca_file))
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""

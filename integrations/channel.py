@@ -5,6 +5,7 @@ another try makes sense and whether the message may have arrived all the same. A
 only when it is opened with an address, so that a cell pays for no library it does not use.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -22,6 +23,7 @@ from slakeeper.sla.policy import (
     SmsChannel,
     WebhookChannel,
 )
+from slakeeper.sla.record import RecipientEnd
 
 OnUncertain = Literal["resend", "hold"]
 
@@ -50,6 +52,7 @@ class Recipient:
         link: an address that acknowledges what the message is about in the name of whoever gets it; a secret of
             theirs, which no log may show.
         words: None unless a template has been at work.
+        ends: what earlier attempts came to, by recipient: whoever has the message does not get it again.
     """
 
     recipients: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ class Recipient:
     service: str | None = None
     link: str = field(default="", repr=False)
     words: Words | None = None
+    ends: Mapping[str, RecipientEnd] = field(default_factory=dict, hash=False)
 
 
 NOBODY = Recipient()
@@ -70,12 +74,20 @@ class DeliveryError(Exception):
         retryable: another try may succeed.
         uncertain: it may have arrived: the peer was silent or gone after the message had left.
         retry_after_ms: how long the peer asks to be left alone [ms], None when it does not say.
+        ends: what it has come to for each of several recipients; empty when it says nothing of them apart.
     """
 
     def __init__(
-        self, message: str, *, retryable: bool, uncertain: bool = False, retry_after_ms: int | None = None
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        uncertain: bool = False,
+        retry_after_ms: int | None = None,
+        ends: Mapping[str, RecipientEnd] | None = None,
     ) -> None:
         super().__init__(message)
+        self.ends = dict(ends or {})
         self.retryable = retryable
         self.uncertain = uncertain
         self.retry_after_ms = retry_after_ms

@@ -2,17 +2,30 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from slakeeper.sla.duration import DAY_MS, SECOND_MS
 
 READ_HERE_BYTES = 128 * 1024
 """A longer document is read by a process of its own. This much holds the other threads up for two milliseconds at most,
 a megabyte for thirty; and another process takes thirty, but of its own."""
+
+PATH_SIGNS = "/%:@!$&'()*+,;=~-._"
+"""What may stand in a path as it is (RFC 3986 §3.3), and what is encoded already."""
+QUERY_SIGNS = PATH_SIGNS + "?"
+"""The same of a query (§3.4)."""
+
+# Shorter than this nothing is a key that keeps anybody out.
+_KEY_CHARS = 8
+
+# A part of a path that is a word of an API, such as ``prometheus``. Keys have digits or capitals.
+_WORD = re.compile("[a-z]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,25 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
+
+
+def address_secrets(url: str) -> set[str]:
+    """What of an address is not shown where somebody says it back: what may be a key in its path or query.
+
+    As it is written and as it is sent. What is too short to be a key, or a plain word, is left: masking it would make
+    errors unreadable. The password is a secret however short it is.
+    """
+    parts = urlsplit(url)
+    path, query = parts.path.strip("/"), parts.query
+    given = {part for part in (path, *path.split("/")) if not _WORD.fullmatch(part)}
+    given |= {query, *(pair.partition("=")[2] or pair for pair in re.split("[&;]", query))}
+    forms = {
+        form
+        for each in given
+        for form in (each, quote(each, safe=QUERY_SIGNS), unquote(each), unquote_plus(each))
+    }
+    password = {parts.password, unquote(parts.password)} if parts.password else set()
+    return {form for form in forms if len(form) >= _KEY_CHARS} | password
 
 
 def parse_retry_after(value: str | None, now_s: float) -> int | None:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from slakeeper.integrations.deadline import Deadline, connect, limit, tls_context
-from slakeeper.integrations.http_answer import Answer
+from slakeeper.integrations.http_answer import PATH_SIGNS, QUERY_SIGNS, Answer, address_secrets
 from slakeeper.sla.duration import format_duration
 
 ANSWER_LIMIT = 1024 * 1024
@@ -34,11 +34,6 @@ SAID_LIMIT = 64 * 1024
 """The same of what is said to a message: that it was taken or why not, a few hundred bytes. Whoever answers without an
 end costs as much as is read, for every message."""
 
-# What may stand in a path as it is (RFC 3986 §3.3), and what is encoded already.
-_PATH_SIGNS = "/%:@!$&'()*+,;=~-._"
-
-# Shorter than this nothing is a key that keeps anybody out.
-_KEY_CHARS = 8
 # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h.
 _CERT_HAS_EXPIRED = 10
 
@@ -79,10 +74,11 @@ class HttpClient:
     """The way to one address.
 
     Args:
-        url: base address; user and password in it become basic authorisation.
+        url: base address; user and password in it become basic authorisation. What may be a key in it is a secret.
         headers: sent with every request.
         secrets: texts that never appear in an error or an excerpt.
         tls: files other than the system's, read anew when they change.
+        at: where below ``url`` the service has what is wanted, which is no secret: ``/v2/enqueue``.
     """
 
     def __init__(
@@ -91,13 +87,15 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         secrets: Iterable[str] = (),
         tls: Tls = Tls(),
+        at: str = "",
     ) -> None:
         parts = urlsplit(url)
         self.scheme = parts.scheme
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
-        self.path = quote(parts.path, safe=_PATH_SIGNS) or "/"
-        self.query = quote(parts.query, safe=_PATH_SIGNS + "?")
+        path = parts.path.rstrip("/") + at if at else parts.path
+        self.path = quote(path, safe=PATH_SIGNS) or "/"
+        self.query = quote(parts.query, safe=QUERY_SIGNS)
         self.headers = {
             "User-Agent": "slakeeper",
             "Accept": "application/json, */*;q=0.1",
@@ -107,8 +105,9 @@ class HttpClient:
             user, password = unquote(parts.username), unquote(parts.password or "")
             authorization = basic_auth(user, password)
             self.headers.setdefault("Authorization", authorization)
-            secrets = (*secrets, password, authorization)
-        self.secrets = tuple(sorted({secret for secret in secrets if secret}, key=len, reverse=True))
+            secrets = (*secrets, authorization)
+        known = {secret for secret in (*secrets, *address_secrets(url)) if secret}
+        self.secrets = tuple(sorted(known, key=len, reverse=True))
         self._tls = tls
         self._context: tuple[tuple[tuple[str, int], ...], ssl.SSLContext] | None = None
         self._lock = threading.Lock()
@@ -329,19 +328,6 @@ class _TlsConnection(HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         return connect(self.host, self.port, self.deadline)
-
-
-def address_secrets(url: str) -> list[str]:
-    """What of an address must not be shown where the whole of it is a secret: a path or a query may be a key.
-
-    Parts that are too short to be one are left: masking them would make errors unreadable.
-    """
-    parts = urlsplit(url)
-    path = parts.path.strip("/")
-    values = [value for _, value in parse_qsl(parts.query)]
-    return [
-        each for each in (url, path, path.rpartition("/")[2], parts.query, *values) if len(each) >= _KEY_CHARS
-    ]
 
 
 def basic_auth(user: str, password: str) -> str:

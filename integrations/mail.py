@@ -10,7 +10,6 @@ import smtplib
 import socket
 import ssl
 import threading
-from base64 import b64encode
 from collections.abc import Iterable
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
@@ -18,13 +17,14 @@ from email.utils import formatdate, parseaddr
 
 from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline, tls_context
-from slakeeper.integrations.http_answer import masked
 from slakeeper.integrations.log import LogSender
 from slakeeper.integrations.mail_html import default_html
-from slakeeper.integrations.smtp import Session, mailbox, one_line, refusal
+from slakeeper.integrations.recipient import end_of, outcome, pending
+from slakeeper.integrations.smtp import Session, mailbox, refusal
 from slakeeper.sla.duration import format_duration
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import EmailChannel
+from slakeeper.sla.record import DeliveryStatus, RecipientEnd
 
 _SUBJECT_LIMIT = 400
 
@@ -51,28 +51,43 @@ class MailSender:
         addresses = tuple(dict.fromkeys(recipient.recipients or self._settings.recipients))
         if not addresses:
             return LogSender(self.name, why="has no recipients").send(notification, recipient)
-        unfit = {address: (553, "not an address") for address in addresses if mailbox(address) is None}
-        fit = [address for address in addresses if address not in unfit]
+        unfit = RecipientEnd(DeliveryStatus.FAILED, "not an address")
+        fit = [address for address in addresses if mailbox(address) is not None]
         if not fit:
             raise refusal(553, f"no recipient is an address: {', '.join(map(repr, addresses))}")
-        letter = compose(notification, self._settings.sender, fit, recipient)
-        deadline = Deadline(self._settings.timeout)
-        session = Session(self._settings.host or "", self._settings.port, deadline)
+        ends = {**recipient.ends, **{each: unfit for each in addresses if each not in fit}}
+        waiting = pending(addresses, ends, self.on_uncertain)
+        if waiting:
+            # Who has it stands in it all the same: sent again it is the same message, byte for byte.
+            letter = compose(notification, self._settings.sender, fit, recipient)
+            ends |= self._handed_over(letter, waiting, is_for_all=len(waiting) == len(addresses))
+        return outcome({each: ends[each] for each in addresses})
+
+    def _handed_over(
+        self, letter: EmailMessage, addresses: tuple[str, ...], *, is_for_all: bool
+    ) -> dict[str, RecipientEnd]:
+        """What one session came to for each of its addresses.
+
+        Raises:
+            DeliveryError: it failed alike for everybody whom the message is for.
+        """
+        failure: DeliveryError | None = None
+        session = Session(self._settings.host or "", self._settings.port, Deadline(self._settings.timeout))
         try:
-            try:
-                self._greet(session)
-                refused = unfit | session.envelope(parseaddr(self._settings.sender)[1], fit)
+            self._greet(session)
+            session.envelope(parseaddr(self._settings.sender)[1], addresses)
+            if len(session.refused) < len(addresses):
                 session.data(letter)
-            except (OSError, smtplib.SMTPException, ValueError) as error:
-                raise self._failure(error, session) from None
             session.bye()
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            failure = self._explained(error, session)
         finally:
             session.close()
-        taken = [address for address in addresses if address not in refused]
-        detail = "sent to " + ", ".join(taken)
-        if refused:
-            detail += "; refused: " + ", ".join(f"{who} ({why})" for who, (_, why) in refused.items())
-        return detail
+        if failure is not None and is_for_all and not session.refused:
+            raise failure from None
+        ends = {who: end_of(refusal(code, why)) for who, (code, why) in session.refused.items()}
+        end = RecipientEnd(DeliveryStatus.SENT) if failure is None else end_of(failure)
+        return {**dict.fromkeys(addresses, end), **ends}
 
     def _greet(self, session: "Session") -> None:
         settings = self._settings
@@ -85,33 +100,28 @@ class MailSender:
             )
 
     def _tls(self) -> ssl.SSLContext:
-        """Made once, when first needed: reading the system's certificates takes a while."""
+        """Of a file made anew each time, as it may have changed; else once: the system's certificates take a while."""
+        name = self._settings.ca_file
+        if name is not None:
+            try:
+                return tls_context(name)
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise DeliveryError(f"cannot use {name}: {why}", retryable=True) from None
         with self._lock:
             if self._context is None:
                 self._context = tls_context()
             return self._context
 
-    def _failure(self, error: Exception, session: "Session") -> DeliveryError:
-        found = self._explained(error, session)
-        password = self._settings.password.get_secret_value() if self._settings.password else ""
-        # A server may say what it was told, as it was and as it was sent.
-        secrets = [password, b64encode(password.encode()).decode()] if password else []
-        shown = masked(str(found), secrets)
-        return DeliveryError(
-            shown, retryable=found.retryable, uncertain=found.uncertain, retry_after_ms=found.retry_after_ms
-        )
-
     def _explained(self, error: Exception, session: "Session") -> DeliveryError:
         where = f"{self._settings.host}:{self._settings.port}"
         match error:
-            case DeliveryError():
-                return error
             case smtplib.SMTPResponseException() if not session.uncertain:
                 return refusal(
-                    error.smtp_code, f"{where} answered {error.smtp_code}: {one_line(error.smtp_error)}"
+                    error.smtp_code, f"{where} answered {error.smtp_code}: {session.shown(error.smtp_error)}"
                 )
             case smtplib.SMTPNotSupportedError():
-                return DeliveryError(f"{where}: {error}", retryable=False)
+                return DeliveryError(f"{where}: {session.shown(str(error))}", retryable=False)
             case ssl.SSLCertVerificationError():
                 reason = f"the certificate of {where} is not trusted: {error.verify_message}"
             case ssl.SSLError():
@@ -129,7 +139,7 @@ class MailSender:
             case smtplib.SMTPException() if session.uncertain:
                 reason = f"{where} answered what makes no sense"
             case smtplib.SMTPException():
-                return DeliveryError(f"{where}: {error}", retryable=False)
+                return DeliveryError(f"{where}: {session.shown(str(error))}", retryable=False)
             case _:
                 # A ValueError's text may hold what was to be sent, the password too.
                 return DeliveryError(

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from slakeeper.integrations.deadline import Deadline
-from slakeeper.integrations.http_answer import masked
+from slakeeper.integrations.http_answer import address_secrets, masked
 from slakeeper.integrations.source import Reading
 from slakeeper.sla.monitoring import McpSource
 
@@ -100,7 +100,10 @@ class McpPoller:
         self._settings = settings
         given = [*settings.headers.values(), *settings.env.values(), *filter(None, [settings.token])]
         values = (each.get_secret_value() for each in given)
-        self._secrets = [each for each in values if len(each) >= SECRET_LENGTH]
+        secrets = {each for each in values if len(each) >= SECRET_LENGTH} | address_secrets(
+            settings.url or ""
+        )
+        self._secrets = sorted(secrets, key=len, reverse=True)
         self._is_stateless = False
 
     def poll(self, queries: Mapping[str, str]) -> list[Reading]:

@@ -24,6 +24,9 @@ _SUBJECT_LIMIT = 400
 # What is posted there is read by a whole room or team, whoever it mentions.
 _SHARED = frozenset({"slack", "pagerduty"})
 
+# Without a recipient these write to the log.
+_ADDRESSED = frozenset({"email", "sms"})
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
@@ -163,15 +166,17 @@ class Messenger:
     ) -> tuple[Notification, Recipient, str]:
         """The message as it leaves, and why the template made none, if it should have."""
         addresses = recipient.recipients or self._defaults
-        link = self._links.address(notification, self.name, self._people(recipient)) if self._links else ""
+        # What goes to the log must not show the link.
+        is_logged = self.type == "log" or (self.type in _ADDRESSED and not addresses)
+        links = None if is_logged else self._links
+        link = links.address(notification, self.name, self._people(recipient)) if links else ""
         dressed = replace(recipient, link=link)
         template = self._template
         if template is None:
             return notification, dressed, ""
         body_markup: Markup = "slack" if self.type == "slack" else "text"
         try:
-            # What goes to the log must not show the link.
-            values = variables(notification, addresses, "" if self.type == "log" else link)
+            values = variables(notification, addresses, link)
             subject = self._rendered(template.subject, values, "text")
             body = self._rendered(template.body, values, body_markup)
             html = self._rendered(template.html, values, "html")

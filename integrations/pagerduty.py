@@ -14,7 +14,7 @@ from typing import Any
 from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
-from slakeeper.integrations.http_client import HttpClient, to_json
+from slakeeper.integrations.http_client import HttpClient, Tls, to_json
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import PagerDutyChannel, Severity
 
@@ -53,7 +53,9 @@ class PagerDutySender:
         # entry there.
         self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
-        self._client = HttpClient(settings.base_url.rstrip("/") + "/v2/enqueue", secrets=[self._routing_key])
+        self._client = HttpClient(
+            settings.base_url, secrets=[self._routing_key], tls=Tls(settings.ca_file), at="/v2/enqueue"
+        )
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""

@@ -73,9 +73,8 @@ class PrometheusPoller:
         self._timeout_ms = settings.timeout
         self._concurrency = settings.concurrency
         tls = Tls(settings.ca_file, settings.cert_file, settings.key_file)
-        base = settings.url.rstrip("/") + "/api/v1/"
-        self._instant = HttpClient(base + "query", headers, secrets, tls)
-        self._range = HttpClient(base + "query_range", headers, secrets, tls)
+        self._instant = HttpClient(settings.url, headers, secrets, tls, at="/api/v1/query")
+        self._range = HttpClient(settings.url, headers, secrets, tls, at="/api/v1/query_range")
         self._joinable: set[str] = set()
         self._apart: set[str] = set()
         self._tried: set[str] = set()
@@ -241,9 +240,9 @@ class PrometheusPoller:
     def _warn(self, client: HttpClient, query: str, warnings: Any) -> None:
         """Says what the server warns of, once until it changes."""
         listed = warnings[:_SHOWN_WARNINGS] if isinstance(warnings, list) else []
-        texts = tuple(str(text)[:_SHOWN_CHARS] for text in listed)
+        texts = tuple(masked(str(text), client.secrets)[:_SHOWN_CHARS] for text in listed)
         if texts and self._warned.get(query) != texts:
-            words = masked("; ".join(texts), client.secrets)
+            words = "; ".join(texts)
             logging.getLogger("slakeeper.source").warning(
                 "source %s warns of %s: %s", self.name, query[:_SHOWN_CHARS], words
             )

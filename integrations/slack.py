@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from slakeeper.integrations.channel import DeliveryError, OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
-from slakeeper.integrations.http_client import HttpClient, to_json
+from slakeeper.integrations.http_client import HttpClient, Tls, to_json
 from slakeeper.integrations.pace import Pace
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import SlackChannel
@@ -41,9 +41,9 @@ class SlackSender:
         self._room = settings.room
         self._timeout_ms = settings.timeout
         self._pace = Pace(_GAP_S)
-        # The last part of the path is what makes the address a secret.
-        path = urlsplit(url).path.strip("/")
-        self._client = HttpClient(url, secrets=[url, path, path.rpartition("/")[2]])
+        # The last part of the path is what makes the address a secret, whatever it looks like.
+        key = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+        self._client = HttpClient(url, secrets=[key], tls=Tls(settings.ca_file))
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`; waits for its turn before, a few seconds at most."""

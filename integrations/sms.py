@@ -1,8 +1,5 @@
 """SMS by Twilio's Messages API: one POST for each number."""
 
-import threading
-from collections import OrderedDict
-from enum import StrEnum
 from urllib.parse import quote, urlencode
 
 from slakeeper.integrations import sms_text
@@ -10,10 +7,12 @@ from slakeeper.integrations.channel import NOBODY, DeliveryError, OnUncertain, R
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
 from slakeeper.integrations.http_answer import masked
-from slakeeper.integrations.http_client import HttpClient, basic_auth
+from slakeeper.integrations.http_client import HttpClient, Tls, basic_auth
 from slakeeper.integrations.log import LogSender
+from slakeeper.integrations.recipient import end_of, outcome, pending
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import SmsChannel
+from slakeeper.sla.record import DeliveryStatus, RecipientEnd
 
 # Three parts of a concatenated message; people read the first.
 _TEXT_LIMIT = 459
@@ -24,23 +23,12 @@ _SUBJECT_LEAST = 30
 # A receipt ("SM" and 32 hexadecimal digits) is shown; what is longer is none of Twilio's.
 _RECEIPT_LIMIT = 40
 
-# Of how many messages it is remembered who has them already.
-_REMEMBERED = 256
-
-
-class _End(StrEnum):
-    DELIVERED = "delivered"
-    REFUSED = "refused"
-    UNCERTAIN = "uncertain"
-
 
 class SmsSender:
-    """Tells several numbers; a repetition of a message goes only to those that do not have it yet.
-
-    That memory is this process's own: Twilio itself cannot tell a repetition.
-    """
+    """Tells several numbers; a repetition of a message goes only to those that do not have it yet."""
 
     type = "sms"
+    # Twilio cannot tell a repetition.
     idempotent = False
 
     def __init__(self, name: str, settings: SmsChannel) -> None:
@@ -53,12 +41,12 @@ class SmsSender:
         self._recipients = settings.recipients
         authorization = basic_auth(account, token)
         self._client = HttpClient(
-            f"{settings.base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json",
+            settings.base_url,
             {"Authorization": authorization},
             secrets=[token, authorization],
+            tls=Tls(settings.ca_file),
+            at=f"/2010-04-01/Accounts/{quote(account, safe='')}/Messages.json",
         )
-        self._lock = threading.Lock()
-        self._ends: OrderedDict[str, dict[str, tuple[_End, str]]] = OrderedDict()
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""
@@ -67,33 +55,15 @@ class SmsSender:
             return LogSender(self.name, why="has no recipients").send(notification, recipient)
         text = message(notification, recipient)
         deadline = Deadline(self._timeout_ms)
-        ends = self._ends_of(notification.id)
-        waiting: dict[str, DeliveryError] = {}
-        for number in numbers:
-            if number in ends and not self._sends_again(ends[number][0]):
-                continue
+        ends = dict(recipient.ends)
+        pauses = []
+        for number in pending(numbers, ends, self.on_uncertain):
             try:
-                ends[number] = (_End.DELIVERED, self._post(number, text, deadline))
+                ends[number] = RecipientEnd(DeliveryStatus.SENT, self._post(number, text, deadline))
             except DeliveryError as error:
-                if error.uncertain:
-                    ends[number] = (_End.UNCERTAIN, str(error))
-                elif error.retryable:
-                    ends.pop(number, None)
-                    waiting[number] = error
-                else:
-                    ends[number] = (_End.REFUSED, str(error))
-        return _outcome({number: ends[number] for number in numbers if number in ends}, waiting)
-
-    def _ends_of(self, notification_id: str) -> dict[str, tuple[_End, str]]:
-        with self._lock:
-            ends = self._ends.setdefault(notification_id, {})
-            self._ends.move_to_end(notification_id)
-            while len(self._ends) > _REMEMBERED:
-                self._ends.popitem(last=False)
-            return ends
-
-    def _sends_again(self, end: _End) -> bool:
-        return end is _End.UNCERTAIN and self.on_uncertain == "resend"
+                ends[number] = end_of(error)
+                pauses.append(error.retry_after_ms or 0)
+        return outcome({number: ends[number] for number in numbers}, max(pauses, default=0) or None)
 
     def _post(self, number: str, text: str, deadline: Deadline) -> str:
         if deadline.is_over:
@@ -130,23 +100,3 @@ def message(notification: Notification, recipient: Recipient = NOBODY) -> str:
     # It takes more than one part, and then nothing of the answer is cut: half of a link is none.
     room = _TEXT_LIMIT - len(answer) - 1
     return f"{sms_text.fitted(subject, room)}\n{answer}"
-
-
-def _outcome(ends: dict[str, tuple[_End, str]], waiting: dict[str, DeliveryError]) -> str:
-    """The words for several numbers, or the one error that says what is best done next."""
-    parts = [f"{number}: {error}" for number, error in waiting.items()]
-    by_end = {end: {number: words for number, (each, words) in ends.items() if each is end} for end in _End}
-    parts += [f"{number}: {words}" for number, words in by_end[_End.UNCERTAIN].items()]
-    parts += [f"{number} refused: {words}" for number, words in by_end[_End.REFUSED].items()]
-    delivered = by_end[_End.DELIVERED]
-    if delivered:
-        parts.insert(0, "sent to " + ", ".join(f"{number} ({words})" for number, words in delivered.items()))
-    detail = "; ".join(parts)
-    if waiting:
-        pauses = [error.retry_after_ms for error in waiting.values() if error.retry_after_ms is not None]
-        raise DeliveryError(detail, retryable=True, retry_after_ms=max(pauses, default=None))
-    if by_end[_End.UNCERTAIN]:
-        raise DeliveryError(detail, retryable=True, uncertain=True)
-    if not delivered:
-        raise DeliveryError(detail, retryable=False)
-    return detail

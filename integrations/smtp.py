@@ -5,7 +5,8 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterable
+from base64 import b64encode
+from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.policy import EmailPolicy
@@ -14,9 +15,16 @@ from typing import Any
 
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.integrations.deadline import Deadline, connect, limit
+from slakeeper.integrations.http_answer import masked
 
 # How long we wait for a goodbye [ms]: the message has been taken by then.
 _QUIT_MS = 500
+
+# Of what a server says: enough for its reason.
+_SHOWN_CHARS = 200
+
+# What smtplib can log in by; their names stand beside what is secret.
+_MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
 
 
 class _Client(smtplib.SMTP):
@@ -27,6 +35,13 @@ class _Client(smtplib.SMTP):
         super().__init__(local_hostname="[127.0.0.1]")
         self._deadline = deadline
         self._tls = context
+        self.said: list[str] | None = None
+        """The arguments of commands from now on, while it is a list."""
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        if self.said is not None:
+            self.said += f"{cmd} {args}".split()
+        super().putcmd(cmd, args)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         sock = connect(host, port, self._deadline)
@@ -48,10 +63,13 @@ class Session:
 
     Attributes:
         uncertain: the message has left, at least in part, and the server has not yet said what became of it.
+        refused: recipients that the server did not take, with code and reason.
     """
 
     def __init__(self, host: str, port: int, deadline: Deadline) -> None:
         self.uncertain = False
+        self.refused: dict[str, tuple[int, str]] = {}
+        self._secrets: list[str] = []
         self._host = host
         self._port = port
         self._deadline = deadline
@@ -87,18 +105,24 @@ class Session:
         self._smtp.ehlo_or_helo_if_needed()
 
     def login(self, username: str, password: str) -> None:
-        self._smtp.login(username, password)
+        """Logs in; what proves who asks is not quoted from then on, neither as it is nor as it was sent."""
+        said: list[str] = []
+        self._smtp.said = said
+        try:
+            self._smtp.login(username, password)
+        finally:
+            self._smtp.said = None
+            coded = b64encode(password.encode()).decode()
+            secrets = {password, coded, *said}.difference({"", "AUTH", *_MECHANISMS})
+            self._secrets = sorted(secrets, key=len, reverse=True)
 
-    def envelope(self, sender: str, addresses: Iterable[str]) -> dict[str, tuple[int, str]]:
-        """Names sender and recipients.
+    def shown(self, words: bytes | str) -> str:
+        """What a server said, as one line of at most ``_SHOWN_CHARS`` signs that gives no secret away."""
+        text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+        return " ".join(masked(text, self._secrets).split())[:_SHOWN_CHARS]
 
-        Returns:
-            The refused ones with code and reason; at least one was accepted.
-
-        Raises:
-            DeliveryError: every one was refused; worth another try when one was put off.
-        """
-        addresses = tuple(addresses)
+    def envelope(self, sender: str, addresses: Sequence[str]) -> None:
+        """Names sender and recipients; see ``refused``."""
         options = []
         if not all(address.isascii() for address in (sender, *addresses)):
             if not self._smtp.has_extn("smtputf8"):
@@ -106,19 +130,12 @@ class Session:
             options = ["SMTPUTF8", "BODY=8BITMIME"]
             self._policy = SMTP_POLICY.clone(utf8=True)
         self._expect(self._smtp.mail(sender, options), 250)
-        refused: dict[str, tuple[int, str]] = {}
         for address in addresses:
             code, words = self._smtp.rcpt(mailbox(address) or address)
             if code == 421:  # the server says goodbye: there is no next one to ask
                 raise smtplib.SMTPResponseException(code, words)
             if code not in (250, 251):
-                refused[address] = (code, f"{code} {one_line(words)}")
-        if len(refused) == len(addresses):
-            reasons = ", ".join(f"{who} ({why})" for who, (_, why) in refused.items())
-            raise refusal(
-                min(code for code, _ in refused.values()), f"every recipient was refused: {reasons}"
-            )
-        return refused
+                self.refused[address] = (code, f"{code} {self.shown(words)}")
 
     def data(self, letter: EmailMessage) -> None:
         """Hands over the text and waits for the server's word that it has it."""
@@ -165,9 +182,3 @@ def mailbox(text: str) -> str | None:
 def refusal(code: int, reason: str) -> DeliveryError:
     """4xx means not now, 5xx means no (RFC 5321 §4.2.1); no code at all is a broken connection."""
     return DeliveryError(reason, retryable=code < 500)
-
-
-def one_line(words: bytes | str) -> str:
-    """What a server said, as one line of at most 200 signs."""
-    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    return " ".join(text.split())[:200]

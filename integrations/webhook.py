@@ -11,7 +11,7 @@ from slakeeper.integrations.channel import OnUncertain, Recipient
 from slakeeper.integrations.deadline import Deadline
 from slakeeper.integrations.delivery import Post, deliver
 from slakeeper.integrations.http_answer import masked
-from slakeeper.integrations.http_client import HttpClient, HttpError, address_secrets, to_json
+from slakeeper.integrations.http_client import HttpClient, HttpError, Tls, to_json
 from slakeeper.integrations.remedy import OUTPUT_LIMIT, RemedyResult
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import AutomaticAction, WebhookChannel, WebhookRemedy
@@ -31,9 +31,8 @@ class WebhookSender:
         self.idempotent = settings.on_uncertain == "resend"
         self._timeout_ms = settings.timeout
         self._secret = settings.secret.get_secret_value() if settings.secret else ""
-        url = settings.url or ""
-        shown_to_nobody = [self._secret, *headers.values(), *address_secrets(url)]
-        self._client = HttpClient(url, headers, secrets=shown_to_nobody)
+        secrets = [self._secret, *headers.values()]
+        self._client = HttpClient(settings.url or "", headers, secrets, Tls(settings.ca_file))
 
     def send(self, notification: Notification, recipient: Recipient) -> str:
         """See :class:`slakeeper.integrations.channel.Sender`."""
@@ -74,7 +73,7 @@ def call_webhook(
     """
     began_s = time.monotonic()
     secret = remedy.secret.get_secret_value() if remedy.secret else ""
-    client = HttpClient(remedy.url, secrets=[secret, *address_secrets(remedy.url)])
+    client = HttpClient(remedy.url, secrets=[secret], tls=Tls(remedy.ca_file))
     order = {
         "action": action.name,
         "remedy": action.action,

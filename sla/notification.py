@@ -404,7 +404,11 @@ def _attempt(status: ActionStatus, result: str) -> str:
 
 def _told(violation: Violation) -> str:
     sent = [record for record in violation.escalations if record.status is DeliveryStatus.SENT]
-    return ", ".join(dict.fromkeys(" ".join([record.channel, *record.recipients]) for record in sent))
+    told = [
+        " ".join([record.channel, *(each for each in record.recipients if each not in record.unreached)])
+        for record in sent
+    ]
+    return ", ".join(dict.fromkeys(told))
 
 
 def _details(

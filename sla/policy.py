@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -136,11 +137,15 @@ class CommandRemedy(Value):
 
 
 class WebhookRemedy(Value):
-    """A JSON POST with an idempotency key, by which its receiver can tell a repetition."""
+    """A JSON POST with an idempotency key, by which its receiver can tell a repetition.
+
+    ``ca_file`` None trusts what the system does.
+    """
 
     type: Literal["webhook"]
     url: Url
     secret: SecretStr | None = None
+    ca_file: str | None = None
     timeout: SpanMs | None = None
     on_uncertain: OnUncertain = "resend"
 
@@ -298,7 +303,24 @@ class Channel(Value):
     on_uncertain: OnUncertain = "resend"
 
 
-class EmailChannel(Channel):
+class TlsChannel(Channel):
+    """One that speaks TLS: ``ca_file`` holds whom to trust (PEM), instead of the system's authorities.
+
+    There is no key that turns the check off.
+    """
+
+    ca_file: str | None = None
+
+
+def _is_here(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+class EmailChannel(TlsChannel):
     """SMTP. Without ``host`` the channel falls back to the log."""
 
     type: Literal["email"]
@@ -310,8 +332,17 @@ class EmailChannel(Channel):
     sender: str = Field(default="slakeeper@localhost", validation_alias=AliasChoices("sender", "from"))
     recipients: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _keeps_its_password(self) -> Self:
+        if self.host and self.username and self.tls == "none" and not _is_here(self.host):
+            raise PydanticCustomError(
+                "password_in_clear",
+                "a password goes over TLS only: set tls to starttls or implicit, or leave username out",
+            )
+        return self
 
-class SmsChannel(Channel):
+
+class SmsChannel(TlsChannel):
     """Twilio's Messages API. Without ``account_sid`` and ``auth_token`` the channel falls back to the log."""
 
     type: Literal["sms"]
@@ -323,7 +354,7 @@ class SmsChannel(Channel):
     on_uncertain: OnUncertain = "hold"
 
 
-class SlackChannel(Channel):
+class SlackChannel(TlsChannel):
     """An incoming webhook. Without ``url`` the channel falls back to the log."""
 
     type: Literal["slack"]
@@ -332,7 +363,7 @@ class SlackChannel(Channel):
     on_uncertain: OnUncertain = "hold"
 
 
-class PagerDutyChannel(Channel):
+class PagerDutyChannel(TlsChannel):
     """Events API v2. Without ``routing_key`` the channel falls back to the log.
 
     ``inbound_secret`` is that of a webhook subscription (v3), by which acknowledgements there count here.
@@ -344,7 +375,7 @@ class PagerDutyChannel(Channel):
     inbound_secret: SecretStr | None = None
 
 
-class WebhookChannel(Channel):
+class WebhookChannel(TlsChannel):
     """A JSON POST, HMAC-SHA256 signed when ``secret`` is given.
 
     ``inbound_secret`` signs what the other side sends in: acknowledgements and resolutions.

@@ -36,6 +36,19 @@ class DeliveryStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RecipientEnd:
+    """What a message to several has come to for one of them.
+
+    Attributes:
+        status: sent, failed, uncertain, or sending while it is worth another try.
+        words: the other side's.
+    """
+
+    status: DeliveryStatus
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRecord:
     """One attempt of an enforcement action (the seed's ``enforcement_action``).
 
@@ -85,6 +98,7 @@ class EscalationRecord:
         level: counted from 0.
         at_ms: Unix ms; ``late_ms`` after it was due, 0 on time.
         on_call: names of those who are among the recipients because they were on call then.
+        unreached: recipients who do not have it, or perhaps not, though others do.
     """
 
     key: str
@@ -97,6 +111,7 @@ class EscalationRecord:
     detail: str = ""
     late_ms: int = 0
     on_call: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -110,4 +125,5 @@ class EscalationRecord:
             "detail": self.detail,
             "late_ms": self.late_ms,
             "on_call": list(self.on_call),
+            "unreached": list(self.unreached),
         }

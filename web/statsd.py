@@ -202,12 +202,11 @@ class Aggregate:
                 raise BadLine("not_finite")
             self._set_gauges.add(series)
         elif line.kind == SET:
-            self._make_room(self._sets, series)
             members = self._sets.get(series) or set()
             new = {value for value in line.values if value not in members}
             if self._members + len(new) > self._max_values:
                 raise BadLine("too_many_values")
-            self._hold(sum(map(getsizeof, new)) + _VALUE_BYTES * len(new))
+            self._make_room(self._sets, series, sum(map(getsizeof, new)) + _VALUE_BYTES * len(new))
             self._members += len(new)
             members |= new
             self._sets[series] = members
@@ -218,14 +217,13 @@ class Aggregate:
             name, labels = series[0], dict(series[1]) or None
             self._timers += ([name, float(value), now_ms, None, labels] for value in line.values)
 
-    def _make_room(self, kept: dict[Series, Any], series: Series) -> bool:
-        """Whether it is new."""
-        if series in kept:
-            return False
-        if len(kept) >= self._max_series:
+    def _make_room(self, kept: dict[Series, Any], series: Series, more_bytes: int = 0) -> bool:
+        """Takes room for a series, if it is new, and for more of it; whether it is new."""
+        is_new = series not in kept
+        if is_new and len(kept) >= self._max_series:
             raise BadLine("too_many_names")
-        self._hold(_bytes_of(series))
-        return True
+        self._hold(more_bytes + (_bytes_of(series) if is_new else 0))
+        return is_new
 
     def _hold(self, more_bytes: int) -> None:
         if self.held_bytes + more_bytes > self._max_bytes:

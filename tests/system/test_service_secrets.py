@@ -47,9 +47,9 @@ def canary(name: str) -> str:
 
 def echo(request: Request) -> Behaviour:
     """Gives away whatever it was sent."""
-    told = {"headers": dict(request.headers), "path": request.path, "query": request.query}
+    told = {"path": request.path, "query": request.query, "headers": dict(request.headers)}
     text = json.dumps({**told, "body": request.body.decode("utf-8", "replace")[:500]})
-    if request.path == "/mcp":
+    if request.path.endswith("/mcp"):
         error = {"code": -32000, "message": text}
         return Reply(200, json.dumps({"jsonrpc": "2.0", "id": request.json().get("id"), "error": error}).encode(),
                      {"Content-Type": "application/json"})  # fmt: skip
@@ -130,16 +130,16 @@ def config(tmp_path: Path, outside: FakeServer, sealed: FakeServer) -> Iterator[
             {
                 "alert_channels": list(CHANNELS),
                 "sources": {
-                    "prom": {"type": "prometheus", "url": outside.url, "token": canary("prometheus"),
-                             "interval": "100ms"},
+                    "prom": {"type": "prometheus", "url": f"{outside.url}/{canary('prometheus-path')}",
+                             "token": canary("prometheus"), "interval": "100ms"},
                     "basic": {"type": "prometheus", "url": outside.url, "username": "me",
                               "password": canary("prometheus-password"), "interval": "100ms"},
-                    "doc": {"type": "custom", "url": outside.url, "token": canary("custom"), "interval": "100ms",
-                            "headers": headers},
+                    "doc": {"type": "custom", "url": f"{outside.url}/?key={canary('custom-query')}",
+                            "token": canary("custom"), "interval": "100ms", "headers": headers},
                     "probe": {"type": "http", "url": f"{outside.url}/{canary('probe-path')}", "method": "POST",
                               "body": canary("probe-body"), "headers": headers, "interval": "100ms"},
-                    "agent": {"type": "mcp", "url": f"{outside.url}/mcp", "token": canary("mcp"), "headers": headers,
-                              "interval": "1s"},
+                    "agent": {"type": "mcp", "url": f"{outside.url}/{canary('mcp-path')}/mcp", "token": canary("mcp"),
+                              "headers": headers, "interval": "1s"},
                     "tool": {"type": "mcp", "argv": [sys.executable, "-c", TELLTALE], "env": {"KEY": canary("mcp-env")},
                              "interval": "1s"},
                     "blabber": {"type": "mcp", "argv": [sys.executable, "-c", BLABBER],

@@ -10,6 +10,7 @@ from slakeeper.actors.address import escalation_address
 from slakeeper.integrations.channel import DeliveryError
 from slakeeper.integrations.log import LogSender
 from slakeeper.otp.actor import LaneFull
+from slakeeper.sla.record import DeliveryStatus, RecipientEnd
 from tests.unit.actors.cell_world import (
     CRITICAL,
     GOOD,
@@ -285,6 +286,63 @@ def test_an_alert_that_cannot_be_delivered_stands_in_the_log_and_is_counted(
     about = f"opened message about {world.violation()['id']} over chat"
     assert logged(caplog) == [("ERROR", f"{about}: attempt 1 failed and was the last: no route")]
     assert world.status()["alerts_failed"] == 1
+
+
+def in_part(lead: DeliveryStatus, words: str, *, retryable: bool) -> DeliveryError:
+    """Ann has it; how it ended for the lead."""
+    ends = {"ann": RecipientEnd(DeliveryStatus.SENT), "lead": RecipientEnd(lead, words)}
+    return DeliveryError(f"sent to ann; lead: {words}", retryable=retryable, ends=ends)
+
+
+def test_another_try_is_for_those_who_do_not_have_it_and_after_a_restart_too(world: World) -> None:
+    world.senders["chat"].failures = [in_part(DeliveryStatus.SENDING, "450 later", retryable=True)]
+    world.observe(CRITICAL)
+    world.restart()
+    world.pass_time(10 * SECOND_MS)
+    [known] = [
+        {who: end.status for who, end in recipient.ends.items()}
+        for _, _, recipient in world.sent
+        if recipient.ends
+    ]
+    assert known == {"ann": DeliveryStatus.SENT, "lead": DeliveryStatus.SENDING}
+    assert world.status()["alerts_failed"] == 0
+    assert [status for _, status in levels(world)] == ["sent"]
+
+
+def test_who_is_refused_while_others_have_it_is_counted_and_said_and_not_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = in_part(DeliveryStatus.FAILED, "550 nobody", retryable=False)
+    world.senders["chat"].failures = [refused, refused]  # the alert, and the first level
+    world.observe(CRITICAL)
+    assert levels(world) == [("chat", "sent"), ("pager", "sent")]
+    assert world.now_ms == NOW_MS
+    first = world.violation()["escalations"][0]
+    assert (first["detail"], first["unreached"]) == ("sent to ann; lead: 550 nobody", ["lead"])
+    assert world.status()["alerts_failed"] == 2
+    assert "alert.failed" in world.topics()
+    last = "attempt 1 was the last and did not reach everybody: sent to ann; lead: 550 nobody"
+    assert [(level, text.endswith(last)) for level, text in logged(caplog)] == [("ERROR", True)] * 2
+    delivered = [
+        json.loads(line)["details"]
+        for path in (world.directory / "audit").rglob("*.jsonl")
+        for line in path.read_text().splitlines()
+        if '.delivered"' in line
+    ]
+    assert [each["unreached"] for each in delivered if each["channel"] == "chat"] == [["lead"]] * 2
+    assert all("unreached" not in each for each in delivered if each["channel"] == "pager")
+    world.pass_time(72 * HOUR_MS)  # somebody was told: the walk does not begin again
+    assert len(levels(world)) == 2
+
+
+def test_who_is_put_off_for_ever_is_given_up_and_counted_though_others_have_it(world: World) -> None:
+    world.senders["chat"].failures = [
+        in_part(DeliveryStatus.SENDING, "450 later", retryable=True) for _ in range(2 * TRIES)
+    ]
+    world.observe(CRITICAL)
+    world.pass_time(70 * MINUTE_MS)
+    assert levels(world) == [("chat", "sent"), ("pager", "sent")]
+    assert world.status()["alerts_failed"] == 2
 
 
 def test_an_error_of_a_sender_that_is_no_delivery_error_is_a_failure_too(world: World) -> None:

@@ -297,6 +297,38 @@ def test_a_mail_is_accounted_for_whatever_the_server_does(
     assert len(post.letters) == count
 
 
+@pytest.mark.parametrize("on_uncertain", ["resend", "hold"])
+def test_a_number_that_has_its_sms_gets_no_second_one_after_a_crash_before_the_others_try(
+    make_world: MakeWorld, on_uncertain: Literal["resend", "hold"]
+) -> None:
+    twilio = Twilio()
+    twilio.plans = {"+492": [BUSY, BUSY]}
+    with FakeServer(twilio) as server:
+        settings = SmsChannel(
+            type="sms", base_url=server.url, account_sid="AC1", auth_token=SecretStr("token"), sender="+4930",
+            recipients=("+491", "+492"), timeout=TIMEOUT_MS, on_uncertain=on_uncertain,
+        )  # fmt: skip
+        world = telling(make_world, settings)
+        world.senders["outside"] = Messenger(open_channel("outside", settings))  # type: ignore[assignment]
+        world.restart()
+        assert outcome(world) == "sent"
+    assert twilio.told == ["+491", "+492"]
+
+
+def test_who_is_greylisted_gets_the_mail_later_and_nobody_gets_it_twice(make_world: MakeWorld) -> None:
+    post = Post({"b@example.com": "450 greylisted"})
+    with running(post) as port:
+        settings = EmailChannel(
+            type="email", host="127.0.0.1", port=port, recipients=("a@example.com", "b@example.com"),
+            timeout=TIMEOUT_MS,
+        )  # fmt: skip
+        world = telling(make_world, settings)
+        assert world.violation()["escalations"][0]["status"] == "sending"
+        post.plans = {}
+        assert outcome(world) == "sent"
+    assert [recipients for recipients, _ in post.letters] == [["a@example.com"], ["b@example.com"]]
+
+
 def test_a_flood_of_messages_to_slack_keeps_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     from slakeeper.integrations.pace import Pace
 

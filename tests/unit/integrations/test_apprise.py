@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 
 import pytest
 from pydantic import SecretStr
@@ -10,7 +11,7 @@ from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, ope
 from slakeeper.integrations.log import LogSender
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import AppriseChannel
-from tests.unit.integrations.fake_http import Cut, FakeServer, Hang, Reply, free_port
+from tests.unit.integrations.fake_http import Cut, Drip, FakeServer, Hang, Reply, free_port
 
 KEY = "kanarienvogel-4711"
 
@@ -51,6 +52,27 @@ def test_a_service_that_hangs_is_waited_for_no_longer_than_the_timeout(
     server.then(Hang())
     with pytest.raises(DeliveryError, match="apprise did not finish within 200ms; it may have arrived"):
         opened(server, 200, "?rto=1").send(notification, Recipient())
+
+
+def test_messages_that_never_come_to_an_end_are_a_few_at_most(
+    server: FakeServer, notification: Notification
+) -> None:
+    server.then(*[Drip()] * 4)
+    sender = opened(server, 300, "?rto=60")
+    errors = []
+    for _ in range(9):
+        with pytest.raises(DeliveryError) as caught:
+            sender.send(notification, Recipient())
+        errors.append(caught.value)
+    assert [error.uncertain for error in errors] == [True] * 4 + [False] * 5
+    assert all(error.retryable for error in errors)
+    assert str(errors[-1]) == "not tried: apprise is still at earlier messages"
+    left = [thread for thread in threading.enumerate() if thread.name == "apprise phone"]
+    assert len(left) == 4
+    server.closing.set()
+    for thread in left:
+        thread.join(5)
+    assert sender.send(notification, Recipient()) == "sent by apprise (JSON)"
 
 
 def test_an_address_that_it_does_not_know_is_no_use_trying_again(notification: Notification) -> None:

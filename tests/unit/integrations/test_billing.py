@@ -10,7 +10,7 @@ from slakeeper.integrations.channel import DeliveryError, Recipient
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import BillingWebhook
 from slakeeper.sla.signature import sign
-from tests.unit.integrations.fake_http import Cut, FakeServer, Reply
+from tests.unit.integrations.fake_http import CERTIFICATE, Cut, FakeServer, Reply
 
 ENTRY = {"id": "c1-5", "amount": "4.990", "currency": "EUR", "status": "approved"}
 
@@ -60,3 +60,14 @@ def test_no_secret_is_in_what_went_wrong(server: FakeServer, bill: Notification)
         sender(server, headers={"Authorization": SecretStr("t0ken")}).send(bill, Recipient())
     assert "t0ken" not in str(failed.value)
     assert "s3cret" not in str(failed.value)
+
+
+def test_a_key_in_the_address_is_not_in_what_went_wrong(server: FakeServer, bill: Notification) -> None:
+    server.then(Reply(404, b"Cannot POST /hooks/T0PSECRETKEY"))
+    with pytest.raises(DeliveryError, match=r"answered 404: Cannot POST /\*\*\*$"):
+        sender(server, url=f"{server.url}/hooks/T0PSECRETKEY").send(bill, Recipient())
+
+
+def test_billing_with_a_private_authority_is_trusted_by_its_own_file(bill: Notification) -> None:
+    with FakeServer(tls=True) as secure:
+        assert sender(secure, ca_file=str(CERTIFICATE)).send(bill, Recipient()) == "billing answered 200"

@@ -12,6 +12,7 @@ from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, ope
 from slakeeper.sla.notification import Notification
 from slakeeper.sla.policy import PagerDutyChannel, SlackChannel, SmsChannel, WebhookChannel
 from tests.unit.integrations.fake_http import (
+    CERTIFICATE,
     Behaviour,
     Cut,
     CutBody,
@@ -25,19 +26,25 @@ from tests.unit.integrations.fake_http import (
 SECRET = "hush-hush-4711"
 
 
-def slack(url: str, timeout_ms: int) -> Sender:
-    settings = SlackChannel(type="slack", url=SecretStr(f"{url}/services/{SECRET}"), timeout=timeout_ms)
+def slack(url: str, timeout_ms: int, ca_file: str | None = None) -> Sender:
+    settings = SlackChannel(
+        type="slack", url=SecretStr(f"{url}/services/{SECRET}"), timeout=timeout_ms, ca_file=ca_file
+    )
     return open_channel("chat", settings)
 
 
-def pagerduty(url: str, timeout_ms: int) -> Sender:
+def pagerduty(url: str, timeout_ms: int, ca_file: str | None = None) -> Sender:
     settings = PagerDutyChannel(
-        type="pagerduty", base_url=url, routing_key=SecretStr(SECRET), timeout=timeout_ms
+        type="pagerduty",
+        base_url=url,
+        routing_key=SecretStr(SECRET),
+        timeout=timeout_ms,
+        ca_file=ca_file,
     )
     return open_channel("pager", settings)
 
 
-def sms(url: str, timeout_ms: int) -> Sender:
+def sms(url: str, timeout_ms: int, ca_file: str | None = None) -> Sender:
     settings = SmsChannel(
         type="sms",
         base_url=url,
@@ -46,22 +53,24 @@ def sms(url: str, timeout_ms: int) -> Sender:
         sender="+4930",
         recipients=("+491",),
         timeout=timeout_ms,
+        ca_file=ca_file,
     )
     return open_channel("phone", settings)
 
 
-def webhook(url: str, timeout_ms: int) -> Sender:
+def webhook(url: str, timeout_ms: int, ca_file: str | None = None) -> Sender:
     settings = WebhookChannel(
         type="webhook",
         url=f"{url}/hook",
         secret=SecretStr(SECRET),
         headers={"X-Key": SecretStr(SECRET)},
         timeout=timeout_ms,
+        ca_file=ca_file,
     )
     return open_channel("hook", settings)
 
 
-Opened = Callable[[str, int], Sender]
+Opened = Callable[..., Sender]
 every_channel = pytest.mark.parametrize("channel", [slack, pagerduty, sms, webhook])
 
 
@@ -144,6 +153,19 @@ def test_a_trusted_server_is_reached_over_tls(
 ) -> None:
     with FakeServer(tls=True) as secure:
         assert channel(secure.url, 5_000).send(notification, Recipient())
+
+
+@every_channel
+def test_a_server_of_a_private_authority_is_trusted_by_the_channels_own_file(
+    channel: Opened, notification: Notification
+) -> None:
+    with FakeServer(tls=True) as secure:
+        assert channel(secure.url, 5_000, str(CERTIFICATE)).send(notification, Recipient())
+        found, text = failure(channel(secure.url, 5_000), notification)
+        assert "is not trusted" in text
+        found, text = failure(channel(secure.url, 5_000, "/nowhere/ca.pem"), notification)
+        assert (found, "cannot use /nowhere/ca.pem" in text) == (Failure(True, False), True)
+    assert len(secure.requests) == 1
 
 
 @every_channel

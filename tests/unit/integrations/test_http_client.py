@@ -277,6 +277,32 @@ def test_an_excerpt_is_one_short_line() -> None:
     assert answer.excerpt(20) == "first second \ufffdzzzzz…"
 
 
+@pytest.mark.parametrize(
+    ("url", "said", "shown"),
+    [
+        ("http://x/hooks/T0PSECRETKEY", "Cannot POST /hooks/T0PSECRETKEY", "Cannot POST /***"),
+        ("http://x/hooks/T0PSECRETKEY/now", "no hook T0PSECRETKEY", "no hook ***"),
+        ("http://x/a?api_key=hush-4711", "GET /a?api_key=hush-4711", "GET /a?***"),
+        ("http://x/a?key=hush%2047%2F11", "hush 47/11 hush%2047%2F11", "*** ***"),
+        ("http://x/a?key=hush+4711", "hush 4711", "***"),
+        ("http://x/a?T0PSECRETKEY&b=1", "T0PSECRETKEY is gone", "*** is gone"),
+        ("http://x/hüsch-4711", "no h%C3%BCsch-4711", "no ***"),
+        ("http://me:p@x/", "me:p", "me:***"),
+        # What is no key stays readable.
+        ("http://x/prometheus", 'found {job="prometheus"}', 'found {job="prometheus"}'),
+        ("http://x/v1/sla?a=b", "/v1/sla?a=b", "/v1/sla?a=b"),
+    ],
+)
+def test_what_may_be_a_key_in_an_address_is_masked(url: str, said: str, shown: str) -> None:
+    assert masked(said, HttpClient(url).secrets) == shown
+
+
+def test_where_a_service_has_what_is_wanted_is_no_secret() -> None:
+    client = HttpClient("http://x/T0PSECRETKEY/?key=hush-4711", at="/api/v1/query_range")
+    assert client.target == "/T0PSECRETKEY/api/v1/query_range?key=hush-4711"
+    assert masked("no /T0PSECRETKEY/api/v1/query_range", client.secrets) == "no /***/api/v1/query_range"
+
+
 def test_the_longer_of_two_secrets_is_masked_first() -> None:
     client = HttpClient("http://localhost", secrets=["abc", "abcdef", ""])
     assert masked("x abcdef abc", client.secrets) == "x *** ***"

@@ -27,7 +27,7 @@ from tests.unit.integrations.fake_http import (
 
 
 def custom(server: FakeServer, **settings: Any) -> Poller:
-    return open_source("shop", CustomSource(type="custom", url=f"{server.url}/stats", **settings))
+    return open_source("shop", CustomSource(type="custom", **{"url": f"{server.url}/stats", **settings}))
 
 
 # Behind so many spaces a document is read by a process of its own.
@@ -121,6 +121,12 @@ def test_a_document_behind_a_key_is_asked_with_it_and_the_key_is_not_shown(serve
     assert server.requests[0].headers["Authorization"] == "Bearer hush-1"
     assert server.requests[0].headers["X-Key"] == "hush-2"
     assert ask(poller, "").error == "answered 403: no, ***, no, ***"
+
+
+def test_a_key_in_the_address_is_not_shown(server: FakeServer) -> None:
+    server.then(Reply(404, b"Cannot GET /data.json?api_key=T0PSECRETKEY"))
+    poller = custom(server, url=f"{server.url}/data.json?api_key=T0PSECRETKEY")
+    assert ask(poller, "/a").error == "answered 404: Cannot GET /***?***"
 
 
 def test_the_examples_of_rfc_6901_hold() -> None:

@@ -10,16 +10,17 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 from aiosmtpd.smtp import SMTP
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from slakeeper.integrations.channel import DeliveryError, Recipient, Sender, open_channel
 from slakeeper.integrations.mail import compose, message_id
 from slakeeper.sla.notification import Notification, NotificationKind
 from slakeeper.sla.policy import EmailChannel
+from slakeeper.sla.record import DeliveryStatus, RecipientEnd
 from tests.unit.integrations.fake_http import CERTIFICATE, free_port, silent_listener
 from tests.unit.integrations.fake_smtp import PASSWORD, Post, running
 
@@ -131,17 +132,68 @@ def test_without_recipients_the_log_is_told_and_says_why(
 # --- recipients --------------------------------------------------------------------------------------
 
 
-def test_a_refused_recipient_is_named_beside_those_that_were_told(notification: Notification) -> None:
+def test_who_is_put_off_gets_it_with_the_next_try_and_who_has_it_does_not_get_it_again(
+    notification: Notification,
+) -> None:
     post = Post({"b@example.com": "550 no such user", "c@example.com": "450 greylisted"})
+    everybody = ("a@example.com", "b@example.com", "c@example.com", "no address")
     with running(post) as port:
-        detail = opened(port).send(
-            notification, Recipient(("a@example.com", "b@example.com", "c@example.com", "no address"))
+        sender = opened(port)
+        first = failure(sender, notification, *everybody)
+        assert (first.retryable, first.uncertain) == (True, False)
+        assert str(first) == (
+            "sent to a@example.com; c@example.com: 450 greylisted; "
+            "b@example.com refused: 550 no such user; no address refused: not an address"
         )
-    assert detail == (
-        "sent to a@example.com; refused: no address (not an address), "
-        "b@example.com (550 no such user), c@example.com (450 greylisted)"
-    )
-    assert post.letters[0][0] == ["a@example.com"]
+        post.plans = {}
+        with pytest.raises(DeliveryError) as caught:
+            sender.send(notification, Recipient(everybody, ends=first.ends))
+    assert (caught.value.retryable, caught.value.uncertain) == (False, False)
+    assert str(caught.value).startswith("sent to a@example.com, c@example.com; b@example.com refused: 550")
+    assert [recipients for recipients, _ in post.letters] == [["a@example.com"], ["c@example.com"]]
+    [first_letter, second_letter] = [bytes(letter) for _, letter in post.letters]
+    assert first_letter == second_letter
+
+
+@pytest.mark.parametrize(
+    ("plan", "end"),
+    [
+        ("451 later", DeliveryStatus.SENDING), ("554 spam", DeliveryStatus.FAILED),
+        ("cut", DeliveryStatus.UNCERTAIN),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_the_text_is_so_for_those_that_the_server_had_taken(
+    plan: str, end: DeliveryStatus, notification: Notification
+) -> None:
+    post = Post({"b@example.com": "550 no such user", "data": plan})
+    with running(post) as port:
+        error = failure(opened(port), notification, "a@example.com", "b@example.com")
+    assert {who: each.status for who, each in error.ends.items()} == {
+        "a@example.com": end, "b@example.com": DeliveryStatus.FAILED,
+    }  # fmt: skip
+    assert error.retryable == (end is not DeliveryStatus.FAILED)
+    assert error.uncertain == (end is DeliveryStatus.UNCERTAIN)
+
+
+@pytest.mark.parametrize(("on_uncertain", "count"), [("resend", 1), ("hold", 0)])
+def test_who_may_have_it_gets_it_again_only_where_that_is_the_policy(
+    on_uncertain: str, count: int, notification: Notification
+) -> None:
+    post = Post()
+    ends = {
+        "a@example.com": RecipientEnd(DeliveryStatus.SENT),
+        "b@example.com": RecipientEnd(DeliveryStatus.UNCERTAIN, "cut"),
+    }
+    with running(post) as port:
+        sender = opened(port, on_uncertain=on_uncertain)
+        recipient = Recipient(tuple(ends), ends=ends)
+        if count:
+            assert sender.send(notification, recipient) == "sent to a@example.com, b@example.com"
+        else:
+            with pytest.raises(DeliveryError, match=r"sent to .*; b@example\.com: cut") as caught:
+                sender.send(notification, recipient)
+            assert caught.value.uncertain
+    assert [recipients for recipients, _ in post.letters] == [["b@example.com"]] * count
 
 
 @pytest.mark.parametrize(
@@ -160,6 +212,7 @@ def test_recipients_all_refused(
         error = failure(opened(port), notification, "a@example.com", "b@example.com")
     assert (error.retryable, error.uncertain) == (retryable, False)
     assert replies[1] in str(error)
+    assert post.letters == []
 
 
 def test_recipients_that_are_no_addresses_are_a_final_failure(notification: Notification) -> None:
@@ -274,6 +327,37 @@ def test_tls_from_the_first_byte(notification: Notification) -> None:
     assert len(post.letters) == 1
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_server_of_a_private_authority_is_trusted_by_the_channels_own_file(
+    tls: str, notification: Notification
+) -> None:
+    post = Post()
+    with running_tls(post) if tls == "implicit" else running(post, tls_context=server_tls()) as port:
+        sender = opened(port, host="localhost", tls=tls, ca_file=str(CERTIFICATE))
+        assert sender.send(notification, Recipient(("a@example.com",))) == "sent to a@example.com"
+        error = failure(opened(port, host="localhost", tls=tls, ca_file="/nowhere/ca.pem"), notification)
+    assert (error.retryable, error.uncertain) == (True, False)
+    assert str(error) == "cannot use /nowhere/ca.pem: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "is_fine"),
+    [
+        ("smtp.example.com", "none", False), ("10.0.0.7", "none", False),
+        ("smtp.example.com", "starttls", True), ("smtp.example.com", "implicit", True),
+        ("localhost", "none", True), ("127.0.0.2", "none", True), ("::1", "none", True), (None, "none", True),
+    ],
+)  # fmt: skip
+def test_a_password_leaves_the_machine_over_tls_only(host: str | None, tls: str, is_fine: bool) -> None:
+    settings = {"type": "email", "host": host, "tls": tls, "username": "me", "password": "hush"}
+    if is_fine:
+        EmailChannel.model_validate(settings)
+        return
+    with pytest.raises(ValidationError, match="set tls to starttls or implicit") as caught:
+        EmailChannel.model_validate(settings)
+    assert [error["type"] for error in caught.value.errors()] == ["password_in_clear"]
+
+
 @contextlib.contextmanager
 def running_tls(post: Post) -> Iterator[int]:
     # The controller's own check of its start trusts nobody, our certificate neither, hence the bare server.
@@ -370,3 +454,54 @@ def test_a_server_that_says_the_password_back_is_not_quoted(notification: Notifi
     with running(post, auth_require_tls=False, authenticator=post.authenticate) as port:
         sender = opened(port, username="slakeeper", password=SecretStr(PASSWORD))
         assert str(failure(sender, notification)).endswith("answered 554: *** ***")
+
+
+@contextlib.contextmanager
+def echoing(mechanism: str, before: str = "") -> Iterator[int]:
+    """A server that refuses every login and says back what it was told."""
+
+    def converse(lines: BinaryIO) -> None:
+        lines.write(b"220 here\r\n")
+        lines.flush()
+        for line in lines:
+            said = line.decode().strip()
+            if said.startswith("ehlo"):
+                lines.write(f"250-here\r\n250 AUTH {mechanism}\r\n".encode())
+            elif said == "AUTH CRAM-MD5":
+                lines.write(b"334 " + b64encode(b"<1.2@here>") + b"\r\n")
+            elif said.startswith("AUTH LOGIN"):
+                lines.write(b"334 " + b64encode(b"Password:") + b"\r\n")
+            else:
+                lines.write(f"535 {before}{said}\r\n".encode())
+            lines.flush()
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer, peer.makefile("rwb") as lines, contextlib.suppress(OSError):
+            converse(cast(BinaryIO, lines))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "shown"), [("PLAIN", "AUTH PLAIN ***"), ("LOGIN", "***"), ("CRAM-MD5", "***")]
+)
+def test_a_server_that_says_a_login_back_as_it_was_sent_is_not_quoted(
+    mechanism: str, shown: str, notification: Notification
+) -> None:
+    with echoing(mechanism) as port:
+        error = failure(opened(port, username="me", password=SecretStr(PASSWORD)), notification)
+    assert str(error).endswith(f"answered 535: {shown}")
+
+
+def test_of_a_login_that_stands_at_the_end_of_what_is_shown_nothing_is_left(
+    notification: Notification,
+) -> None:
+    filler = "x" * 180 + " "
+    with echoing("PLAIN", filler) as port:
+        error = failure(opened(port, username="me", password=SecretStr(PASSWORD)), notification)
+    assert str(error).endswith("x AUTH PLAIN ***")

@@ -322,6 +322,13 @@ def test_a_refusal_has_its_status_and_shows_no_secret(server: FakeServer) -> Non
     assert found["latency"].error == "answered 401: not with ***"
 
 
+def test_a_key_in_the_address_is_not_shown(server: FakeServer) -> None:
+    error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "no room T0PSECRETKEY"}}
+    server.then(json_reply(error))
+    found = probe(url=f"{server.url}/rooms/T0PSECRETKEY/mcp")
+    assert found["latency"].error == "initialize: no room *** (-32000)"
+
+
 class Telltale:
     """A transport whose server quotes what it was sent."""
 

@@ -11,7 +11,15 @@ from slakeeper.integrations.mail import compose
 from slakeeper.integrations.messenger import Messenger
 from slakeeper.sla.ack_link import Links
 from slakeeper.sla.notification import Notification
-from slakeeper.sla.policy import AnyChannel, EmailChannel, MessageTemplate, SlackChannel, WebhookChannel
+from slakeeper.sla.policy import (
+    AnyChannel,
+    EmailChannel,
+    LogChannel,
+    MessageTemplate,
+    SlackChannel,
+    SmsChannel,
+    WebhookChannel,
+)
 from tests.unit.integrations.fake_http import Cut, FakeServer, Reply
 
 LINKS = Links("https://sla.example.com", b"k" * 32, 1000)
@@ -50,6 +58,22 @@ def test_the_link_is_in_the_name_of_whoever_gets_the_message(notification: Notif
     assert links == [
         LINKS.address(notification, "mail", people) for people in (("ann", "bob@x"), ("team@x",), ("team@x",))
     ]
+
+
+@pytest.mark.parametrize("kind", ["log", "email", "sms"])
+def test_what_goes_to_the_log_for_want_of_an_address_has_no_link(
+    kind: str, notification: Notification, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: dict[str, AnyChannel] = {
+        "log": LogChannel(type="log"),
+        "email": EmailChannel(type="email", host="127.0.0.1"),
+        "sms": SmsChannel(type="sms", account_sid="AC1", auth_token=SecretStr("token")),
+    }
+    words = template(subject="s {{ ack_url }}", body="b {{ ack_url }}")
+    messenger = Messenger(open_channel("c", settings[kind]), template=words, links=LINKS)
+    assert messenger.send(notification, Recipient()).startswith("logged")
+    assert notification.id in caplog.text
+    assert "token=" not in caplog.text
 
 
 def test_a_template_writes_subject_and_body(notification: Notification) -> None:

@@ -115,7 +115,20 @@ def series(value: str, ts: float = 1_700_000_000.123) -> dict[str, Any]:
 
 
 def prometheus(server: FakeServer, **settings: Any) -> Poller:
-    return open_source("prom", PrometheusSource(type="prometheus", url=f"{server.url}/prefix/", **settings))
+    given = {"url": f"{server.url}/prefix/", **settings}
+    return open_source("prom", PrometheusSource(type="prometheus", **given))
+
+
+def test_a_key_in_the_address_is_not_shown_and_not_in_part(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.then(Reply(404, b"no /T0PSECRETKEY/api/v1/query"))
+    poller = prometheus(server, url=f"{server.url}/T0PSECRETKEY")
+    assert ask(poller, "up").error == "answered 404 and no JSON: no /***/api/v1/query"
+    warned = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    server.then(json_reply({**warned, "warnings": ["x" * 190 + " T0PSECRETKEY"]}))
+    ask(poller, "up")
+    assert "xxx ***" in caplog.text
 
 
 def test_an_instant_query_comes_down_to_a_number_with_its_time() -> None:

@@ -28,7 +28,7 @@ from slakeeper.sla.policy import (
     WebhookRemedy,
 )
 from slakeeper.sla.signature import sign
-from tests.unit.integrations.fake_http import Cut, Drip, FakeServer, Reply, free_port
+from tests.unit.integrations.fake_http import CERTIFICATE, Cut, Drip, FakeServer, Reply, free_port
 
 
 def act(
@@ -473,6 +473,12 @@ def test_a_webhook_is_told_what_to_do_signed_and_with_its_key(server: FakeServer
         "parameters": {"by": 3},
         "idempotency_key": "key-1",
     }
+
+
+def test_a_webhook_with_a_private_authority_is_trusted_by_its_own_file() -> None:
+    with FakeServer(tls=True) as secure:
+        assert act(WebhookRemedy(type="webhook", url=secure.url, ca_file=str(CERTIFICATE))).ok
+        assert not act(WebhookRemedy(type="webhook", url=secure.url)).ok
 
 
 def test_a_webhook_that_refuses_is_a_failure(server: FakeServer) -> None:

@@ -40,9 +40,12 @@ def opened(
     )
 
 
-def failure(sender: Sender, notification: Notification, *numbers: str) -> DeliveryError:
+def failure(
+    sender: Sender, notification: Notification, *numbers: str, after: DeliveryError | None = None
+) -> DeliveryError:
+    """What an attempt comes to, ``after`` an earlier one."""
     with pytest.raises(DeliveryError) as caught:
-        sender.send(notification, Recipient(numbers))
+        sender.send(notification, Recipient(numbers, ends=after.ends if after else {}))
     return caught.value
 
 
@@ -77,8 +80,12 @@ def test_a_refused_number_is_named_beside_those_that_were_told(notification: Not
     twilio = Twilio()
     twilio.plans["+491"] = [REFUSED]
     with FakeServer(twilio) as server:
-        detail = opened(server).send(notification, Recipient(("+491", "+492")))
-    assert detail.startswith("sent to +492 (SM1); +491 refused: answered 400")
+        error = failure(opened(server), notification, "+491", "+492")
+    assert str(error).startswith("sent to +492 (SM1); +491 refused: answered 400")
+    assert (error.retryable, error.uncertain) == (False, False)
+    assert {number: end.status.value for number, end in error.ends.items()} == {
+        "+491": "failed", "+492": "sent",
+    }  # fmt: skip
 
 
 def test_numbers_all_refused_are_a_final_failure(notification: Notification) -> None:
@@ -96,8 +103,10 @@ def test_another_try_goes_only_to_those_who_were_not_told(notification: Notifica
         sender, numbers = opened(server), ("+491", "+492", "+493")
         error = failure(sender, notification, *numbers)
         assert (error.retryable, error.uncertain, error.retry_after_ms) == (True, False, 7_000)
-        detail = sender.send(notification, Recipient(numbers))
-    assert detail.startswith("sent to +491 (SM1), +492 (SM2); +493 refused")
+        # Another process knows as much.
+        error = failure(opened(server), notification, *numbers, after=error)
+    assert not error.retryable
+    assert str(error).startswith("sent to +491 (SM1), +492 (SM2); +493 refused")
     assert twilio.told == ["+491", "+492"]
 
 
@@ -110,7 +119,7 @@ def test_a_doubtful_number_is_not_tried_again_when_it_is_to_be_held(notification
         error = failure(sender, notification, "+491", "+492")
         assert (error.retryable, error.uncertain) == (True, False)
         # ... and in the end the doubt remains.
-        error = failure(sender, notification, "+491", "+492")
+        error = failure(sender, notification, "+491", "+492", after=error)
         assert error.uncertain
     assert twilio.told == ["+492"]
 
@@ -120,8 +129,9 @@ def test_a_doubtful_number_is_tried_again_when_it_is_to_be_resent(notification: 
     twilio.plans = {"+491": [Cut()]}
     with FakeServer(twilio) as server:
         sender = opened(server, on_uncertain="resend")
-        assert failure(sender, notification, "+491", "+492").uncertain
-        assert sender.send(notification, Recipient(("+491", "+492"))).startswith("sent to")
+        error = failure(sender, notification, "+491", "+492")
+        assert error.uncertain
+        assert sender.send(notification, Recipient(("+491", "+492"), ends=error.ends)).startswith("sent to")
     assert twilio.told == ["+492", "+491"]
 
 
@@ -210,15 +220,3 @@ def test_typography_is_said_plainly_and_other_scripts_stay(notification: Notific
     text = message(news)
     assert text.startswith("Магазин: задержка")
     assert len(text) <= 70
-
-
-def test_of_old_messages_it_is_forgotten_who_has_them(notification: Notification) -> None:
-    twilio = Twilio()
-    with FakeServer(twilio) as server:
-        sender = opened(server, "+491")
-        for number in range(300):
-            sender.send(replace(notification, id=f"n{number}"), Recipient())
-        sender.send(replace(notification, id="n299"), Recipient())
-        assert len(twilio.sent) == 300
-        sender.send(replace(notification, id="n0"), Recipient())
-        assert len(twilio.sent) == 301

@@ -87,7 +87,14 @@ def test_what_was_tried_and_who_was_told_is_named() -> None:
     seen = record_escalation(
         seen,
         EscalationRecord(
-            "k", 0, Severity.CRITICAL, "email", ("team@example.com",), NOW_MS, DeliveryStatus.SENT
+            "k",
+            0,
+            Severity.CRITICAL,
+            "email",
+            ("team@example.com", "x@example.com"),
+            NOW_MS,
+            DeliveryStatus.SENT,
+            unreached=("x@example.com",),
         ),
     )
     body = news(NotificationKind.WORSENED, acknowledge(seen, "ada", "on it", NOW_MS))

@@ -121,6 +121,15 @@ def test_members_of_sets_are_bounded_by_their_bytes() -> None:
     assert flushed(lines[0], max_bytes=10_000) == ([], {"too_many_bytes": 1})
 
 
+def test_what_is_refused_takes_no_memory_and_makes_no_empty_set() -> None:
+    aggregate = Aggregate(max_values=3, max_bytes=10_000)
+    for _ in range(100):
+        aggregate.take(b"users:1:2:3:4|s\nlatency:1:2:3:4|ms\nbig:" + b"x" * 10_000 + b"|s", NOW)
+    assert aggregate.held_bytes == 0
+    assert aggregate.flush(NOW) == []
+    assert aggregate.refused == {"too_many_values": 200, "too_many_bytes": 100}
+
+
 def test_a_gauge_that_is_only_kept_is_not_of_the_next_batch() -> None:
     aggregate = Aggregate()
     aggregate.take(line(b"g", 1) + b"\n" + line(b"c", 1), NOW)
