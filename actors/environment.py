@@ -113,7 +113,8 @@ class Environment:
         source_errors: monitor address to what its source failed with when it was last asked; written by source actors.
         gaps: address of a monitor that waits for what its source can still tell it, to the first instant [Unix ms] of
             which it misses anything, as of now; written by monitors, read by source actors.
-        asked: name of a source that can be asked what was, to the last poll that it has answered; written by source actors.
+        asked: name of a source that can be asked what was, to the last poll that it has answered; written by source
+            actors.
         sources: how each source does, as ``status`` and ``source list`` show it; written by source actors.
         sources_failing: name of a source to why it fails now; written by source actors.
         room: on the disk of the partitions; None when nobody looks.
