@@ -1,6 +1,7 @@
 """Samples into a cell, and the IngestActor that knows which batches a partition has taken: each counts once."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -31,8 +32,10 @@ class IngestActor(Actor):
 
     def __init__(self, address: str, arg: Any) -> None:
         super().__init__(address, arg)
-        # Who has not got its share, by batch; a dict also for its order: the oldest goes first.
+        # Who has not got its share, by batch; and the batches in their order, the oldest first: the dict has that too,
+        # but walks over all that have gone to find its first.
         self._batches: dict[int, tuple[str, ...]] = {}
+        self._order: deque[int] = deque()
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         if not isinstance(request, NoteBatches):
@@ -51,8 +54,8 @@ class IngestActor(Actor):
 
     def apply(self, event: int | tuple[int, tuple[str, ...]]) -> None:
         self._take(event)
-        if len(self._batches) > REMEMBERED_BATCHES:
-            del self._batches[next(iter(self._batches))]
+        if len(self._order) > REMEMBERED_BATCHES:
+            del self._batches[self._order.popleft()]
 
     def dump(self) -> tuple[Any, ...]:
         return tuple((key, missed) if missed else key for key, missed in self._batches.items())
@@ -61,13 +64,15 @@ class IngestActor(Actor):
         if all(
             type(noted) is int for noted in state
         ):  # as nearly always, and a cell that starts waits for it
-            self._batches = dict.fromkeys(state, ())
+            self._batches, self._order = dict.fromkeys(state, ()), deque(state)
             return
         for noted in state:
             self._take(noted)
 
     def _take(self, noted: int | tuple[int, tuple[str, ...]]) -> None:
         key, missed = (noted, ()) if isinstance(noted, int) else noted
+        if key not in self._batches:
+            self._order.append(key)
         self._batches[key] = missed
 
 
