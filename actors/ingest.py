@@ -18,7 +18,7 @@ from slakeeper.otp.host import HalfDone, Host
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.sla.sample import Sample, check_sample, has_labels
 
-# At 500 batches a second a sender that lost its answer has a minute to send again; each costs 9 bytes on disk, and 75
+# At 500 batches a second a sender that lost its answer has a minute to send again; each costs 9 bytes on disk, and 84
 # in memory.
 REMEMBERED_BATCHES = 32_768
 
@@ -61,9 +61,8 @@ class IngestActor(Actor):
         return tuple((key, missed) if missed else key for key, missed in self._batches.items())
 
     def load(self, state: tuple[Any, ...]) -> None:
-        if all(
-            type(noted) is int for noted in state
-        ):  # as nearly always, and a cell that starts waits for it
+        # As nearly always, and a cell that starts waits for it.
+        if all(type(noted) is int for noted in state):
             self._batches, self._order = dict.fromkeys(state, ()), deque(state)
             return
         for noted in state:

@@ -1,7 +1,6 @@
 """What the service says of itself, read by a real Prometheus."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,9 +85,7 @@ def test_a_real_server_takes_every_series_with_its_value(service: Service, prome
 
 
 def test_promtool_finds_nothing_but_our_milliseconds(service: Service) -> None:
-    needs_prometheus()
-    if shutil.which(PROMTOOL) is None:
-        pytest.skip(f"the command {PROMTOOL} is not there")
+    needs_prometheus(PROMTOOL)
     done = subprocess.run(
         [PROMTOOL, "check", "metrics"],
         input=page(service),
