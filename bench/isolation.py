@@ -35,6 +35,8 @@ SPAN_S = 1.2
 TURNS, TURNS_QUICK = 5, 1
 # Floods weigh on the processors, so that less is seen in as long a time and it differs more from turn to turn.
 FLOOD_TURNS, FLOOD_TURNS_QUICK = 8, 1
+# Of a round of the table of its own, which is for what these leave open; more would want more PROBES.
+FLOOD_TURNS_LONG = 30
 # Before each: what was in flight is done with, and the first polls and messages have met what is new.
 SETTLED_AFTER_S = 0.4
 # Of a fault before its first turn, in which it has to show in the status.
@@ -46,7 +48,7 @@ CROWD = 2_500
 NOTE_CHARS = 200
 LOOKS_AT_CROWD = 5
 # Of the table of its own: what a round takes, most of it in turns.
-ROUND_MINUTES = 5.0
+ROUND_MINUTES = 6.5
 # A webhook that says 200 has taken the message, whatever follows: nothing is wrong with it.
 TAKEN = "channel endless"
 SEEN_WITHIN_S = 20.0
@@ -255,7 +257,7 @@ def measure(quick: bool, minutes: float | None = None) -> Table:
         said: list[str] = []
         for each in ("source", "channel"):
             _merge(seen, _faults(each, quick, said)[1])
-        _merge(seen, _held(quick, said))
+        _merge(seen, _held(quick, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS_LONG, said))
         if not number:
             notes = said
     rows = [
@@ -280,9 +282,10 @@ def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
         usual_mib[noun], faults = _faults(noun, quick, notes)
         seen |= faults
         yield from _fault_rows(noun, faults)
+    flood_turns = FLOOD_TURNS_QUICK if quick else FLOOD_TURNS
     with staged(quick) as scene:
         usual_mib["flood"] = scene.memory_mib()
-        floods = _with_floods(scene, FLOODS, FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        floods = _with_floods(scene, FLOODS, flood_turns, notes)
         seen |= floods
         for label, flood in floods.items():
             yield from _rows(label, flood, NORMAL, None)
@@ -292,7 +295,7 @@ def isolation_rows(quick: bool, notes: list[str]) -> Iterator[Row]:
         scene.break_all()
         crowd = [scene.waiting() for _ in range(LOOKS_AT_CROWD)]
         crowd_mib = scene.memory_mib()
-    yield from _rows(HELD, _held(quick, notes)[HELD], NORMAL, AT_MOST)
+    yield from _rows(HELD, _held(quick, flood_turns, notes)[HELD], NORMAL, AT_MOST)
     yield row("memory of cells and gateway in normal operation", "MiB", list(usual_mib.values()))
     grown_mib = [max(0.0, each.memory_mib - usual_mib[label.split()[0]]) for label, each in seen.items()]
     yield row("what it was more after a fault", "MiB", grown_mib, Limit("max", MOST_GROWTH_MIB))
@@ -322,10 +325,10 @@ def _fault_rows(noun: str, seen: Mapping[str, Seen]) -> Iterator[Row]:
     yield from _rows(f"all {noun} faults together", group, NORMAL, AT_MOST)
 
 
-def _held(quick: bool, notes: list[str]) -> dict[str, Seen]:
+def _held(quick: bool, turns: int, notes: list[str]) -> dict[str, Seen]:
     """A flood in a service that holds every client to a rate."""
     with staged(quick, HELD_TO_PER_S) as scene:
-        return _with_floods(scene, (HELD,), FLOOD_TURNS_QUICK if quick else FLOOD_TURNS, notes)
+        return _with_floods(scene, (HELD,), turns, notes)
 
 
 def _with_fault(scene: Scene, noun: str, name: str, turns: int, notes: list[str]) -> Seen:
