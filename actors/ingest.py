@@ -167,7 +167,7 @@ class Ingest:
         """
         # Whoever is going to crash on what came before has crashed then, and counts as down.
         host.drain()
-        turn = _Turn(host, self._monitors)
+        turn = self._begin_turn(host)
         answers: list[_Batch | RequestError] = []
         for payload in payloads:
             try:
@@ -191,21 +191,23 @@ class Ingest:
             raise HalfDone("batches are noted, and their samples are not handed on") from error
         return [each.reply if isinstance(each, _Batch) else each for each in answers]
 
-    def _monitors(self, host: Host, metric: str) -> dict[str, _Monitor]:
-        """Those that the catalog has for a metric, by address; made anew when the catalog has changed."""
+    def _begin_turn(self, host: Host) -> "_Turn":
         environment: Environment = host.environment
         catalog = environment.catalog
         if catalog.version != self._listed_version:
             self._listed_version = catalog.version
             self._listed.clear()
-        found = self._listed.get(metric)
-        if found is None:
-            found = {
-                address: _Monitor(listed, self.keeper_of(listed.sla_id))
-                for address, listed in catalog.monitors(metric).items()
-            }
-            if found:  # anybody may send any name
-                self._listed[metric] = found
+        return _Turn(host, self._listed, self._list)
+
+    def _list(self, host: Host, metric: str) -> dict[str, _Monitor]:
+        """The monitors that the catalog has for a metric, by address; kept until a turn finds it changed."""
+        environment: Environment = host.environment
+        found = {
+            address: _Monitor(listed, self.keeper_of(listed.sla_id))
+            for address, listed in environment.catalog.monitors(metric).items()
+        }
+        if found:  # anybody may send any name
+            self._listed[metric] = found
         return found
 
 
@@ -216,20 +218,21 @@ class _Turn:
     """The batches of one turn on their way to the monitors.
 
     Args:
-        listed: the monitors of a metric, by address.
+        listed: the monitors of a metric, by address, as far as they are known.
+        to_list: finds those of another metric.
     """
 
-    def __init__(self, host: Host, listed: Callable[[Host, str], dict[str, _Monitor]]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        listed: Mapping[str, dict[str, _Monitor]],
+        to_list: Callable[[Host, str], dict[str, _Monitor]],
+    ) -> None:
         self._host = host
         self._listed = listed
-        self._by_metric: dict[str, dict[str, _Monitor]] = {}
+        self._to_list = to_list
         self._asked: list[_Monitor] = []
         self._number = next(_turn_numbers)
-
-    def _monitors(self, metric: str) -> dict[str, _Monitor]:
-        """Those that have a metric, by address."""
-        found = self._by_metric[metric] = self._listed(self._host, metric)
-        return found
 
     def _ask(self, monitor: _Monitor) -> None:
         """Asks whether a monitor takes samples, which wakes it: only one that a sample is for."""
@@ -239,7 +242,7 @@ class _Turn:
 
     def sort(self, batch: _Batch) -> None:
         """Judges every sample: sets the reply, the shares, and who is down. Again once it is known who is settled."""
-        now_ms, known, settled = self._host.now_ms, self._by_metric, batch.settled
+        now_ms, known, settled = self._host.now_ms, self._listed, batch.settled
         accepted: list[int] = []
         rejected: list[tuple[int, str]] = []
         shares: dict[_Monitor, list[Sample]] = {}
@@ -253,7 +256,7 @@ class _Turn:
                 continue
             monitors = known.get(metric)
             if monitors is None:
-                monitors = self._monitors(metric)
+                monitors = self._to_list(self._host, metric)
             taken = known_sla = is_down = False
             sample = (at_ms, float(value))
             # Found by its address: many contracts may have a metric of this name.

@@ -18,7 +18,7 @@ from slakeeper.supervisors.cell import CellSettings, make_loop
 
 RUNS, RUNS_QUICK = 9, 2
 CONTRACTS = 1_000
-PARTITIONS = 4  # what one of two cells has of the eight
+PARTITIONS = 2  # what one of two cells has of the four
 
 BATCH = 100
 FED_CONTRACTS = 100

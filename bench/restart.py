@@ -17,7 +17,7 @@ CHILDREN = ("cell-0", "gateway", "admin")
 PILLARS = ("root", "launcher", "thespian-admin", "thespian-logger")
 HEART = "heart"
 
-PARTITIONS, CELLS = 8, 2
+PARTITIONS, CELLS = 4, 2  # as by default
 BAD = 500.0
 GIVE_UP_S = 60.0
 LOOK_AGAIN_S = 0.002

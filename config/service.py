@@ -124,11 +124,17 @@ class ServiceIngest(_Value):
         return is_open
 
 
+# A cell waits for a sync of each of its partitions in every turn, and there can never be more cells than partitions: so
+# many leave room for twice the cells that a data directory begins with, or for four.
+PARTITIONS_A_CELL, LEAST_PARTITIONS = 2, 4
+
+
 class ServiceSettings(_Value):
     """The whole of ``service.yaml`` (times in ms).
 
     Attributes:
-        partitions: into how many journals contracts are hashed; fixed when a data directory is made.
+        partitions: into how many journals contracts are hashed, fixed when a data directory is made; None: as
+            ``partition_count`` says.
         cells: processes that share the partitions; at most as many as there are partitions.
         http: HOST:PORT of the HTTP interface; port 0 takes any free one.
         public_url: where people reach the HTTP interface, for links in messages; empty: no links.
@@ -142,7 +148,7 @@ class ServiceSettings(_Value):
         min_free_bytes: with less than this free on the disk, samples are refused so that the rest goes on [bytes].
     """
 
-    partitions: Whole = Field(default=8, ge=1, le=1024)
+    partitions: Annotated[Whole, Field(ge=1, le=1024)] | None = None
     cells: Whole = Field(default=2, ge=1, le=64)
     http: Annotated[str, AfterValidator(_check_address)] = "127.0.0.1:8765"
     public_url: Annotated[str, AfterValidator(_check_public_url)] = ""
@@ -157,10 +163,15 @@ class ServiceSettings(_Value):
     retention: ServiceRetention = Field(default_factory=ServiceRetention)
     ingest: ServiceIngest = Field(default_factory=ServiceIngest)
 
+    @property
+    def partition_count(self) -> int:
+        """How many partitions a data directory gets that is made now."""
+        return self.partitions or max(LEAST_PARTITIONS, PARTITIONS_A_CELL * self.cells)
+
     @field_validator("cells")
     @classmethod
     def _cells(cls, cells: int, info: ValidationInfo) -> int:
-        if cells > info.data.get("partitions", cells):
+        if cells > (info.data.get("partitions") or cells):
             raise PydanticCustomError(
                 "invalid_cells",
                 "{cells} cells cannot share {partitions} partitions: each needs at least one",

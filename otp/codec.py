@@ -47,8 +47,8 @@ class CodecError(Exception):
 class Codec:
     """Writes and reads values of plain types, Decimal, Fraction and the given dataclasses.
 
-    Thread-safe; holds no state but the registered classes. What comes back equals what went in, except that
-    sequences come back as tuples unless a field is annotated ``list[…]``, mappings as dicts, and enum
+    Thread-safe; holds no state but the registered classes, and what it writes with. What comes back equals what went in,
+    except that sequences come back as tuples unless a field is annotated ``list[…]``, mappings as dicts, and enum
     members outside of fields annotated with their enum as their plain values. NaN, infinities and lone
     surrogates survive.
 
@@ -63,6 +63,7 @@ class Codec:
     def __init__(
         self, records: Iterable[type] = (), upcasts: Mapping[str, Sequence[Upcast]] | None = None
     ) -> None:
+        self._packers: list[msgpack.Packer] = []  # that nobody uses at the moment
         self._by_type: dict[type, _Shape] = {}
         self._by_tag: dict[str, _Shape] = {}
         steps = dict(upcasts or {})
@@ -112,11 +113,19 @@ class Codec:
             yield from self.decode(_ARRAY.pack(_ARRAY_32, len(group)) + b"".join(group))
 
     def _pack(self, value: object) -> bytes:
-        # A packer for each value: one that is shared mixes up its buffer when a record holds a record.
-        packer = msgpack.Packer(  # type: ignore[call-arg]  # the stubs lack buf_size
-            default=self._pack_extension, unicode_errors="surrogatepass", buf_size=_BUFFER_BYTES
-        )
-        return packer.pack(value)
+        # A packer of its own for each value that is being written, on whatever thread: one that is shared mixes up its
+        # buffer when a record holds a record. Those that are done serve again: to make one takes as long as to write
+        # a sample.
+        try:
+            packer = self._packers.pop()
+        except IndexError:
+            packer = msgpack.Packer(  # type: ignore[call-arg]  # the stubs lack buf_size
+                default=self._pack_extension, unicode_errors="surrogatepass", buf_size=_BUFFER_BYTES
+            )
+        data = packer.pack(value)
+        if len(data) <= _BUFFER_BYTES:  # its buffer has not grown
+            self._packers.append(packer)
+        return data
 
     def _unpack(self, data: bytes) -> Any:
         return msgpack.unpackb(

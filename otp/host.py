@@ -409,7 +409,7 @@ class Host:
             return False
         if seat.put_away:
             self.stage.wake(seat)
-        return seat.is_live
+        return seat.actor is not None or seat.put_away  # as `is_live`: asked for every monitor in every turn
 
     def asleep(self, address: str) -> Actor | None:
         """A copy of an actor that is put away, as its record says; None if none is at that address, or can be read."""

@@ -20,7 +20,7 @@ def test_after_a_repair_the_service_starts_with_what_went_before_the_damage(
     config = write_config(tmp_path / "config", [contract("shop", [metric("first"), metric("second")])])
     service = make_service(config)
     service.start()
-    folder = service.data / "partitions" / f"p{partition_of('shop', 8):03d}"
+    folder = service.data / "partitions" / f"p{partition_of('shop', 4):03d}"
     service.observe("first", 500)
     segment = max(folder.glob("journal-*.log"))
     before_bytes = segment.stat().st_size

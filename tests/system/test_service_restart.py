@@ -162,7 +162,7 @@ def test_a_snapshot_cut_short_at_any_length_costs_nothing(
     for cut in ("nothing left", "header only", "half", "all but a byte"):
         shutil.rmtree(service.data)
         shutil.copytree(kept, service.data)
-        snapshot = max((service.data / "partitions" / f"p{partition_of(SLA_ID, 8):03d}").glob("snapshot-*"))
+        snapshot = max((service.data / "partitions" / f"p{partition_of(SLA_ID, 4):03d}").glob("snapshot-*"))
         whole = snapshot.read_bytes()
         length = {"nothing left": 0, "header only": 20, "half": len(whole) // 2}.get(cut, len(whole) - 1)
         snapshot.write_bytes(whole[:length])

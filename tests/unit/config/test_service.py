@@ -40,6 +40,12 @@ def test_each_cell_has_at_least_one_partition() -> None:
     assert ServiceSettings(partitions=4, cells=4).cells == 4
 
 
+def test_a_data_directory_has_room_for_twice_the_cells_it_begins_with() -> None:
+    found = {cells: ServiceSettings(cells=cells).partition_count for cells in (1, 2, 3, 64)}
+    assert found == {1: 4, 2: 4, 3: 6, 64: 128}
+    assert ServiceSettings(partitions=2, cells=2).partition_count == 2
+
+
 @pytest.mark.parametrize(
     "key", ["snapshot_interval", "heartbeat_interval", "start_timeout", "shutdown_timeout"]
 )
@@ -55,7 +61,7 @@ def test_options_override_the_file_and_are_checked_like_it() -> None:
     settings = ServiceSettings().override(cells=4, http=None)
     assert (settings.cells, settings.http) == (4, "127.0.0.1:8765")
     with pytest.raises(ValidationError):
-        settings.override(cells=9)
+        ServiceSettings(partitions=8).override(cells=9)
 
 
 def test_every_shipped_key_is_known_and_every_known_key_is_shipped() -> None:

@@ -30,7 +30,7 @@ def test_the_number_of_partitions_is_fixed_when_the_directory_is_made(tmp_path: 
     make_layout(tmp_path, first, 2)
     service = first.service.model_copy(update={"partitions": 64})
     assert (
-        make_layout(tmp_path, replace(first, service=service), 2).partition_count == first.service.partitions
+        make_layout(tmp_path, replace(first, service=service), 2).partition_count == first.service.partition_count
     )
 
 
@@ -160,7 +160,7 @@ def test_the_system_is_its_cells_then_the_gateway_then_the_contact(tmp_path: Pat
     ]
     topology = system.facts["topology"]
     assert topology["cells"][2] == {"name": "cell-gold", "socket": "/run/x/2.sock", "sla": "gold"}
-    assert topology["partitions"] == configuration.service.partitions
+    assert topology["partitions"] == configuration.service.partition_count
     assert {process.heartbeat_ms for process in system.processes} == {
         configuration.service.heartbeat_interval
     }
