@@ -47,8 +47,8 @@ class CodecError(Exception):
 class Codec:
     """Writes and reads values of plain types, Decimal, Fraction and the given dataclasses.
 
-    Thread-safe; holds no state but the registered classes, and what it writes with. What comes back equals what went in,
-    except that sequences come back as tuples unless a field is annotated ``list[…]``, mappings as dicts, and enum
+    Thread-safe; holds no state but the registered classes, and what it writes with. What comes back equals what went
+    in, except that sequences come back as tuples unless a field is annotated ``list[…]``, mappings as dicts, and enum
     members outside of fields annotated with their enum as their plain values. NaN, infinities and lone
     surrogates survive.
 

@@ -81,7 +81,11 @@ def make_layout(data: Path, configuration: Configuration, cell_count: int) -> La
             )
         meta = _read_meta(data)
         if meta is None:
-            meta = {"version": LAYOUT_VERSION, "partitions": configuration.service.partition_count, "isolated": {}}
+            meta = {
+                "version": LAYOUT_VERSION,
+                "partitions": configuration.service.partition_count,
+                "isolated": {},
+            }
         placed: dict[str, bool] = dict(meta["isolated"])
         for contract in configuration.slas:
             placed.setdefault(contract.id, contract.isolation == "process")

@@ -30,7 +30,8 @@ def test_the_number_of_partitions_is_fixed_when_the_directory_is_made(tmp_path: 
     make_layout(tmp_path, first, 2)
     service = first.service.model_copy(update={"partitions": 64})
     assert (
-        make_layout(tmp_path, replace(first, service=service), 2).partition_count == first.service.partition_count
+        make_layout(tmp_path, replace(first, service=service), 2).partition_count
+        == first.service.partition_count
     )
 
 
