@@ -1,5 +1,6 @@
 """ContractActor: one contract, its versions, its monitors, and which of its promises are broken now."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,7 +56,6 @@ from slakeeper.actors.message import (
     SuspendContract,
     TermTurned,
     Tick,
-    UpdateViolation,
     ViolationEnded,
 )
 from slakeeper.actors.monitor import MonitorOrder
@@ -178,6 +178,9 @@ class ContractActor(Actor):
                     self._hear_out(ctx)
             case _:
                 super().handle_info(ctx, message)
+
+    def handle_continue(self, ctx: Context, message: Any) -> None:
+        self._follow_turns(ctx)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:
@@ -356,11 +359,19 @@ class ContractActor(Actor):
         """Does what follows from a metric's turns, in their order, up to one that waits for the end of a violation."""
         for turn in self._turns_of(metric_name):
             violation_id = self._open.get(metric_name)
-            if turn.severity is not None:
-                self._violated(ctx, turn, turn.severity)
-            elif violation_id is not None:
+            if violation_id is None:
+                if turn.severity is not None:
+                    self._open_violation(ctx, turn, self._severity_of(ctx, turn.severity))
+                    ctx.emit(TurnFollowed(metric_name))
+                    # It is on record only when this has been done; the next turn may be for it.
+                    ctx.continue_with(Entrusted())
+                    return
+            elif turn.severity is None:
                 ctx.cast(violation_address(violation_id), CloseViolation(turn.at_ms, turn.value))
                 ctx.set_timer(WAIT_TIMER, ctx.now_ms + LOOK_MS, Tick())  # it may crash on it
+                return
+            elif not self._tell(ctx, violation_id, turn, turn.severity):
+                ctx.set_timer(WAIT_TIMER, ctx.now_ms + LOOK_MS, Tick())
                 return
             ctx.emit(TurnFollowed(metric_name))
         if not self._turned:
@@ -414,15 +425,24 @@ class ContractActor(Actor):
         if self._contract.status is not ContractStatus.ACTIVE:
             ctx.cast(address, SetSuspended(True))
 
-    def _violated(self, ctx: Context, turn: MetricTurned, severity: Severity) -> None:
+    def _severity_of(self, ctx: Context, severity: Severity) -> Severity:
         environment: Environment = ctx.environment
-        if environment.is_lost(self._contract.id, ctx.now_ms):
-            severity = Severity.BREACH  # no single value is one: that the period is lost is
-        violation_id = self._open.get(turn.metric_name)
-        if violation_id is not None:
-            update = UpdateViolation(turn.value, severity, turn.at_ms)
-            ctx.cast(violation_address(violation_id), update)
-            return
+        # No single value is a breach of the contract: that the period is lost is.
+        return Severity.BREACH if environment.is_lost(self._contract.id, ctx.now_ms) else severity
+
+    def _tell(self, ctx: Context, violation_id: str, turn: MetricTurned, severity: Severity) -> bool:
+        """Has an open violation know how its metric stands; False while that is not recorded yet.
+
+        One that has ended needs no more: its word is on its way.
+        """
+        address = violation_address(violation_id)
+        try:
+            ctx.entrust(address, replace(turn, severity=self._severity_of(ctx, severity)))
+        except LookupError:
+            return ctx.status_of(address) is None
+        return True
+
+    def _open_violation(self, ctx: Context, turn: MetricTurned, severity: Severity) -> None:
         if not self._watches(turn.metric_name):
             return  # it has left the contract since its monitor said this
         metric = self._contract.metric(turn.metric_name)

@@ -70,6 +70,8 @@ class OpenedFor:
 class MetricTurned:
     """Event: what a monitor says of its metric's promise; it waits here until the contract has followed it.
 
+    Of a violation: that it still is broken, which waits until the violation has followed it.
+
     Attributes:
         at_ms: of the sample that says it [Unix ms].
         severity: the promise is broken, for the first time or still, so far as badly as this; None: it has held for
@@ -84,7 +86,7 @@ class MetricTurned:
 
 @dataclass(frozen=True, slots=True)
 class TurnFollowed:
-    """Event: the contract has done what followed from the first of a metric's turns."""
+    """Event: the contract, or its violation, has done what followed from the first of a metric's turns."""
 
     metric_name: str
 

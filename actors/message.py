@@ -10,7 +10,6 @@ from typing import Any
 
 from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status
-from slakeeper.sla.policy import Severity
 from slakeeper.sla.record import ActionRecord, EscalationRecord
 from slakeeper.sla.sample import Sample
 from slakeeper.sla.violation import Violation
@@ -192,13 +191,6 @@ class RemoveContract:
 
 
 # -- to a violation -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateViolation:
-    value: float
-    severity: Severity
-    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from slakeeper.actors.address import (
     report_address,
 )
 from slakeeper.actors.audit import note
+from slakeeper.actors.contract_event import MetricTurned, TurnFollowed
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.message import (
     AcknowledgeViolation,
@@ -34,7 +35,6 @@ from slakeeper.actors.message import (
     ResolveViolation,
     SayAgain,
     Tick,
-    UpdateViolation,
     ViolationAcknowledged,
     ViolationChanged,
     ViolationEnded,
@@ -43,7 +43,7 @@ from slakeeper.actors.message import (
     ViolationWorsened,
 )
 from slakeeper.actors.remediation import RemediationOrder
-from slakeeper.otp.actor import Actor, ActorSpec, RequestError, StartRefused
+from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
 from slakeeper.sla import escalation, remediation, violation
@@ -85,6 +85,7 @@ class ViolationState:
     Attributes:
         runs: how many runs of each action were started; ``running`` which have not ended.
         escalating: whether an escalation is alive; ``escalated`` whether there ever was one.
+        told: how the metric stood since, in order, as far as nothing has followed from it.
     """
 
     violation: Violation
@@ -92,6 +93,7 @@ class ViolationState:
     running: tuple[str, ...]
     escalating: bool
     escalated: bool
+    told: tuple[MetricTurned, ...] = ()
 
 
 class ViolationActor(Actor):
@@ -108,6 +110,7 @@ class ViolationActor(Actor):
         self._running: set[str] = set()
         self._escalating = False
         self._escalated = False
+        self._told: list[MetricTurned] = []
 
     def init(self, ctx: Context, fresh: bool) -> None:
         environment: Environment = ctx.environment
@@ -117,7 +120,7 @@ class ViolationActor(Actor):
                 monitor = monitor_address(self._violation.sla_id, self._violation.metric_name)
                 ctx.cast(monitor, SayAgain(self.address))
             # By then those of its helpers that are alive have started again too.
-            if self._running or self._escalating:
+            if self._told or self._running or self._escalating:
                 ctx.set_timer(HELPERS_TIMER, ctx.now_ms + HELPERS_LOOK_MS, Tick())
             return
         opened = self._violation
@@ -134,11 +137,9 @@ class ViolationActor(Actor):
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
-            case UpdateViolation(value, severity, at_ms):
-                self._update(ctx, violation.update(self._violation, value, severity, at_ms))
             case CloseViolation(at_ms, value, by, text):
                 if self._violation.is_open:
-                    ended = violation.resolve(self._violation, at_ms, by=by, note=text, value=value)
+                    ended = violation.resolve(self._as_told(), at_ms, by=by, note=text, value=value)
                     self._resolve(ctx, ended)
             case ActionAttempted(record):
                 self._keep(ctx, violation.record_action(self._violation, record))
@@ -162,12 +163,20 @@ class ViolationActor(Actor):
                 super().handle_cast(ctx, message)
 
     def handle_info(self, ctx: Context, message: Any) -> None:
-        # A helper that did not start, or had ended before it was up, is like one that is gone.
-        if not isinstance(message, (Tick, StartRefused)):
-            super().handle_info(ctx, message)
-        if isinstance(message, StartRefused) and message.address == escalation_address(self._violation.id):
-            self._escalation_failed(ctx, f"its escalation did not start: {message.reason}")
-        self._look_for_helpers(ctx)
+        match message:
+            case Entrusted():
+                self._hear(ctx)
+            case Tick():
+                # In this order: helpers that it calls for what it hears are there only when this has been done.
+                self._look_for_helpers(ctx)
+                self._hear(ctx)
+            case StartRefused(address, reason):
+                # A helper that did not start, or had ended before it was up, is like one that is gone.
+                if address == escalation_address(self._violation.id):
+                    self._escalation_failed(ctx, f"its escalation did not start: {reason}")
+                self._look_for_helpers(ctx)
+            case _:
+                super().handle_info(ctx, message)
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
         match request:
@@ -187,7 +196,7 @@ class ViolationActor(Actor):
                     ctx.cast(escalation_address(self._violation.id), ViolationAcknowledged(self._violation))
                 self._publish(ctx, "violation.acknowledged")
             case ResolveViolation(by, text):
-                resolved = _refusing(lambda: violation.resolve(self._violation, ctx.now_ms, by=by, note=text))
+                resolved = _refusing(lambda: violation.resolve(self._as_told(), ctx.now_ms, by=by, note=text))
                 self._resolve(ctx, resolved)
             case EscalateViolation(by):
                 self._require_escalatable()
@@ -215,6 +224,10 @@ class ViolationActor(Actor):
         match event:
             case Violation():
                 self._violation = event
+            case MetricTurned():
+                self._told.append(event)
+            case TurnFollowed():
+                del self._told[0]
             case HelpCalled(calls_escalation, action_name, _):
                 if calls_escalation:
                     self._escalating = self._escalated = True
@@ -231,13 +244,16 @@ class ViolationActor(Actor):
 
     def dump(self) -> ViolationState:
         running = tuple(sorted(self._running))
-        return ViolationState(self._violation, dict(self._runs), running, self._escalating, self._escalated)
+        return ViolationState(
+            self._violation, dict(self._runs), running, self._escalating, self._escalated, tuple(self._told)
+        )
 
     def load(self, state: ViolationState) -> None:
         self._violation = state.violation
         self._runs = dict(state.runs)
         self._running = set(state.running)
         self._escalating, self._escalated = state.escalating, state.escalated
+        self._told = list(state.told)
 
     # -- what a violation calls for ---------------------------------------------------------------------------
 
@@ -372,6 +388,21 @@ class ViolationActor(Actor):
             ctx.cast(to, ViolationChanged(self._violation))
 
     # -- changes ------------------------------------------------------------------------------------------------
+
+    def _as_told(self) -> Violation:
+        """As it is with all that it was told, whether anything has followed from that or not."""
+        told = self._violation
+        for turn in self._told:
+            if turn.severity is not None:
+                told = violation.update(told, turn.value, turn.severity, turn.at_ms)
+        return told
+
+    def _hear(self, ctx: Context) -> None:
+        """Does what follows from what it was told, in its order."""
+        for turn in tuple(self._told):
+            if turn.severity is not None:
+                self._update(ctx, violation.update(self._violation, turn.value, turn.severity, turn.at_ms))
+            ctx.emit(TurnFollowed(turn.metric_name))
 
     def _update(self, ctx: Context, after: Violation) -> None:
         before, was_escalating = self._violation, self._escalating

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from slakeeper.actors.address import violation_address
 from slakeeper.sla import compensation
 from slakeeper.sla.contract import Sla
 from slakeeper.sla.ledger import LedgerEntry
@@ -33,7 +32,7 @@ def problems_of_values(world: "SlaWorld", archived: Iterable[Violation]) -> Iter
     }
     for violation in archived:
         spell = spells.get(violation.id)
-        if spell is None or _is_forgiven(world, violation):
+        if spell is None:
             continue
         is_same_end = spell.is_over_by_word or violation.resolved_by is not None
         if violation.worst_value != spell.worst or not (
@@ -69,8 +68,3 @@ def _shadows(world: "SlaWorld") -> Iterator[tuple[tuple[str, str], Shadow]]:
     for address, shadow in world.shadows.items():
         _, sla_id, name = address.split(":")
         yield (sla_id, name), shadow
-
-
-def _is_forgiven(world: "SlaWorld", violation: Violation) -> bool:
-    """Whether it died on a value, which is a dead letter then, or was set aside while there were some."""
-    return violation_address(violation.id) in world.unheard | world.set_aside

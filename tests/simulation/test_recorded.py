@@ -95,13 +95,13 @@ def test_an_actor_that_fails_in_any_handler_loses_no_more_than_its_message(share
 
 
 def overlooks_what_is_mild(monkeypatch: pytest.MonkeyPatch) -> None:
-    violated = ContractActor._violated
+    opens = ContractActor._open_violation
 
     def careless(actor: ContractActor, ctx: Context, turn: MetricTurned, severity: Severity) -> None:
         if severity is not Severity.INFO:
-            violated(actor, ctx, turn, severity)
+            opens(actor, ctx, turn, severity)
 
-    monkeypatch.setattr(ContractActor, "_violated", careless)
+    monkeypatch.setattr(ContractActor, "_open_violation", careless)
 
 
 def takes_silence_for_success(monkeypatch: pytest.MonkeyPatch) -> None:

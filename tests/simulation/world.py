@@ -12,10 +12,7 @@ from slakeeper.actors.audit import begin_chains
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.kind import KINDS
-from slakeeper.actors.message import (
-    Observe,
-    UpdateViolation,
-)
+from slakeeper.actors.message import Observe
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.muting import Muting
 from slakeeper.actors.neighbour import answer
@@ -132,7 +129,6 @@ class SlaWorld(Observer):
         topics: how often each was published.
         problems: what was found wrong while it ran.
         set_aside: addresses of actors that were, for a while.
-        unheard: addresses of violations that were killed on a value.
         seen: violations by id, as was published of them last; also of those whose archive was killed on them.
     """
 
@@ -144,7 +140,6 @@ class SlaWorld(Observer):
     ) -> None:
         self.problems: list[str] = []
         self.set_aside: set[str] = set()
-        self.unheard: set[str] = set()
         self.seen: dict[str, dict[str, Any]] = {}
         self.pace = climate.pace
         self.contracts = contract_documents(climate.pace)
@@ -269,8 +264,6 @@ class SlaWorld(Observer):
                 self.died[address] = self.died.get(address, 0) + len(message.samples)
 
             self._turn[cell.name].append((partition_of(address.split(":")[1]), died))
-        if isinstance(message, UpdateViolation):
-            self.unheard.add(address)
 
     def turn_ended(self, cell: SimCell) -> None:
         for _, durable in self._turn[cell.name]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors.address import violation_address
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.message import CloseViolation
 from slakeeper.actors.violation import ViolationActor
@@ -100,3 +101,59 @@ def test_what_has_not_been_followed_is_in_a_snapshot(swift: World) -> None:
     swift.restart()
     swift.pass_time(5 * SECOND_MS)
     assert ends(swift) == ["resolved"]
+
+
+def worsen(world: World, value: float) -> None:
+    """A sample after all before it have left the window."""
+    world.pass_time(15 * SECOND_MS)
+    world.observe(value)
+
+
+def test_a_worse_value_counts_though_its_violation_crashes_on_it(swift: World, lose: Lose) -> None:
+    swift.observe(260.0)
+    lose(ViolationActor, Entrusted, "handle_info")
+    worsen(swift, CRITICAL)
+    worsen(swift, 270.0)
+    swift.pass_time(5 * SECOND_MS)
+    assert swift.host.counts["crashes"] == 1
+    assert (swift.violation()["severity"], swift.violation()["worst_value"]) == ("critical", CRITICAL)
+
+
+@pytest.mark.parametrize("how", ["resumed", "restarted"])
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_worse_value_counts_though_its_violation_was_down(swift: World, how: str, is_over: bool) -> None:
+    swift.observe(260.0)
+    address = violation_address(swift.violation()["id"])
+    swift.request("actor.suspend", address=address)
+    worsen(swift, CRITICAL)
+    if is_over:
+        swift.recover()
+    if how == "restarted":  # whatever waited in memory is lost
+        swift.restart()
+    else:
+        swift.request("actor.resume", address=address)
+    swift.pass_time(5 * SECOND_MS)
+    assert (swift.violation()["severity"], swift.violation()["worst_value"]) == ("critical", CRITICAL)
+    assert swift.violation()["status"] == ("resolved" if is_over else "open")
+
+
+def test_what_a_violation_has_not_followed_is_part_of_its_end_by_an_operator(
+    swift: World, lose: Lose
+) -> None:
+    swift.observe(260.0)
+    lose(ViolationActor, Entrusted, "handle_info")
+    worsen(swift, CRITICAL)
+    swift.request("violation.resolve", id=swift.violation()["id"], by="ann", note="off")
+    assert (swift.violation()["severity"], swift.violation()["worst_value"]) == ("critical", CRITICAL)
+
+
+def test_what_a_violation_has_not_followed_is_in_a_snapshot(swift: World) -> None:
+    swift.observe(260.0)
+    swift.request("actor.suspend", address=violation_address(swift.violation()["id"]))
+    worsen(swift, CRITICAL)
+    partition = swift.partition
+    assert partition is not None
+    swift.host.snapshot(partition)
+    swift.restart()
+    swift.pass_time(5 * SECOND_MS)
+    assert swift.violation()["worst_value"] == CRITICAL
