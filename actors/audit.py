@@ -20,7 +20,7 @@ from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.codec import Codec
 from slakeeper.otp.context import Context
 from slakeeper.otp.host import Host
-from slakeeper.otp.partition import Event, Partition, Started
+from slakeeper.otp.partition import Event, JournalError, Partition, Started
 from slakeeper.sla.audit import SYSTEM, Fact, Head, Link, What, link, plain
 from slakeeper.sla.duration import MINUTE_MS, SECOND_MS
 
@@ -182,7 +182,8 @@ def begin_chains(partitions: Mapping[str, Partition], codec: Codec, now_ms: int)
 def file_the_rest(host: Host) -> None:
     """Writes what a host that has stopped still had to write, so that the files are complete while nothing runs.
 
-    Nothing depends on it: the next start writes it again, since nobody is left to record that it was written.
+    And records that it was written: what is not known to be in the files is no edit when it is otherwise, and the next
+    start writes it over. When that cannot be recorded, it does.
     """
     environment: Environment = host.environment
     until_s = time.monotonic() + _OTHERS_WRITE_MS / 1000
@@ -191,7 +192,9 @@ def file_the_rest(host: Host) -> None:
         if chain.unfiled and environment.audit_files is not None:
             try:
                 _append_soon(environment.audit_files, name, chain.unfiled, until_s)
-            except OSError as error:
+                partition.append_event(audit_address(name), host.codec.encode(Filed(chain.unfiled[-1].seq)))
+                partition.commit()
+            except (OSError, JournalError) as error:
                 logging.getLogger("slakeeper.audit").error(
                     "%d audit entries of %s are written at the next start: %s",
                     len(chain.unfiled),

@@ -363,6 +363,35 @@ def test_more_entries_at_a_stop_than_one_write_takes_are_known_again(world: Worl
     assert said(world, "chain.forked") == []
 
 
+def test_what_a_stop_has_written_is_known_to_be_in_the_files(world: World) -> None:
+    """Else an edit of it, made while nothing runs, would pass for what a crash has left."""
+    world.request("actor.suspend", address=AUDIT, by="ann")
+    world.request("audit.note", operation="kill", name="x", by="eve")
+    file_the_rest(world.host)
+    assert world.partition is not None
+    chain = recorded_chain(world.partition, "p000", world.host.codec)
+    assert (chain.unfiled, chain.filed_seq) == ((), chain.head_seq)
+    world.restart()
+    assert recorded_chain(world.partition, "p000", world.host.codec).filed_seq == chain.head_seq
+
+
+def test_a_stop_that_cannot_record_what_it_has_written_is_none_the_worse(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.request("actor.suspend", address=AUDIT, by="ann")
+    world.request("audit.note", operation="kill", name="x", by="eve")
+    monkeypatch.setattr("slakeeper.otp.partition.Partition.commit", _fails)
+    file_the_rest(world.host)
+    monkeypatch.undo()
+    world.restart()
+    world.settle()
+    assert len(said(world, "process.killed")) == 1
+
+
+def _fails(partition: Partition) -> None:
+    raise JournalError(f"{partition.directory}: writing the journal failed")
+
+
 def test_a_chain_that_was_taken_back_says_so_and_goes_on(world: World) -> None:
     """The partition is put back as it was; the files have entries that it never heard of."""
     assert world.partition is not None

@@ -16,7 +16,6 @@ from slakeeper import App, Metric, Sla
 from slakeeper.actors.audit import AuditState, begin_chains, recorded_chain
 from slakeeper.actors.audit_file import AuditFiles
 from slakeeper.actors.record import SCHEMA_VERSION, make_codec
-from slakeeper.audit import verify
 from slakeeper.backup import BackupRefused, back_up
 from slakeeper.chain import cut_chain
 from slakeeper.cli import main
@@ -435,8 +434,6 @@ def chained(data: Path) -> Path:
         for sla_id in ("a", "b", "c"):
             metrics = [Metric(name="latency", value="250", condition="lt")]
             app.define_sla(Sla(id=sla_id, name=sla_id, service_level="99.9", metrics=metrics))
-        # Until the journals know that all is in the files: what is there without that is written over by a start.
-        assert verify(data, lambda: app._cluster.audit_heads().result(5.0)).is_intact
     return max((data / "audit").glob("*/*.jsonl"), key=lambda path: path.stat().st_size)
 
 
