@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -337,6 +339,22 @@ def test_a_circle_is_refused() -> None:
     circle.append(circle)
     with pytest.raises(CodecError, match="cannot write list"):
         CODEC.encode(circle)
+
+
+@pytest.mark.parametrize("before", [{1}, Shape(Colour.RED, inner=Shape(Colour.BLUE)), "long" * 1_000])
+def test_what_was_written_before_leaves_nothing_in_what_is_written_next(before: object) -> None:
+    codec, value = Codec([Point, Shape]), (1, "text", Point(2))
+    with suppress(TypeError):  # of what it cannot write, the first part is written already
+        codec.encode((7, before))
+    assert [codec.encode(value) for _ in range(3)] == [CODEC.encode(value)] * 3
+
+
+def test_values_are_written_on_several_threads_at_once() -> None:
+    values = [Shape(Colour.RED, (Point(number),) * 20) for number in range(200)]
+    codec = Codec([Point, Shape])
+    with ThreadPoolExecutor(8) as threads:
+        written = list(threads.map(codec.encode, values * 5))
+    assert written == [CODEC.encode(value) for value in values * 5]
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
