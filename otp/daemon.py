@@ -20,10 +20,6 @@ INTERRUPTED = "interrupted; it goes on starting in the background, and may be st
 # What Ctrl-C and a polite end send.
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
-# Ctrl-C in a terminal reaches the background process too, until it has a session of its own: so long it may take to
-# say so.
-_INTERRUPTED_S = 0.5
-
 _STOPPED = {"failed": STOPPED_EARLY, "kind": "Stopped"}
 
 
@@ -73,7 +69,11 @@ def start_detached(
         os.waitpid(child, 0)
         return _await_report(read_fd, timeout_s)
     except KeyboardInterrupt:
-        return _await_report(read_fd, _INTERRUPTED_S, INTERRUPTED)
+        # In a terminal the child was interrupted too, unless it had a session of its own already. Once it has ended
+        # it has said so, or left a background process that no Ctrl-C reaches.
+        with contextlib.suppress(ChildProcessError):  # the interrupt came just after it was waited for
+            os.waitpid(child, 0)
+        return _await_report(read_fd, 0, INTERRUPTED)
     finally:
         os.close(read_fd)
 

@@ -123,10 +123,14 @@ def test_ctrl_c_in_the_middle_of_the_daemons_fork_is_not_lost(
 ) -> None:
     service = make_service(write_config(tmp_path / "config", []))
     press = "os.kill(os.getpid()" if who == "the caller alone" else "os.killpg(0"
+    # At the first fork. The terminal's child waits for the key (a quick one has left the terminal before it), and
+    # then takes its time to say so.
     pressed_once = (
-        "import os, signal, sys; from slakeeper.cli import main; forks = iter([os.getpid()]);"
+        "import os, signal, sys, time; from slakeeper.cli import main; here = os.getpid(); forks = iter([here]);"
         f"press = lambda: next(forks, None) == os.getpid() and {press}, signal.SIGINT);"
-        "os.register_at_fork(after_in_parent=press); main(sys.argv[1:], prog_name='slakeeper')"
+        f"wait = lambda: {who == 'the terminal'} and os.getppid() == here and signal.sigwait([signal.SIGINT])"
+        " and (time.sleep(1), os.kill(os.getpid(), signal.SIGINT));"
+        "os.register_at_fork(after_in_parent=press, after_in_child=wait); main(sys.argv[1:], prog_name='slakeeper')"
     )
     arguments = ["--data", str(service.data), *service.start_arguments, "--detach"]
     done = subprocess.run(
@@ -143,7 +147,7 @@ def test_ctrl_c_in_the_middle_of_the_daemons_fork_is_not_lost(
         assert (done.returncode, done.stderr) == (1, "slakeeper: stopped while it was starting\n"), done
         assert run_file.holder(service.data) is None
         return
-    # It may be ready within the moment in which it may say that it stops.
+    # It may be ready before the command is asked what became of it.
     assert (done.returncode, done.stderr) in ((1, f"slakeeper: {INTERRUPTED}\n"), (0, "")), done
     until(service.is_whole, what="it has started in the background")
     service.stop()
