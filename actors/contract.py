@@ -19,15 +19,12 @@ from slakeeper.actors.address import (
 )
 from slakeeper.actors.audit import note
 from slakeeper.actors.burning import BurnChange, burn_change, tell_burn
+from slakeeper.actors.contract_book import ContractBook
 from slakeeper.actors.contract_event import (
-    AccountGathered,
     BurnChanged,
-    Burning,
     ContractEnding,
     ContractState,
     ContractVersion,
-    ContractView,
-    FormerVersion,
     MetricAdded,
     MetricGone,
     MetricRemoved,
@@ -36,7 +33,7 @@ from slakeeper.actors.contract_event import (
     PeriodSettled,
     TurnFollowed,
 )
-from slakeeper.actors.definition import Definition, definition_of
+from slakeeper.actors.definition import definition_of
 from slakeeper.actors.environment import Environment, Known
 from slakeeper.actors.message import (
     CloseViolation,
@@ -60,15 +57,14 @@ from slakeeper.actors.message import (
 )
 from slakeeper.actors.monitor import MonitorOrder
 from slakeeper.actors.promise import narrowed
-from slakeeper.actors.settling import Gathered, hand_on, weights_of
+from slakeeper.actors.settling import hand_on
 from slakeeper.otp.actor import NO_REPLY, Actor, ActorSpec, Entrusted, Replied, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Call, Context
 from slakeeper.sla.audit import What
-from slakeeper.sla.compliance import Status, status_apart
+from slakeeper.sla.compliance import Status
 from slakeeper.sla.contract import ContractStatus, Sla
-from slakeeper.sla.duration import SECOND_MS, format_instant
-from slakeeper.sla.period import last_turn_ms, next_turn_ms, term_at
+from slakeeper.sla.duration import SECOND_MS
 from slakeeper.sla.policy import Severity
 from slakeeper.sla.violation import CONTRACT_EXPIRED, SELF, open_violation
 
@@ -96,17 +92,7 @@ class ContractActor(Actor):
 
     def __init__(self, address: str, arg: tuple[dict[str, Any], int, int]) -> None:
         super().__init__(address, arg)
-        document, self._since_ms, self._version = arg
-        self._take(definition_of(document))
-        self._configured = self._document
-        self._open: dict[str, str] = {}
-        self._gathered = Gathered()
-        self._added: dict[str, int] = {}
-        self._chapter = self._version
-        self._removed: dict[str, MetricRemoved] = {}
-        self._burning: Burning | None = None
-        self._ending: ContractEnding | None = None
-        self._turned: list[MetricTurned] = []
+        self._book = ContractBook(*arg)
         # While it ends: metrics whose monitors have not been heard to the end; how often they were asked; who waits.
         self._unheard: set[str] | None = None
         self._asked = 0
@@ -122,32 +108,35 @@ class ContractActor(Actor):
             return
         self._enter(ctx)
         self._watch_term(ctx)
-        sla_id = self._contract.id
+        sla_id = self._book.contract.id
         helpers = (
-            (ALERTING, ActorSpec(alert_address(sla_id), "alert", self._document)),
-            (REPORTING, ActorSpec(ledger_address(sla_id), "ledger", (self._document, self._version))),
+            (ALERTING, ActorSpec(alert_address(sla_id), "alert", self._book.document)),
+            (
+                REPORTING,
+                ActorSpec(ledger_address(sla_id), "ledger", (self._book.document, self._book.version)),
+            ),
             (REPORTING, ActorSpec(report_address(sla_id), "report", sla_id)),
         )
         for supervisor, spec in helpers:
             ctx.start_child(supervisor, spec)
-        if self._version > 1:  # they are there already, from before it was removed
+        if self._book.version > 1:  # they are there already, from before it was removed
             self._announce(ctx)
-        for metric in self._contract.metrics:
+        for metric in self._book.contract.metrics:
             self._start_monitor(ctx, metric.name, joined_late=False)
 
     def handle_cast(self, ctx: Context, message: Any) -> None:
         match message:
             case MetricRecovered(metric_name, at_ms, value):
-                violation_id = self._open.get(metric_name)
+                violation_id = self._book.open.get(metric_name)
                 if violation_id is not None:
                     ctx.cast(violation_address(violation_id), CloseViolation(at_ms, value))
             case ViolationEnded(metric_name, violation_id):
-                if self._open.get(metric_name) == violation_id:
+                if self._book.open.get(metric_name) == violation_id:
                     self._close(ctx, metric_name)
             case LookAtBurn():
                 self._look_at_burn(ctx)
             case SayAgain(to):
-                for _, violation_id in sorted(self._open.items()):
+                for _, violation_id in sorted(self._book.open.items()):
                     ctx.cast(violation_address(violation_id), SayAgain(to))
             case _:
                 super().handle_cast(ctx, message)
@@ -169,12 +158,12 @@ class ContractActor(Actor):
                 self._look_for_violations(ctx)
                 self._follow_turns(ctx)
                 self._end_if_expired(ctx)
-                turned_ms = self._last_turn_ms(ctx)
+                turned_ms = self._book.last_turn_ms(ctx.now_ms)
                 if turned_ms is not None:
                     # It may have been down then; what was told already is not kept twice.
                     self._tell_turn(ctx, turned_ms)
                 self._watch_term(ctx)
-                if self._ending is not None:
+                if self._book.ending is not None:
                     self._hear_out(ctx)
             case _:
                 super().handle_info(ctx, message)
@@ -186,10 +175,10 @@ class ContractActor(Actor):
         match request:
             case DescribeContract():
                 pass
-            case _ if self._ending is not None:
+            case _ if self._book.ending is not None:
                 raise RequestError(
                     "conflict",
-                    f"{self._contract.id} is being removed: its last period waits for what these were worth until "
+                    f"{self._book.contract.id} is being removed: its last period waits for what these were worth until "
                     f"then: {', '.join(sorted(self._awaited))}; see slakeeper tree",
                 )
             case DefineContract(document, by):
@@ -203,106 +192,40 @@ class ContractActor(Actor):
                 return NO_REPLY
             case _:
                 super().handle_call(ctx, request)
-        removed = {name: each.at_ms for name, each in self._removed.items()}
-        return ContractView(
-            self._contract, self._version, self._since_ms, dict(self._open), removed, self._burning
-        )
+        return self._book.view()
 
     def apply(self, event: Any) -> None:
-        match event:
-            case ContractVersion(document, version, configured, at_ms):
-                if at_ms is not None:
-                    self._gathered.supersede(FormerVersion(self._document, self._version, at_ms))
-                weights = weights_of(self._contract)
-                self._version, self._configured = version, configured
-                self._take(definition_of(document))
-                if weights_of(self._contract) != weights:
-                    self._chapter = version
-                names = {metric.name for metric in self._contract.metrics}
-                self._added = {name: at_ms for name, at_ms in self._added.items() if name in names}
-            case MetricAdded(metric_name, at_ms):
-                self._added[metric_name] = at_ms
-            case MetricRemoved(metric_name):
-                self._removed[metric_name] = event
-            case MetricGone(metric_name):
-                self._removed.pop(metric_name, None)
-            case OpenedFor(metric_name, violation_id):
-                if violation_id:
-                    self._open[metric_name] = violation_id
-                else:
-                    self._open.pop(metric_name, None)
-            case AccountGathered(metric_name, account):
-                self._gathered.add(metric_name, account)
-            case MetricTurned():
-                self._turned.append(event)
-            case TurnFollowed(metric_name):
-                self._turned.remove(self._turns_of(metric_name)[0])
-            case BurnChanged(burning):
-                self._burning = burning
-            case ContractEnding(document):
-                self._ending = event
-                self._take(definition_of(document))
-            case PeriodSettled(end_ms):
-                self._gathered.settled(end_ms)
-            case _:
-                super().apply(event)
+        self._book.apply(event)
 
     def dump(self) -> ContractState:
-        return ContractState(
-            self._document, self._version, self._configured, dict(self._open), self._gathered.accounts(),
-            dict(self._added), self._chapter, dict(self._removed), self._burning, self._gathered.former,
-            self._ending, tuple(self._turned),
-        )  # fmt: skip
+        return self._book.dump()
 
     def load(self, state: ContractState) -> None:
-        self._version, self._configured = state.version, state.configured
-        self._take(definition_of(state.document))
-        self._open, self._added = dict(state.open_violations), dict(state.added)
-        self._chapter = state.version if state.chapter is None else state.chapter
-        self._removed, self._burning = dict(state.removed), state.burning
-        self._gathered = Gathered(state.gathered, state.former)
-        self._ending = state.ending
-        self._turned = list(state.turned)
+        self._book.load(state)
 
     def terminate(self, ctx: Context, reason: str) -> None:
         environment: Environment = ctx.environment
-        environment.contracts.pop(self._document["id"], None)
+        environment.contracts.pop(self._book.document["id"], None)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
-    def _take(self, definition: Definition) -> None:
-        self._definition, self._document = definition, definition.document
-
-    @property
-    def _contract(self) -> Sla:
-        return self._definition.contract
-
     def known(self) -> Known:
         """What the others of the cell have to know of the contract."""
-        removed = {name: each.document for name, each in self._removed.items()}
-        return Known(
-            self._definition,
-            self._version,
-            bool(self._open),
-            self._chapter,
-            removed,
-            self._burning is not None,
-            None if self._ending is None else self._ending.at_ms,
-        )
+        return self._book.known()
 
     def _enter(self, ctx: Context) -> None:
         environment: Environment = ctx.environment
-        environment.contracts[self._document["id"]] = self.known()
+        environment.contracts[self._book.document["id"]] = self.known()
 
     def _announce(self, ctx: Context) -> None:
-        changed = ContractChanged(self._document, self._version)
-        ctx.cast(alert_address(self._contract.id), changed)
+        changed = ContractChanged(self._book.document, self._book.version)
+        ctx.cast(alert_address(self._book.contract.id), changed)
         # Not sent: what is booked under this version needs it.
-        ctx.entrust(ledger_address(self._contract.id), changed)
+        ctx.entrust(ledger_address(self._book.contract.id), changed)
 
     def _watch_term(self, ctx: Context) -> None:
         """Has itself told when the contract next begins or ends by itself."""
-        at_ms = next_turn_ms(self._contract, self._since_ms, ctx.now_ms)
+        at_ms = self._book.next_turn_ms(ctx.now_ms)
         if at_ms is None:
             ctx.cancel_timer(TERM_TIMER)
         else:
@@ -313,52 +236,46 @@ class ContractActor(Actor):
         self._end_if_expired(ctx)
         self._watch_term(ctx)
 
-    def _last_turn_ms(self, ctx: Context) -> int | None:
-        return last_turn_ms(self._contract, self._since_ms, ctx.now_ms)
-
     def _tell_turn(self, ctx: Context, at_ms: int) -> None:
-        after = self._status(at_ms)
-        if self._status(at_ms - 1) is not after:
-            ctx.cast(report_address(self._contract.id), StatusChanged(at_ms, after))
+        after = self._book.status(at_ms)
+        if self._book.status(at_ms - 1) is not after:
+            ctx.cast(report_address(self._book.contract.id), StatusChanged(at_ms, after))
 
     def _end_if_expired(self, ctx: Context) -> None:
         """Ends what goes on of a contract that has: nothing is left that could recover, or be paged about."""
-        if self._status(ctx.now_ms) is not Status.EXPIRED:
+        if self._book.status(ctx.now_ms) is not Status.EXPIRED:
             return
         self._end_burn(ctx)
         ended_ms = ctx.now_ms
-        if term_at(self._contract, self._since_ms, ctx.now_ms) is None:
-            ended_ms = self._last_turn_ms(ctx) or ctx.now_ms
-        why = CONTRACT_EXPIRED if self._ending is None else CONTRACT_REMOVED
+        if not self._book.is_within_term(ctx.now_ms):
+            ended_ms = self._book.last_turn_ms(ctx.now_ms) or ctx.now_ms
+        why = CONTRACT_EXPIRED if self._book.ending is None else CONTRACT_REMOVED
         close = CloseViolation(ended_ms, by=SELF, note=why)
-        for _, violation_id in sorted(self._open.items()):
+        for _, violation_id in sorted(self._book.open.items()):
             ctx.cast(violation_address(violation_id), close)
 
     def _set_open(self, ctx: Context, metric_name: str, violation_id: str) -> None:
-        before = self._status(ctx.now_ms)
+        before = self._book.status(ctx.now_ms)
         ctx.emit(OpenedFor(metric_name, violation_id))
         self._enter(ctx)
         self._tell_status(ctx, before)
 
     def _close(self, ctx: Context, metric_name: str) -> None:
         self._set_open(ctx, metric_name, "")
-        if self._turns_of(metric_name):
+        if self._book.turns_of(metric_name):
             self._follow(ctx, metric_name)
-        elif self._watches(metric_name):
+        elif self._book.watches(metric_name):
             # The monitor knows already when the metric recovered; after an operator's word it does not.
-            ctx.cast(monitor_address(self._contract.id, metric_name), ForceClose())
-
-    def _turns_of(self, metric_name: str) -> list[MetricTurned]:
-        return [turn for turn in self._turned if turn.metric_name == metric_name]
+            ctx.cast(monitor_address(self._book.contract.id, metric_name), ForceClose())
 
     def _follow_turns(self, ctx: Context) -> None:
-        for metric_name in dict.fromkeys(turn.metric_name for turn in self._turned):
+        for metric_name in dict.fromkeys(turn.metric_name for turn in self._book.turned):
             self._follow(ctx, metric_name)
 
     def _follow(self, ctx: Context, metric_name: str) -> None:
         """Does what follows from a metric's turns, in their order, up to one that waits for the end of a violation."""
-        for turn in self._turns_of(metric_name):
-            violation_id = self._open.get(metric_name)
+        for turn in self._book.turns_of(metric_name):
+            violation_id = self._book.open.get(metric_name)
             if violation_id is None:
                 if turn.severity is not None:
                     self._open_violation(ctx, turn, self._severity_of(ctx, turn.severity))
@@ -374,61 +291,50 @@ class ContractActor(Actor):
                 ctx.set_timer(WAIT_TIMER, ctx.now_ms + LOOK_MS, Tick())
                 return
             ctx.emit(TurnFollowed(metric_name))
-        if not self._turned:
+        if not self._book.turned:
             ctx.cancel_timer(WAIT_TIMER)
-
-    def _watches(self, metric_name: str) -> bool:
-        return any(metric.name == metric_name for metric in self._contract.metrics)
 
     def _look_for_violations(self, ctx: Context) -> None:
         """Misses violations whose end it did not hear of, and has the others and their monitors say how they stand."""
         environment: Environment = ctx.environment
-        for metric_name, violation_id in sorted(self._open.items()):
+        for metric_name, violation_id in sorted(self._book.open.items()):
             address = violation_address(violation_id)
             if address not in environment.violations:
                 self._close(ctx, metric_name)
                 continue
             ctx.cast(address, SayAgain(self.address))
-            if self._watches(metric_name):
-                ctx.cast(monitor_address(self._contract.id, metric_name), SayAgain(self.address))
+            if self._book.watches(metric_name):
+                ctx.cast(monitor_address(self._book.contract.id, metric_name), SayAgain(self.address))
             else:
                 ctx.cast(address, self._removal(metric_name, ctx.now_ms))
 
-    def _status(self, at_ms: int) -> Status:
-        apart = status_apart(self._contract, self._since_ms, at_ms)
-        if apart is not None:
-            return apart
-        if not self._open and self._burning is not None:
-            return Status.WARNING
-        return (Status.HEALTHY, Status.WARNING, Status.CRITICAL)[min(len(self._open), 2)]
-
     def _tell_status(self, ctx: Context, before: Status) -> None:
         """Has a change of status kept in the contract's history."""
-        after = self._status(ctx.now_ms)
+        after = self._book.status(ctx.now_ms)
         if after is not before:
-            ctx.cast(report_address(self._contract.id), StatusChanged(ctx.now_ms, after))
+            ctx.cast(report_address(self._book.contract.id), StatusChanged(ctx.now_ms, after))
 
     def _start_monitor(self, ctx: Context, metric_name: str, *, joined_late: bool) -> None:
         environment: Environment = ctx.environment
         threshold = environment.monitoring.violation_threshold
         order = MonitorOrder(
-            narrowed(self._document, metric_name),
+            narrowed(self._book.document, metric_name),
             metric_name,
-            self._since_ms,
+            self._book.since_ms,
             threshold,
             ctx.now_ms,
-            self._chapter,
+            self._book.chapter,
             joined_late,
         )
-        address = monitor_address(self._contract.id, metric_name)
+        address = monitor_address(self._book.contract.id, metric_name)
         ctx.start_child(MONITORING, ActorSpec(address, "monitor", order))
-        if self._contract.status is not ContractStatus.ACTIVE:
+        if self._book.contract.status is not ContractStatus.ACTIVE:
             ctx.cast(address, SetSuspended(True))
 
     def _severity_of(self, ctx: Context, severity: Severity) -> Severity:
         environment: Environment = ctx.environment
         # No single value is a breach of the contract: that the period is lost is.
-        return Severity.BREACH if environment.is_lost(self._contract.id, ctx.now_ms) else severity
+        return Severity.BREACH if environment.is_lost(self._book.contract.id, ctx.now_ms) else severity
 
     def _tell(self, ctx: Context, violation_id: str, turn: MetricTurned, severity: Severity) -> bool:
         """Has an open violation know how its metric stands; False while that is not recorded yet.
@@ -443,69 +349,57 @@ class ContractActor(Actor):
         return True
 
     def _open_violation(self, ctx: Context, turn: MetricTurned, severity: Severity) -> None:
-        if not self._watches(turn.metric_name):
+        if not self._book.watches(turn.metric_name):
             return  # it has left the contract since its monitor said this
-        metric = self._contract.metric(turn.metric_name)
+        metric = self._book.contract.metric(turn.metric_name)
         opened = open_violation(
-            self._contract,
+            self._book.contract,
             metric,
             turn.value,
             severity,
             turn.at_ms,
-            contract_version=self._version,
+            contract_version=self._book.version,
         )
         self._set_open(ctx, metric.name, opened.id)
         spec = ActorSpec(
-            violation_address(opened.id), "violation", (self._document, opened), Restart.TRANSIENT
+            violation_address(opened.id), "violation", (self._book.document, opened), Restart.TRANSIENT
         )
         ctx.start_child(ENFORCEMENT, spec)
-        if self._status(ctx.now_ms) is Status.EXPIRED:  # a late sample, of the time before
+        if self._book.status(ctx.now_ms) is Status.EXPIRED:  # a late sample, of the time before
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
 
     def _look_at_burn(self, ctx: Context) -> None:
         """Begins, raises and ends the burn alert of the contract."""
-        change = burn_change(ctx, self._contract, self._since_ms, self._burning)
+        change = burn_change(ctx, self._book.contract, self._book.since_ms, self._book.burning)
         if change is None:
             return
-        status_before = self._status(ctx.now_ms)
+        status_before = self._book.status(ctx.now_ms)
         ctx.emit(BurnChanged(change.after))
         self._enter(ctx)
         self._tell_status(ctx, status_before)
-        tell_burn(ctx, self._contract, change)
+        tell_burn(ctx, self._book.contract, change)
 
     def _end_burn(self, ctx: Context) -> None:
         """The contract counts no more for now, or for good: nothing of it burns."""
-        if self._burning is not None:
-            change = BurnChange(self._burning, None)
+        if self._book.burning is not None:
+            change = BurnChange(self._book.burning, None)
             ctx.emit(BurnChanged(None))
             self._enter(ctx)
-            tell_burn(ctx, self._contract, change)
+            tell_burn(ctx, self._book.contract, change)
 
     def _gather(self, ctx: Context) -> None:
-        """Takes the accounts that monitors have entrusted: lets go of metrics that were removed, settles periods."""
-        for _, accounts in self._gathered.periods():
-            for metric_name, account in accounts.items():
-                removed = self._removed.get(metric_name)
-                if removed is not None and account.end_ms > removed.at_ms:
-                    self._let_go(ctx, metric_name)
+        """Takes the accounts that monitors have entrusted: ends those of metrics that were removed, settles periods."""
+        for metric_name in self._book.gone():
+            ctx.emit(MetricGone(metric_name))
+            ctx.terminate_child(MONITORING, monitor_address(self._book.contract.id, metric_name))
         self._settle(ctx)
 
     def _settle(self, ctx: Context) -> None:
         """Hands on every period of which the last metric's account is in."""
-        for end_ms, accounts in self._gathered.periods():
-            # One that was added after the end has no account of it.
-            names = {each.name for each in self._contract.metrics if self._added.get(each.name, 0) < end_ms}
-            start_ms = min(account.start_ms for account in accounts.values())
-            names |= {name for name, gone in self._removed.items() if start_ms <= gone.at_ms < end_ms}
-            if names <= accounts.keys() or self._is_heard_out:
-                settled_ms = min(account.end_ms for account in accounts.values())
-                former = self._gathered.version_at(settled_ms)
-                version, contract = (self._version, self._contract) if former is None else former
-                is_last = self._ending is not None and self._ending.at_ms <= max(
-                    account.end_ms for account in accounts.values()
-                )
-                ctx.emit(PeriodSettled(end_ms))
-                hand_on(ctx, contract, version, accounts, CONTRACT_REMOVED if is_last else "")
+        for each in self._book.complete(is_heard_out=self._is_heard_out):
+            ctx.emit(PeriodSettled(each.end_ms))
+            ends_with = CONTRACT_REMOVED if each.is_last else ""
+            hand_on(ctx, each.contract, each.version, each.accounts, ends_with)
 
     def _define(self, ctx: Context, document: dict[str, Any], by: str) -> None:
         try:
@@ -516,43 +410,44 @@ class ContractActor(Actor):
             ]
             raise RequestError("invalid", "the contract is not valid", errors=problems) from error
         # As contracts, not as documents: what comes back from disk has tuples where a new document has lists.
-        if contract == definition_of(self._configured).contract:
+        if contract == definition_of(self._book.configured).contract:
             return
         configured = contract.to_document()
         complete = configured
-        if configured["status"] == self._configured["status"]:
+        if configured["status"] == self._book.configured["status"]:
             # An operator's suspension outlasts a new version that says nothing about it.
-            complete = {**configured, "status": self._document["status"]}
+            complete = {**configured, "status": self._book.document["status"]}
         self._change(ctx, complete, configured, by, What.CONTRACT_UPDATED)
 
     def _change(
         self, ctx: Context, complete: dict[str, Any], configured: dict[str, Any], by: str, what: What
     ) -> None:
-        described = {each["name"]: each for each in self._contract.to_document()["metrics"]}
+        described = {each["name"]: each for each in self._book.contract.to_document()["metrics"]}
         before = set(described)
-        was_idle = self._contract.status is not ContractStatus.ACTIVE
-        status_before = self._status(ctx.now_ms)
-        ctx.emit(ContractVersion(complete, self._version + 1, configured, ctx.now_ms))
+        was_idle = self._book.contract.status is not ContractStatus.ACTIVE
+        status_before = self._book.status(ctx.now_ms)
+        ctx.emit(ContractVersion(complete, self._book.version + 1, configured, ctx.now_ms))
         # A suspension changes nothing else in the document.
         more = {"document": complete} if what is What.CONTRACT_UPDATED else {}
-        sla_id = self._contract.id
-        note(ctx, what, sla_id=sla_id, subject=sla_id, who=by or "operator", version=self._version, **more)
+        sla_id = self._book.contract.id
+        note(
+            ctx, what, sla_id=sla_id, subject=sla_id, who=by or "operator", version=self._book.version, **more
+        )
         self._enter(ctx)
         self._announce(ctx)
-        contract = self._contract
+        contract = self._book.contract
         after = {metric.name for metric in contract.metrics}
         is_idle = contract.status is not ContractStatus.ACTIVE
         for name in sorted(before - after):
             ctx.emit(MetricRemoved(name, described[name], ctx.now_ms, by or "operator"))
-            violation_id = self._open.get(name)
+            violation_id = self._book.open.get(name)
             if violation_id is not None:
                 ctx.cast(violation_address(violation_id), self._removal(name, ctx.now_ms))
-        for name in sorted(after & self._removed.keys()):
+        for name in sorted(after & self._book.removed.keys()):
             ctx.emit(MetricGone(name))
             before.add(name)  # its monitor is there still, and goes on
-        for name, removed in sorted(self._removed.items()):
-            document = {**complete, "metrics": [*complete["metrics"], removed.document]}
-            self._rebase(ctx, name, document, retired=True)
+        for name, removed in sorted(self._book.removed.items()):
+            self._rebase(ctx, name, self._book.document_with(removed), retired=True)
         self._enter(ctx)
         for name in sorted(before & after):
             self._rebase(ctx, name, complete)
@@ -566,80 +461,68 @@ class ContractActor(Actor):
         self._end_if_expired(ctx)
         # A period may have waited only for a metric that is gone now.
         self._settle(ctx)
-        ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._version})
+        ctx.publish("sla.changed", {"sla_id": contract.id, "version": self._book.version})
 
     def _rebase(self, ctx: Context, name: str, document: dict[str, Any], *, retired: bool = False) -> None:
-        ended_ms = None if self._ending is None else self._ending.at_ms
-        rebase = Rebase(document, self._version, self._chapter, retired, ended_ms)
-        ctx.cast(monitor_address(self._contract.id, name), rebase)
+        ended_ms = None if self._book.ending is None else self._book.ending.at_ms
+        rebase = Rebase(document, self._book.version, self._book.chapter, retired, ended_ms)
+        ctx.cast(monitor_address(self._book.contract.id, name), rebase)
 
     def _removal(self, metric_name: str, at_ms: int) -> CloseViolation:
         """The end of the violation of a metric that has left: nobody has seen it recover."""
-        removed = self._removed.get(metric_name)
+        removed = self._book.removed.get(metric_name)
         by = "operator" if removed is None else removed.by
         return CloseViolation(at_ms, by=by, note=METRIC_REMOVED)
 
-    def _let_go(self, ctx: Context, metric_name: str) -> None:
-        """Ends the monitor of a metric that was removed: all it was worth is in the contract's hands."""
-        ctx.emit(MetricGone(metric_name))
-        ctx.terminate_child(MONITORING, monitor_address(self._contract.id, metric_name))
-
     def _set_status(self, ctx: Context, before: ContractStatus, after: ContractStatus, by: str) -> None:
-        if self._contract.status is not before:
-            already = "already " if self._contract.status is after else ""
-            raise RequestError("conflict", f"{self._contract.id} is {already}{self._contract.status.value}")
+        if self._book.contract.status is not before:
+            already = "already " if self._book.contract.status is after else ""
+            raise RequestError(
+                "conflict", f"{self._book.contract.id} is {already}{self._book.contract.status.value}"
+            )
         is_suspended = after is ContractStatus.SUSPENDED
         what = What.CONTRACT_SUSPENDED if is_suspended else What.CONTRACT_RESUMED
         if is_suspended:
             self._end_burn(ctx)
-        self._change(ctx, {**self._document, "status": after.value}, self._configured, by, what)
+        self._change(ctx, {**self._book.document, "status": after.value}, self._book.configured, by, what)
 
     def _remove(self, ctx: Context, by: str) -> None:
         """Begins its end: the running period ends now, and is settled; that done, nothing watches any more.
 
         Ledger, history, and the news that is still being delivered stay.
         """
-        if self._open:
-            open_ids = ", ".join(sorted(self._open.values()))
+        if self._book.open:
+            open_ids = ", ".join(sorted(self._book.open.values()))
             raise RequestError(
-                "conflict", f"{self._contract.id} has open violations: {open_ids}; resolve them first"
+                "conflict", f"{self._book.contract.id} has open violations: {open_ids}; resolve them first"
             )
         self._end_burn(ctx)
-        sla_id = self._contract.id
+        sla_id = self._book.contract.id
         note(
             ctx,
             What.CONTRACT_REMOVED,
             sla_id=sla_id,
             subject=sla_id,
             who=by or "operator",
-            version=self._version,
+            version=self._book.version,
         )
         self._remover = ctx.caller
-        ctx.emit(ContractEnding(self._ended_document(ctx.now_ms), ctx.now_ms))
+        ctx.emit(ContractEnding(self._book.ended_document(ctx.now_ms), ctx.now_ms))
         self._enter(ctx)
         self._hear_out(ctx)
 
-    def _ended_document(self, at_ms: int) -> dict[str, Any]:
-        """The contract as it is when it ends at ``at_ms``; unchanged before it begins, and once it has expired."""
-        if term_at(self._contract, self._since_ms, at_ms) is None:
-            return self._document
-        kept = {key: value for key, value in self._document.items() if key not in ("term", "renew")}
-        return {**kept, "expiry_date": format_instant(at_ms)}
-
     def _hear_out(self, ctx: Context) -> None:
         """Has each monitor settle what is left of its time, and say when it has."""
-        document = self._document
-        gone = {name: each.document for name, each in self._removed.items()}
         self._asked += 1
         self._unheard = self._awaited
         for name in sorted(self._unheard):
-            if name in gone:
-                whole = {**document, "metrics": [*document["metrics"], gone[name]]}
-                self._rebase(ctx, name, whole, retired=True)
+            removed = self._book.removed.get(name)
+            if removed is not None:
+                self._rebase(ctx, name, self._book.document_with(removed), retired=True)
             else:
-                self._rebase(ctx, name, document)
+                self._rebase(ctx, name, self._book.document)
             # What it is worth is entrusted by then: the answer says only that nothing more will come.
-            ctx.call(monitor_address(self._contract.id, name), DescribeMetric(), name)
+            ctx.call(monitor_address(self._book.contract.id, name), DescribeMetric(), name)
         self._end_if_heard_out(ctx)
 
     def _heard(self, ctx: Context, metric_name: str, error: Exception | None) -> None:
@@ -654,7 +537,7 @@ class ContractActor(Actor):
     def _awaited(self) -> set[str]:
         """While it ends: metrics whose monitors have not been heard of to the end."""
         if self._unheard is None:
-            return {metric.name for metric in self._contract.metrics} | self._removed.keys()
+            return self._book.watched()
         return self._unheard
 
     @property
@@ -665,13 +548,13 @@ class ContractActor(Actor):
         """Settles the last period and goes, once every monitor has been heard and nothing is open."""
         if not self._is_heard_out:
             return
-        if self._open:  # of a sample that had waited for a monitor that was down
+        if self._book.open:  # of a sample that had waited for a monitor that was down
             self._end_if_expired(ctx)
             ctx.set_timer(LOOK_TIMER, ctx.now_ms + LOOK_MS, Tick())
             return
         self._settle(ctx)
-        sla_id = self._contract.id
-        for name in (*(metric.name for metric in self._contract.metrics), *self._removed):
+        sla_id = self._book.contract.id
+        for name in (*(metric.name for metric in self._book.contract.metrics), *self._book.removed):
             ctx.terminate_child(MONITORING, monitor_address(sla_id, name))
         ctx.publish("sla.removed", {"sla_id": sla_id})
         if self._remover is not None:
