@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from slakeeper.client import Cluster, RequestFailed, connect
-from slakeeper.concern import failing_sources
 from slakeeper.otp.service import RequestRefused, ServiceContext
 
 # A command waits this long for the cells; one that is being restarted is back within a second.
@@ -99,7 +98,6 @@ def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any])
         cell = cells.get(process["name"], {})
         counted = {"actors": cell.get("actors", 0), "mailbox": cell.get("mailbox", 0)}
         rows.append({**process, **counted})
-    failing = failing_sources(answer["cells"])
     # The gateway's beat brings what its doors took; it has a place of its own in the status.
     doors = [door for row in rows for door in row.pop("ingest", ())]
     return {
@@ -109,7 +107,7 @@ def _status(service: AdminService, cluster: Cluster, payload: Mapping[str, Any])
         "processes": rows,
         "cells": answer["cells"],
         "sources": answer["sources"],
-        "sources_failing": failing,
+        "sources_failing": answer["sources_failing"],
         "ingest": doors,
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from slakeeper.concern import failing_sources
 from slakeeper.request import RequestFailed
 from slakeeper.source_row import source_rows
 
@@ -33,6 +34,7 @@ def merged_status(answers: Mapping[str, Any], last: Mapping[str, Mapping[str, An
         "remediation": _remediation(cells),
         "cells": cells,
         "sources": source_rows(cells),
+        "sources_failing": failing_sources(cells),
     }
 
 

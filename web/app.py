@@ -198,6 +198,8 @@ class _Api:
                 "remediation": status["remediation"],
                 "processes": processes,
                 "cells": status["cells"],
+                "sources": status["sources"],
+                "sources_failing": status["sources_failing"],
                 "disk": disk,
                 "ingest": [door.row() for door in self._intake.doors],
             }

@@ -223,11 +223,14 @@ def test_status_joins_the_process_table_with_what_the_cells_say(
         {"name": "cell-0", "pid": 11, "restarts": 2, "actors": 0, "mailbox": 0},
     ]
     run_file.write_text(json.dumps({"state": "running", "processes": table}))
-    cells[0].handlers["status"] = lambda payload: {"slas": [{"id": "api"}], "actors": 40, "mailbox": 3}
+    cells[0].handlers["status"] = lambda payload: {
+        "slas": [{"id": "api"}], "actors": 40, "mailbox": 3, "sources_failing": {"prom": "refused"},
+    }  # fmt: skip
     site = start_site(run_file=str(run_file))
     status = site.get("/v1/status").json
     assert (status["state"], status["slas"]) == ("running", [{"id": "api"}])
     assert status["uptime_s"] >= 0
+    assert (status["sources"], status["sources_failing"]) == ([], {"prom": "refused"})
     rows = {row["name"]: row for row in status["processes"]}
     assert rows["heart"].items() >= {"pid": 10, "restarts": 0, "actors": 0, "mailbox": 0}.items()
     assert rows["cell-0"].items() >= {"pid": 11, "restarts": 2, "actors": 40, "mailbox": 3}.items()
