@@ -10,7 +10,7 @@ from slakeeper.actors import query
 from slakeeper.actors.address import ingest_address, monitor_address
 from slakeeper.actors.catalog import Listed
 from slakeeper.actors.environment import Environment
-from slakeeper.actors.message import BatchNoted, CountDuplicates, NoteBatch, NoteBatches, Observe
+from slakeeper.actors.message import BatchNoted, CountDuplicates, MissBatches, NoteBatch, NoteBatches, Observe
 from slakeeper.actors.payload import optional_text, sequence
 from slakeeper.otp.actor import Actor, RequestError
 from slakeeper.otp.context import Context
@@ -27,7 +27,8 @@ class IngestActor(Actor):
     """One for each partition; without an argument.
 
     A batch is noted in the same commit as its samples, so that the partition has both or neither. With it stand
-    the monitors that were down then and so have not got their share: they get it when the batch comes again.
+    the monitors that were down then, or crashed on it, and so have not got their share: they get it when the batch
+    comes again.
     """
 
     def __init__(self, address: str, arg: Any) -> None:
@@ -38,9 +39,15 @@ class IngestActor(Actor):
         self._order: deque[int] = deque()
 
     def handle_call(self, ctx: Context, request: Any) -> Any:
-        if not isinstance(request, NoteBatches):
-            return super().handle_call(ctx, request)
-        return tuple(self._note(ctx, batch) for batch in request.batches)
+        match request:
+            case NoteBatches(batches):
+                return tuple(self._note(ctx, batch) for batch in batches)
+            case MissBatches(missed):
+                for key, addresses in missed.items():
+                    ctx.emit((key, (*self._batches.get(key, ()), *addresses)))
+                return True
+            case _:
+                return super().handle_call(ctx, request)
 
     def _note(self, ctx: Context, batch: NoteBatch) -> BatchNoted:
         missed = self._batches.get(batch.key)
@@ -103,7 +110,8 @@ class _Batch:
         shares: the samples for each monitor that takes them; empty: none were for it, or it has got them before.
         down: those that would have got some, for their order as keys.
         settled: monitors that stand otherwise than they seemed: True has got its share before though it is down now;
-            False is refused, because what keeps its partition's batches is down and the share might count twice.
+            False is refused, because what keeps its partition's batches is down and the share might count twice, or
+            because the monitor has crashed on it.
     """
 
     __slots__ = ("down", "key", "reply", "samples", "settled", "shares")
@@ -344,15 +352,43 @@ class _Turn:
         for batch in batches:
             for monitor, share in batch.shares.items():
                 monitor.samples += share
-            counts["samples_accepted"] += len(batch.reply["accepted"])
-            counts["samples_rejected"] += len(batch.reply["rejected"])
+        crashed: dict[_Monitor, None] = {}
         for monitor in self._asked:
-            if monitor.samples:
-                host.hand(monitor.address, Observe(tuple(monitor.samples)))
+            if monitor.samples and not host.hand(monitor.address, Observe(tuple(monitor.samples))):
+                crashed[monitor] = None
             if monitor.duplicates:
                 host.cast(monitor.address, CountDuplicates(monitor.duplicates))
-        # Before anything else can end a monitor: what waits for one that is down is in memory only.
         host.drain()
+        if crashed:
+            self._take_back(batches, crashed)
+        for batch in batches:
+            counts["samples_accepted"] += len(batch.reply["accepted"])
+            counts["samples_rejected"] += len(batch.reply["rejected"])
+
+    def _take_back(self, batches: Sequence[_Batch], crashed: Mapping[_Monitor, None]) -> None:
+        """Refuses what monitors have crashed on, and has it noted: they get it when its batch comes again.
+
+        Raises:
+            ActorStopped: it cannot be noted.
+        """
+        by_keeper: dict[str, dict[int, tuple[str, ...]]] = {}
+        missed: dict[int | None, list[_Monitor]] = {}
+        for batch in batches:
+            lost = [monitor for monitor in batch.shares if monitor in crashed]
+            batch.settled.update(dict.fromkeys(lost, False))
+            if batch.key is None:
+                continue
+            missed.setdefault(batch.key, []).extend(lost)
+            for monitor in lost:
+                of_batch = by_keeper.setdefault(monitor.keeper, {})
+                of_batch[batch.key] = (*of_batch.get(batch.key, ()), monitor.address)
+        for keeper, of_batches in by_keeper.items():
+            self._host.ask(keeper, MissBatches(of_batches))
+        for batch in batches:
+            # The same batch again in this turn was none of theirs, and is no more than the first.
+            batch.settled.update(dict.fromkeys(missed.get(batch.key, ()), False))
+            if batch.settled:
+                self.sort(batch)
 
 
 def _one(monitors: Mapping[str, _Monitor], sla_id: str, metric: str) -> tuple[_Monitor, ...]:

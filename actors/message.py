@@ -3,7 +3,7 @@
 What only sources, silences or restraint are concerned with stands in a module of theirs (``…_message``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -36,6 +36,13 @@ class NoteBatches:
     """Call: these have come; a :class:`BatchNoted` for each."""
 
     batches: tuple[NoteBatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MissBatches:
+    """Call: these monitors have not got their share after all; by the batch's key, their addresses."""
+
+    missed: Mapping[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

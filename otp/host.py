@@ -269,13 +269,20 @@ class Host:
         """Puts a message into an actor's mailbox, by address or registered name; handled by :meth:`drain`."""
         self.post(address, CAST, message)
 
-    def hand(self, address: str, message: Any) -> None:
-        """As :meth:`cast`, but who has nothing before it handles the message at once; not within a handler."""
+    def hand(self, address: str, message: Any) -> bool:
+        """Has an actor handle a message at once, behind what waits for it already; not within a handler.
+
+        Returns:
+            Whether it has; not when it crashed on it, which has left nothing of it behind, and not when it is down or
+            suspended, which leaves no dead letter: the message is still the caller's.
+        """
         seat = self._seats.get(address)
-        if seat is None or seat.actor is None or seat.mailbox or seat.suspended or self._exits:
-            self.post(address, CAST, message)
-        else:
-            self._handle(seat, CAST, message)
+        if seat is None or seat.mailbox or self._exits:
+            self.drain()
+            seat = self._seats.get(address)
+        if seat is None or seat.actor is None or seat.suspended:
+            return False
+        return self._handle(seat, CAST, message)
 
     def call(
         self,
@@ -549,7 +556,8 @@ class Host:
         seat.mailbox.append((SIGNAL, (seat.incarnation, news)))
         self.make_runnable(seat)
 
-    def _handle(self, seat: Seat, how: int, message: Any) -> None:
+    def _handle(self, seat: Seat, how: int, message: Any) -> bool:
+        """Runs a handler, and says whether it returned."""
         actor, ctx = seat.actor, seat.ctx
         if actor is None or ctx is None:
             raise ActorStopped(seat.spec.address)
@@ -557,6 +565,7 @@ class Host:
         self.recorder.recent.append((seat.spec.address, message))
         if seat.traced:
             self.recorder.trace(self.now_ms, seat.spec.address, "in", shown(content(how, message)))
+        returned = False
         try:
             if how == CAST:
                 actor.handle_cast(ctx, message)
@@ -566,12 +575,14 @@ class Host:
                 self._answer(seat, actor, ctx, message)
             else:
                 self._handle_signal(seat, actor, ctx, how, message)
+            returned = True
             if ctx.effects:
                 self.effects.carry_out(seat, ctx)
         except JournalError:
             raise  # the partition's affair, and so the end of this host
         except (Exception, SystemExit) as error:  # noqa: BLE001  a handler is foreign code: its supervisor decides
             self._raised(seat, ctx, error, how, message)
+        return returned
 
     def _raised(self, seat: Seat, ctx: Context, error: BaseException, how: int, message: Any) -> None:
         if seat.ctx is ctx:

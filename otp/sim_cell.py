@@ -10,6 +10,7 @@ from slakeeper.otp.actor import ActorStopped, RequestError
 from slakeeper.otp.crash_report import DeadLetter
 from slakeeper.otp.effect import Executor
 from slakeeper.otp.host import Host
+from slakeeper.otp.line import ENDS_THE_HOST
 from slakeeper.otp.partition import JournalError, Partition
 from slakeeper.otp.sim_actor import Doom, Reaper
 from slakeeper.otp.sim_agenda import Agenda
@@ -233,7 +234,7 @@ class SimCell:
         except (CellKilled, PowerLoss) as end:
             self._end(_words(end))
             return
-        except JournalError as error:
+        except ENDS_THE_HOST as error:
             self._end(str(error))
             return
         if host.ended is not None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from slakeeper.actors import ingest
 from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.audit import AuditActor, Filed
 from slakeeper.actors.environment import Environment
 from slakeeper.actors.escalation import EscalationActor
 from slakeeper.actors.ingest import IngestActor
 from slakeeper.actors.ledger import LedgerActor
-from slakeeper.actors.message import BatchNoted, Observe
+from slakeeper.actors.message import BatchNoted, MissBatches, Observe
 from slakeeper.actors.monitor import SAMPLES, MetricMonitorActor
 from slakeeper.actors.muting import Muted
 from slakeeper.actors.outbox import FIRST_RETRY_MS, Delivery, Outbox
@@ -49,6 +50,20 @@ def keeps_samples_outside_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
             handle(actor, ctx, message)
 
     monkeypatch.setattr(MetricMonitorActor, "handle_cast", handle_cast)
+
+
+def acknowledges_what_a_monitor_crashed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest._Turn, "_take_back", lambda turn, batches, crashed: None)
+
+
+def refuses_what_it_has_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a monitor crashed on is refused, and not noted as missed: nothing of it when its batch comes again."""
+    handle = IngestActor.handle_call
+
+    def handle_call(actor: IngestActor, ctx: Context, request: Any) -> Any:
+        return True if isinstance(request, MissBatches) else handle(actor, ctx, request)
+
+    monkeypatch.setattr(IngestActor, "handle_call", handle_call)
 
 
 def sends_again_what_may_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +158,8 @@ def asks_nobody_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
         decides_without_an_entry,
         files_entries_once,
         forgets_batches,
+        acknowledges_what_a_monitor_crashed_on,
+        refuses_what_it_has_noted,
         keeps_samples_outside_of_events,
         sends_again_what_may_have_arrived,
         books_what_it_has_booked,

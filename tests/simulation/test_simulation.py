@@ -50,7 +50,7 @@ def test_much_goes_wrong_and_much_is_done() -> None:
         assert world.run(3 * HOUR_MS) == []
     deaths = {why for world in worlds for cell in world.system.cells.values() for why in cell.deaths}
     assert deaths >= {f"killed, {point.value}" for point in Point}
-    assert sum(world.died.get("monitor:api:latency", 0) for world in worlds) > 0
+    assert sum(world.crashed_on["monitor:api:latency"] for world in worlds) > 0
     topics = set().union(*(world.topics for world in worlds))
     assert topics >= {
         "actor.crashed", "actor.quarantined", "violation.opened", "violation.acknowledged", "violation.resolved",

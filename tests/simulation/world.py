@@ -125,7 +125,7 @@ class SlaWorld(Observer):
 
     Attributes:
         shadows: by address, what every monitor has to know.
-        died: how many samples each monitor durably died on: they are dead letters, and count nowhere.
+        crashed_on: how many samples each monitor has crashed on: they count when their batch comes again.
         topics: how often each was published.
         problems: what was found wrong while it ran.
         set_aside: addresses of actors that were, for a while.
@@ -144,7 +144,7 @@ class SlaWorld(Observer):
         self.pace = climate.pace
         self.contracts = contract_documents(climate.pace)
         self.shadows: dict[str, Shadow] = {}
-        self.died: dict[str, int] = {}
+        self.crashed_on: Counter[str] = Counter()
         self.topics: Counter[str] = Counter()
         self._seqs: dict[str, int] = {}
         self._turn: dict[str, list[tuple[str, Callable[[], None]]]] = {plan.name: [] for plan in PLANS}
@@ -259,11 +259,7 @@ class SlaWorld(Observer):
 
     def actor_killed(self, cell: SimCell, address: str, moment: Moment, message: Any) -> None:
         if isinstance(message, Observe):
-
-            def died() -> None:
-                self.died[address] = self.died.get(address, 0) + len(message.samples)
-
-            self._turn[cell.name].append((partition_of(address.split(":")[1]), died))
+            self.crashed_on[address] += len(message.samples)
 
     def turn_ended(self, cell: SimCell) -> None:
         for _, durable in self._turn[cell.name]:

@@ -10,7 +10,7 @@ from slakeeper.actors.address import monitor_address, violation_address
 from slakeeper.actors.alert import AlertActor
 from slakeeper.actors.contract import ContractActor
 from slakeeper.actors.escalation import EscalationActor
-from slakeeper.actors.ingest import IngestActor
+from slakeeper.actors.ingest import Ingest, IngestActor
 from slakeeper.actors.ledger import LedgerActor
 from slakeeper.actors.message import (
     CloseViolation,
@@ -18,6 +18,7 @@ from slakeeper.actors.message import (
     DescribeViolation,
     ListHistory,
     MetricRecovered,
+    MissBatches,
     NoteBatches,
     Observe,
     Rebase,
@@ -34,7 +35,7 @@ from slakeeper.actors.report import ReportActor
 from slakeeper.actors.violation import ViolationActor
 from slakeeper.otp.actor import Actor, Entrusted
 from slakeeper.otp.context import Context
-from slakeeper.otp.host import MAX_STASH
+from slakeeper.otp.host import MAX_STASH, HalfDone, Host
 from slakeeper.sla.notification import NotificationKind
 from slakeeper.sla.violation import Violation, ViolationStatus
 from tests.unit.actors.cell_world import (
@@ -298,6 +299,85 @@ def test_a_batch_that_cannot_be_noted_is_refused_and_counts_once_when_it_comes_a
     two.pass_time(SECOND_MS)
     for _ in range(2):
         assert two.request("samples", **batch)["accepted"] == [0, 1]
+    assert (counted(two, "latency"), counted(two, "queue")) == (1, 1)
+
+
+def test_a_sample_that_its_monitor_crashes_on_is_refused_and_counts_once_when_it_comes_again(
+    two: World, lose: Lose
+) -> None:
+    batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
+    lose(MetricMonitorActor, Observe)
+    assert two.request("samples", **batch) == {"accepted": [1], "rejected": [(0, "monitor_down")]}
+    assert (two.host.counts["samples_accepted"], two.host.counts["samples_rejected"]) == (1, 1)
+    two.restart()
+    for _ in range(2):
+        assert two.request("samples", **batch) == {"accepted": [0, 1], "rejected": []}
+    assert (counted(two, "latency"), counted(two, "queue")) == (1, 1)
+
+
+def test_a_batch_without_an_id_that_a_monitor_crashes_on_is_refused_in_its_share(
+    two: World, lose: Lose
+) -> None:
+    lose(MetricMonitorActor, Observe)
+    answer = two.request("samples", samples=rows("latency", "queue"))
+    assert answer == {"accepted": [1], "rejected": [(0, "monitor_down")]}
+    two.pass_time(SECOND_MS)
+    assert (counted(two, "latency"), counted(two, "queue")) == (0, 1)
+
+
+def test_a_monitor_that_crashes_has_not_got_its_share_of_any_batch_of_the_turn(
+    two: World, lose: Lose
+) -> None:
+    first, other = (
+        {"samples": rows("latency", "queue"), "batch_id": "b1"},
+        {"samples": rows("latency"), "batch_id": "b2"},
+    )
+    assert two.partition is not None
+    partition = two.partition
+    ingest = Ingest(lambda sla_id: partition)
+    lose(MetricMonitorActor, Observe)
+    # The first comes twice: the second of them is no more than the first.
+    answers = ingest.take_all(two.host, [first, first, other])
+    two.host.commit()
+    down = (0, "monitor_down")
+    assert answers == [
+        {"accepted": [1], "rejected": [down]},
+        {"accepted": [1], "rejected": [down]},
+        {"accepted": [], "rejected": [down]},
+    ]
+    two.restart()
+    for batch in (first, other, first):
+        assert two.request("samples", **batch)["rejected"] == []
+    assert (counted(two, "latency"), counted(two, "queue")) == (2, 1)
+
+
+def test_what_a_monitor_crashed_on_and_cannot_be_noted_ends_the_host(two: World, lose: Lose) -> None:
+    assert two.partition is not None
+    partition = two.partition
+    lose(MetricMonitorActor, Observe)
+    lose(IngestActor, MissBatches, "handle_call")
+    with pytest.raises(HalfDone):
+        Ingest(lambda sla_id: partition).take_all(
+            two.host, [{"samples": rows("latency", "queue"), "batch_id": "b1"}]
+        )
+
+
+def test_a_monitor_that_goes_down_with_another_of_the_turn_is_not_handed_its_share(
+    two: World, lose: Lose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = Host.crash
+
+    def crash(host: Host, *what: Any) -> None:
+        host.inspector.suspend("monitor:api:queue")
+        raised(host, *what)
+
+    monkeypatch.setattr(Host, "crash", crash)
+    lose(MetricMonitorActor, Observe)
+    batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
+    assert two.request("samples", **batch)["accepted"] == []
+    assert [letter.address for letter in two.host.dead_letters] == ["monitor:api:latency"]
+    two.restart()
+    assert two.request("samples", **batch)["accepted"] == [0, 1]
     assert (counted(two, "latency"), counted(two, "queue")) == (1, 1)
 
 

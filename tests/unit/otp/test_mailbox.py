@@ -75,32 +75,32 @@ def test_a_suspended_actor_keeps_only_so_many() -> None:
     assert world.host.counts["dead_letters"] == 5
 
 
-def test_what_is_handed_over_is_handled_at_once_if_nothing_is_before_it() -> None:
+def test_what_is_handed_over_is_handled_at_once_and_behind_what_waits() -> None:
     world = HostWorld()
     world.add("a", "b")
     actor = world.host.find("a")
     assert actor is not None
     assert isinstance(actor.actor, Puppet)
-    world.host.hand("a", 1)
+    assert world.host.hand("a", 1)
     assert actor.actor.heard == [1]
     world.host.cast("a", 2)
-    world.host.hand("a", 3)
-    assert actor.actor.heard == [1]
-    world.turn()
+    assert world.host.hand("a", 3)
     assert actor.actor.heard == [1, 2, 3]
 
 
-def test_what_is_handed_to_a_suspended_actor_or_to_nobody_is_as_if_it_were_sent() -> None:
+def test_what_is_handed_to_one_that_is_down_stays_with_who_hands_it() -> None:
     world = HostWorld()
-    world.add("a")
+    world.add("a", "b")
     world.host.inspector.suspend("a")
-    world.host.hand("a", 1)
-    world.host.hand("nobody", 2)
-    world.turn()
-    assert [letter.message for letter in world.host.dead_letters] == ["2"]
+    assert not world.host.hand("a", 1)
+    assert not world.host.hand("nobody", 2)
+    world.host.inspector.kill("b")
+    assert world.host.hand("b", 3)
+    assert addresses_heard(world, "b") == [3]  # the next one, as it comes back at once here
+    assert list(world.host.dead_letters) == []
     world.host.inspector.resume("a")
     world.turn()
-    assert addresses_heard(world, "a") == [1]
+    assert addresses_heard(world, "a") == []
 
 
 def test_an_actor_that_is_to_end_is_handed_nothing_before() -> None:
