@@ -41,6 +41,7 @@ from slakeeper.otp.link import Binding
 from slakeeper.otp.mailbox import (
     CALL,
     CAST,
+    HANDED,
     INFO,
     SIGNAL,
     content,
@@ -273,8 +274,8 @@ class Host:
         """Has an actor handle a message at once, behind what waits for it already; not within a handler.
 
         Returns:
-            Whether it has; not when it crashed on it, which has left nothing of it behind, and not when it is down or
-            suspended, which leaves no dead letter: the message is still the caller's.
+            Whether it has; not when it crashed on it, which leaves nothing of it behind, nor when it is down or
+            suspended. Then the message is the caller's still, and no dead letter that somebody might deliver as well.
         """
         seat = self._seats.get(address)
         if seat is None or seat.mailbox or self._exits:
@@ -282,7 +283,7 @@ class Host:
             seat = self._seats.get(address)
         if seat is None or seat.actor is None or seat.suspended:
             return False
-        return self._handle(seat, CAST, message)
+        return self._handle(seat, HANDED, message)
 
     def call(
         self,
@@ -567,7 +568,7 @@ class Host:
             self.recorder.trace(self.now_ms, seat.spec.address, "in", shown(content(how, message)))
         returned = False
         try:
-            if how == CAST:
+            if how in (HANDED, CAST):
                 actor.handle_cast(ctx, message)
             elif how == INFO:
                 actor.handle_info(ctx, message)

@@ -13,6 +13,8 @@ SIGNAL: Final = 3
 """News for one incarnation alone: (incarnation, news)."""
 CONTINUE: Final = 4
 """What an incarnation wanted to go on with: (incarnation, message)."""
+HANDED: Final = 5
+"""From whoever waits until it is handled, and has it still when it is not."""
 Mailbox: TypeAlias = deque[tuple[int, Any]]
 
 
@@ -20,7 +22,7 @@ def content(how: int, message: Any) -> Any:
     """What a message says, without what it is wrapped in."""
     if how == CALL:
         return message.request
-    return message if how in (CAST, INFO) else message[1]
+    return message if how in (CAST, INFO, HANDED) else message[1]
 
 
 def may_give_way(how: int) -> bool:

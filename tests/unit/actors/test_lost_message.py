@@ -375,7 +375,7 @@ def test_a_monitor_that_goes_down_with_another_of_the_turn_is_not_handed_its_sha
     lose(MetricMonitorActor, Observe)
     batch = {"samples": rows("latency", "queue"), "batch_id": "b1"}
     assert two.request("samples", **batch)["accepted"] == []
-    assert [letter.address for letter in two.host.dead_letters] == ["monitor:api:latency"]
+    assert list(two.host.dead_letters) == []
     two.restart()
     assert two.request("samples", **batch)["accepted"] == [0, 1]
     assert (counted(two, "latency"), counted(two, "queue")) == (1, 1)
