@@ -24,6 +24,7 @@ from slakeeper.actors.contract_event import (
 from slakeeper.actors.definition import definition_of
 from slakeeper.actors.environment import Known
 from slakeeper.actors.settling import Gathered, weights_of
+from slakeeper.actors.turn import keep_turn
 from slakeeper.sla.account import Account
 from slakeeper.sla.compliance import Status, status_apart
 from slakeeper.sla.contract import Sla
@@ -116,9 +117,12 @@ class ContractBook:
             case AccountGathered(metric_name, account):
                 self._gathered.add(metric_name, account)
             case MetricTurned():
-                self.turned.append(event)
+                self._keep_turn(event)
             case TurnFollowed(metric_name):
-                self.turned.remove(self.turns_of(metric_name)[0])
+                for turn in self.turns_of(metric_name)[
+                    :1
+                ]:  # earlier programs kept them all, and followed each
+                    self.turned.remove(turn)
             case BurnChanged(burning):
                 self.burning = burning
             case ContractEnding(document):
@@ -138,6 +142,13 @@ class ContractBook:
             self.chapter = version
         names = {metric.name for metric in self.contract.metrics}
         self._added = {name: since_ms for name, since_ms in self._added.items() if name in names}
+
+    def _keep_turn(self, turn: MetricTurned) -> None:
+        if self.watches(turn.metric_name):
+            metric = self.contract.metric(turn.metric_name)
+            keep_turn(self.turned, turn, metric.condition, metric.value)
+        else:
+            self.turned.append(turn)  # its monitor says no more
 
     def dump(self) -> ContractState:
         """All of it."""

@@ -43,6 +43,7 @@ from slakeeper.actors.message import (
     ViolationWorsened,
 )
 from slakeeper.actors.remediation import RemediationOrder
+from slakeeper.actors.turn import keep_turn
 from slakeeper.otp.actor import Actor, ActorSpec, Entrusted, RequestError, StartRefused
 from slakeeper.otp.child_spec import Restart
 from slakeeper.otp.context import Context
@@ -225,9 +226,9 @@ class ViolationActor(Actor):
             case Violation():
                 self._violation = event
             case MetricTurned():
-                self._told.append(event)
+                keep_turn(self._told, event, self._violation.condition, self._violation.threshold_value)
             case TurnFollowed():
-                del self._told[0]
+                del self._told[:1]  # earlier programs kept them all, and followed each
             case HelpCalled(calls_escalation, action_name, _):
                 if calls_escalation:
                     self._escalating = self._escalated = True

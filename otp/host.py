@@ -65,6 +65,11 @@ MAX_WOKEN = 20
 MAX_STASH = 1_000
 
 
+# Events that are entrusted to one in quarantine stay on its record one by one until there are so many, which take some
+# 10 ms to be read.
+MAX_TAIL_OF_ONE_DOWN = 1_000
+
+
 class HalfDone(Exception):
     """Something is done in part and the rest cannot be: the host must end before its turn is durable."""
 
@@ -254,10 +259,15 @@ class Host:
             record, seat = partition.records.get(address), self._seats.get(address)
             if record is None or seat is None or not (record.tail or record.base is None):
                 continue
-            if seat.actor is None:  # of one that is put away its record says it all
-                continue
+            actor = seat.actor
+            if actor is None:  # of one that is put away its record says it all
+                if seat.put_away or len(record.tail) < MAX_TAIL_OF_ONE_DOWN:
+                    continue
+                actor = self.stage.condensed(seat)
+                if actor is None:
+                    continue
             try:
-                state = self.codec.encode(seat.actor.dump())
+                state = self.codec.encode(actor.dump())
             except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; its events stay as they are
                 self.crash_report(seat, words_of(error), "dump", traceback.format_exc())
             else:

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slakeeper.otp import context as do
@@ -197,6 +198,12 @@ class Stage:
         except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code; whoever looks has no part in it
             self._host.crash_report(seat, words_of(error), "look", traceback.format_exc())
             return None
+
+    def condensed(self, seat: Seat) -> Actor | None:
+        """One that is down (restarting, in quarantine) as its record says; None if that cannot be read."""
+        with suppress(Exception, SystemExit):  # foreign code, and why it is down is known
+            return self.restored(seat)[0]
+        return None
 
     # -- idleness ---------------------------------------------------------------------------------------------
 

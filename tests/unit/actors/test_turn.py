@@ -1,16 +1,24 @@
 """What a monitor has said is not forgotten and is followed in its order, whoever is down or crashes meanwhile."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from slakeeper.actors.address import violation_address
 from slakeeper.actors.contract import ContractActor
+from slakeeper.actors.contract_book import ContractBook
+from slakeeper.actors.contract_event import MetricTurned, TurnFollowed
 from slakeeper.actors.message import CloseViolation
+from slakeeper.actors.turn import keep_turn
 from slakeeper.actors.violation import ViolationActor
+from slakeeper.otp import host
 from slakeeper.otp.actor import Entrusted
-from tests.unit.actors.cell_world import CRITICAL, GOOD, MINUTE_MS, SECOND_MS, World, metric
+from slakeeper.sla.condition import Condition
+from slakeeper.sla.policy import Severity
+from tests.unit.actors.cell_world import CRITICAL, GOOD, MINUTE_MS, NOW_MS, SECOND_MS, World, contract, metric
+from tests.unit.actors.test_failure import break_actor
 from tests.unit.actors.test_lost_message import Lose, lose
 
 MakeWorld = Callable[..., World]
@@ -157,3 +165,67 @@ def test_what_a_violation_has_not_followed_is_in_a_snapshot(swift: World) -> Non
     swift.restart()
     swift.pass_time(5 * SECOND_MS)
     assert swift.violation()["worst_value"] == CRITICAL
+
+
+@pytest.mark.parametrize("who", ["contract", "violation"])
+def test_what_waits_for_one_in_quarantine_is_bounded_and_says_how_bad_it_was(
+    swift: World, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    monkeypatch.setattr(host, "MAX_TAIL_OF_ONE_DOWN", 20)
+    partition = swift.partition
+    assert partition is not None
+    if who == "violation":
+        swift.observe(260.0)
+    address = CONTRACT if who == "contract" else violation_address(swift.violation()["id"])
+    break_actor(swift, address)
+    assert swift.actor_status(address) == "quarantined"
+    sizes, bases = [], []
+    for turn in range(50):
+        worsen(swift, CRITICAL if turn == 30 else 261.0 + turn / 100)
+        sizes.append(len(partition.records[address].tail))
+        if turn % 10 == 9:
+            swift.host.snapshot(partition)
+            base = partition.records[address].base
+            bases.append(0 if base is None else len(base.read()))
+    assert max(sizes) < 30, sizes
+    assert bases[-1] < bases[1] + 50, bases
+    assert len(partition.records[address].tail) < 20
+    swift.restart()
+    swift.request("actor.resume", address=address)
+    swift.pass_time(5 * SECOND_MS)
+    found = swift.violation()
+    assert (found["worst_value"], found["actual_value"]) == (CRITICAL, 261.49)
+
+
+def row(*said: tuple[float, Severity | None] | str) -> list[MetricTurned]:
+    """What waits after a metric has said this; a text is another metric, which is broken."""
+    turns: list[MetricTurned] = []
+    for at_ms, each in enumerate(said):
+        name, (value, severity) = (each, (1.0, Severity.INFO)) if isinstance(each, str) else ("latency", each)
+        keep_turn(turns, MetricTurned(name, at_ms, value, severity), Condition.LT, Decimal(100))
+    return turns
+
+
+def test_of_a_row_the_first_the_worst_and_the_latest_are_kept() -> None:
+    info, critical = Severity.INFO, Severity.CRITICAL
+    kept = row((110, info), (120, critical), (150, info), (130, info), "queue", (140, info))
+    said = [(turn.metric_name, turn.at_ms, turn.value, turn.severity) for turn in kept]
+    assert said == [
+        ("latency", 0, 110, info), ("latency", 2, 150, critical), ("queue", 4, 1.0, info), ("latency", 5, 140, info),
+    ]  # fmt: skip
+
+
+def test_a_recovery_is_never_let_go_and_begins_another_row() -> None:
+    broken, well = (120.0, Severity.INFO), (90.0, None)
+    assert [turn.at_ms for turn in row(broken, well, broken, well, broken, broken, broken, broken, well)] == [
+        0, 1, 2, 3, 4, 5, 7, 8,
+    ]  # fmt: skip
+
+
+def test_more_that_was_followed_than_is_kept_does_no_harm() -> None:
+    """A program that kept every turn has followed every one."""
+    book = ContractBook(contract(), NOW_MS, 1)
+    turned = [MetricTurned("latency", at_ms, 300.0, Severity.INFO) for at_ms in range(5)]
+    for event in (*turned, *5 * [TurnFollowed("latency")]):
+        book.apply(event)
+    assert book.turned == []

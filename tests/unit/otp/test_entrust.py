@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from slakeeper.otp import host
 from slakeeper.otp.actor import ActorSpec, Entrusted, SupervisorSpec
 from slakeeper.otp.backoff import Backoff
 from slakeeper.otp.child_spec import Flags, Quarantine
@@ -196,3 +197,25 @@ def test_an_actor_knows_its_partition(world: DurableWorld) -> None:
     world.tell("clerk", lambda ctx: names.append(ctx.partition))
     assert names == ["p"]
     assert world.host.partition_of("nobody") is None
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_what_is_entrusted_to_one_in_quarantine_goes_into_a_base_once_it_is_much(
+    world: DurableWorld, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    monkeypatch.setattr(host, "MAX_TAIL_OF_ONE_DOWN", 5)
+    world.host.start_child("delicate", ActorSpec("frail", "book"), world.partition)
+    world.tell("frail", RuntimeError("out"))
+    assert world.host.inspector.describe("frail")["status"] == "quarantined"
+    events = [*"abcd", "e" if is_readable else "poison"]
+    tails = []
+    for event in events:
+        world.host.entrust("p", "frail", event)
+        world.turn()
+        world.host.snapshot(world.partition)
+        tails.append(len(world.partition.records["frail"].tail))
+    assert tails == [1, 2, 3, 4, 0 if is_readable else 5]
+    assert world.host.counts["crashes"] == 1
+    if is_readable:
+        world.again()
+        assert world.heard("frail") == events
