@@ -118,6 +118,18 @@ def a_failed_write_is_tried_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_File, "write", insist)
 
 
+def a_failed_sync_is_tried_again(patch: pytest.MonkeyPatch) -> None:
+    sync = _File.sync_data
+
+    def insist(file: _File) -> None:
+        try:
+            sync(file)
+        except OSError:
+            sync(file)
+
+    patch.setattr(_File, "sync_data", insist)
+
+
 def a_state_changed_on_the_disk_is_noticed() -> None:
     fs = CrashFileSystem()
     written = opened(fs)
@@ -190,6 +202,7 @@ def test_the_code_as_it_is_passes() -> None:
         (what_was_found_is_relied_on, KILLED),
         (the_journal_goes_with_the_newest_snapshot, FLIPPED),
         (a_failed_write_is_tried_again, with_a_failing_disk),
+        (a_failed_sync_is_tried_again, with_a_failing_disk),
         (commits_do_not_wait_for_the_segment_after_a_snapshot, with_a_segment_begun_by_a_commit),
         (a_snapshot_needs_no_segment_after_it, with_a_segment_begun_beside),
         (
