@@ -119,10 +119,8 @@ class ContractBook:
             case MetricTurned():
                 self._keep_turn(event)
             case TurnFollowed(metric_name):
-                for turn in self.turns_of(metric_name)[
-                    :1
-                ]:  # earlier programs kept them all, and followed each
-                    self.turned.remove(turn)
+                if turns := self.turns_of(metric_name):  # earlier programs kept them all, and followed each
+                    self.turned.remove(turns[0])
             case BurnChanged(burning):
                 self.burning = burning
             case ContractEnding(document):

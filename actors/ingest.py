@@ -358,6 +358,7 @@ class _Turn:
                 crashed[monitor] = None
             if monitor.duplicates:
                 host.cast(monitor.address, CountDuplicates(monitor.duplicates))
+        # Before anything else can end a monitor: how much was repeated waits for it in memory only.
         host.drain()
         if crashed:
             self._take_back(batches, crashed)

@@ -64,9 +64,8 @@ MAX_WOKEN = 20
 # Messages kept for an actor that is being restarted or is suspended; more than this is lost to dead letters.
 MAX_STASH = 1_000
 
-
-# Events that are entrusted to one in quarantine stay on its record one by one until there are so many, which take some
-# 10 ms to be read.
+# Events that are entrusted to one in quarantine stay on its record one by one until there are so many, which take 10 to
+# 20 ms to be read.
 MAX_TAIL_OF_ONE_DOWN = 1_000
 
 
@@ -288,9 +287,8 @@ class Host:
             suspended. Then the message is the caller's still, and no dead letter that somebody might deliver as well.
         """
         seat = self._seats.get(address)
-        if seat is None or seat.mailbox or self._exits:
-            self.drain()
-            seat = self._seats.get(address)
+        if seat is None or seat.actor is None or seat.mailbox or self._exits:
+            seat = self._awake(address)
         if seat is None or seat.actor is None or seat.suspended:
             return False
         return self._handle(seat, HANDED, message)
@@ -327,10 +325,7 @@ class Host:
             ActorStopped: nobody there, or it crashed on the request.
             RequestError: it refused, is suspended, or answers only later (then use :meth:`call`).
         """
-        self.drain()
-        seat = self.find(address)
-        if seat is not None and seat.put_away and not seat.suspended:
-            self.stage.wake(seat)
+        seat = self._awake(address)
         if seat is None or seat.actor is None:
             raise ActorStopped(f"no actor at {address}")
         if seat.suspended:
@@ -346,6 +341,14 @@ class Host:
         if error is not None:
             raise error
         return value
+
+    def _awake(self, address: str) -> Seat | None:
+        """The seat at an address or of a registered name, once all that waits is handled; who is put away is woken."""
+        self.drain()
+        seat = self.find(address)
+        if seat is not None and seat.put_away and not seat.suspended:
+            self.stage.wake(seat)
+        return seat
 
     def start_child(self, supervisor: str, spec: ActorSpec, partition: Partition | None = None) -> None:
         """Starts an actor under a supervisor of the tree, recorded in ``partition``.

@@ -149,6 +149,15 @@ def test_one_that_is_put_away_is_woken_with_it(world: DurableWorld) -> None:
     assert world.heard("sleeper") == ["entry of one", "entry of two"]
 
 
+def test_one_that_is_put_away_is_woken_by_what_it_is_handed(world: DurableWorld) -> None:
+    world.add("sleeper", kind="drowsy")
+    world.turn(after_ms=2_000)
+    world.turn(after_ms=2_000)
+    assert world.host.inspector.describe("sleeper")["passive"]
+    assert world.host.hand("sleeper", "one")
+    assert world.heard("sleeper") == ["one"]
+
+
 def test_a_snapshot_loses_none_of_it(world: DurableWorld) -> None:
     world.tell("clerk", decide("one"))
     world.host.snapshot(world.partition)
